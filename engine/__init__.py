@@ -1,0 +1,1 @@
+"""Model, KV memory, scheduling and sampling."""

@@ -1,0 +1,84 @@
+"""The seams inside the engine: what the step loop asks of a model and of the memory that holds its KV.
+
+Implementations: `model.py` (transformers classes) with `memory_cpu.py` (segments and slabs); a paged pool on CUDA
+behind the same two protocols; and the tests' stand-in with chosen logits.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import msgspec
+import numpy as np
+import torch
+
+
+class ForwardBatch(msgspec.Struct, frozen=True, kw_only=True):
+    """One packed ragged step: prefill chunks, decodes and drafts together. T packed tokens of n sequences.
+
+    Tokens of sequence i stand at token_ids[sum(lengths[:i]) : sum(lengths[:i+1])], at positions
+    starts[i] .. starts[i] + lengths[i] - 1 of that sequence.
+    """
+
+    token_ids: np.ndarray  # (T,) int64
+    positions: np.ndarray  # (T,) int64
+    slots: np.ndarray  # (n,) int32: memory slots from Memory.open
+    starts: np.ndarray  # (n,) int32: tokens of the sequence already in memory before this step
+    lengths: np.ndarray  # (n,) int32: new tokens of the sequence in this step, each >= 1
+    logit_rows: np.ndarray  # (m,) int64: the packed tokens whose logits are wanted
+
+
+class Memory(Protocol):
+    """Owns the KV of every token. Pages are what the radix tree remembers; slots are running sequences.
+
+    A page holds the KV of `page_tokens` consecutive tokens, in all layers. Who owns a page, at each moment:
+    free (memory) -> share() gives it to the caller, who inserts it in the tree -> evicted: give_back() -> free.
+    """
+
+    page_tokens: int
+    total_pages: int
+
+    @property
+    def free_pages(self) -> int: ...
+
+    def open(self, pages: np.ndarray, n_cached: int, capacity: int) -> int | None:
+        """Start a sequence with room for `capacity` tokens; None when there is no room now (nothing is changed).
+
+        pages: int32, the tree's pages of its first n_cached tokens; they must stay locked until close() or adopt().
+        """
+        ...
+
+    def share(self, slot: int, start: int, stop: int) -> np.ndarray | None:
+        """Pages (int32) that hold tokens [start, stop) of the sequence, now owned by the caller; None: no room.
+
+        start and stop are multiples of page_tokens. The sequence goes on reading the same values.
+        """
+        ...
+
+    def adopt(self, slot: int, pages: np.ndarray, n_cached: int) -> None:
+        """Read the first n_cached tokens of the sequence from the tree's pages from now on (same values)."""
+        ...
+
+    def truncate(self, slot: int, n_tokens: int) -> None:
+        """Forget tokens from n_tokens on (rejected drafts)."""
+        ...
+
+    def close(self, slot: int) -> None:
+        """End a sequence; its own room is free again."""
+        ...
+
+    def give_back(self, pages: np.ndarray) -> None:
+        """Pages the tree evicted, or never took, are free again."""
+        ...
+
+
+class Model(Protocol):
+    """A loaded model with its memory."""
+
+    vocab_size: int  # the width of its logits, which may exceed the tokenizer's
+    context_tokens: int
+    memory: Memory
+
+    def forward(self, batch: ForwardBatch) -> torch.Tensor:
+        """Write KV of the batch's tokens into memory and return logits, (m, vocab_size) float32."""
+        ...

@@ -1,0 +1,1 @@
+"""Example documents, schemas and expected values, shipped with the package."""

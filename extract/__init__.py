@@ -1,0 +1,1 @@
+"""The batch extraction pipeline; knows only the client interface."""

@@ -1,0 +1,41 @@
+"""What a caller may ask of the output: plain frozen data, hashable, one type per kind of constraint."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+Spacing = Literal["compact", "flexible"]
+"""compact: no whitespace outside strings. flexible: bounded whitespace where JSON allows it."""
+
+
+class Regex(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="regex"):
+    """The whole output matches `pattern` (as `re.fullmatch` would)."""
+
+    pattern: str
+
+
+class Choice(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="choice"):
+    """The whole output is one of `options`, character for character."""
+
+    options: tuple[str, ...]
+
+
+class JsonSchema(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="json_schema"):
+    """The output is JSON text whose value the schema accepts.
+
+    schema: the schema as JSON text (text, so that the constraint is hashable and the order of properties is kept).
+    """
+
+    schema: str
+    spacing: Spacing = "compact"
+
+
+class JsonObject(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="json_object"):
+    """The output is any JSON object."""
+
+    spacing: Spacing = "compact"
+
+
+Constraint = Regex | Choice | JsonSchema | JsonObject

@@ -1,0 +1,1 @@
+"""The Python DSL for multi-call programs; knows only the client interface."""
