@@ -54,7 +54,7 @@ class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Sampling(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How one token is drawn. temperature 0 is greedy. Filters apply in this order: temperature, top_k, top_p, min_p."""
+    """How one token is drawn; temperature 0 is greedy. Filters in order: temperature, top_k, top_p, min_p."""
 
     temperature: float = 0.0
     top_k: int = 0  # 0: all tokens

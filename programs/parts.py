@@ -1,0 +1,140 @@
+"""What a program appends to its state: text, generations and turns. Plain frozen data with `+` to join them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from ..engine.types import Choice, Constraint, JsonObject, JsonSchema, Regex, RootformError, Sampling
+from ..grammar.constraints import Spacing
+from .typed import Typed, typed_json
+
+Role = Literal["system", "user", "assistant"]
+
+
+class Joinable:
+    """Parts join by `+` with text and with each other, in the order they are written."""
+
+    def __add__(self, other: str | Joinable) -> Parts:
+        return Parts((*as_parts(self).items, *as_parts(other).items))
+
+    def __radd__(self, other: str) -> Parts:
+        return Parts((*as_parts(other).items, *as_parts(self).items))
+
+
+@dataclass(frozen=True)
+class Text(Joinable):
+    """Fixed text."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Gen(Joinable):
+    """Text the model writes, kept under `name`. `typed` turns it into the value that `state[name]` gives."""
+
+    name: str
+    constraint: Constraint | None
+    sampling: Sampling
+    max_tokens: int | None
+    stop: tuple[str, ...]
+    top_logprobs: int | None
+    typed: Typed | None
+
+
+@dataclass(frozen=True)
+class Parts(Joinable):
+    """Texts and generations in order."""
+
+    items: tuple[Text | Gen, ...]
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One whole turn of a chat."""
+
+    role: Role
+    parts: Parts
+
+
+def as_parts(value: str | Joinable) -> Parts:
+    """The parts of a text, a generation, or a joined sequence of both."""
+    if isinstance(value, str):
+        return Parts((Text(value),))
+    if isinstance(value, Parts):
+        return value
+    if isinstance(value, Text | Gen):
+        return Parts((value,))
+    raise TypeError(f"a program can append text, gen(), select() and turns, not {type(value).__name__}")
+
+
+def system(content: str | Joinable) -> Turn:
+    """A system turn."""
+    return Turn("system", as_parts(content))
+
+
+def user(content: str | Joinable) -> Turn:
+    """A user turn."""
+    return Turn("user", as_parts(content))
+
+
+def assistant(content: str | Joinable) -> Turn:
+    """An assistant turn: usually the one that holds gen() or select()."""
+    return Turn("assistant", as_parts(content))
+
+
+def gen(
+    name: str,
+    *,
+    schema: Any = None,
+    regex: str | None = None,
+    choices: Sequence[str] | None = None,
+    json_object: bool = False,
+    spacing: Spacing = "compact",
+    max_tokens: int | None = None,
+    stop: str | Sequence[str] = (),
+    temperature: float = 0.0,
+    top_p: float = 1.0,
+    top_k: int = 0,
+    min_p: float = 0.0,
+    seed: int | None = None,
+    top_logprobs: int | None = None,
+) -> Gen:
+    """Let the model write here; `state[name]` is the text, or for `schema` the decoded value.
+
+    schema: a JSON Schema (dict or JSON text: the value is plain Python data), or a type that has one (msgspec Struct,
+    dataclass, TypedDict, Enum, Literal, Pydantic model, list[...]: the value is of that type).
+    At most one of schema, regex, choices and json_object; none of them means free text.
+    """
+    typed = typed_json(schema) if schema is not None else None
+    if json_object:
+        typed = typed_json({"type": "object"})
+    given: list[Constraint] = []
+    if schema is not None and typed is not None:
+        given.append(JsonSchema(schema=typed.schema, spacing=spacing))
+    if regex is not None:
+        given.append(Regex(pattern=regex))
+    if choices is not None:
+        given.append(Choice(options=tuple(choices)))
+    if json_object:
+        given.append(JsonObject(spacing=spacing))
+    if len(given) > 1:
+        raise RootformError(f"gen({name!r}): give one of schema, regex, choices and json_object, not several")
+    return Gen(
+        name=name,
+        constraint=given[0] if given else None,
+        sampling=Sampling(temperature=temperature, top_p=top_p, top_k=top_k, min_p=min_p, seed=seed),
+        max_tokens=max_tokens,
+        stop=(stop,) if isinstance(stop, str) else tuple(stop),
+        top_logprobs=top_logprobs,
+        typed=typed,
+    )
+
+
+def select(name: str, choices: Sequence[str]) -> Gen:
+    """One of `choices`: token by token the likeliest continuation that is still one of them (greedy selection).
+
+    `state.completion(name).logprobs` tells how sure the model was at each token, over the tokens that were allowed.
+    """
+    return gen(name, choices=choices, top_logprobs=0)

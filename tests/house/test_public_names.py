@@ -1,0 +1,31 @@
+"""What `import rootform` promises."""
+
+import subprocess
+import sys
+
+import pytest
+
+import rootform
+
+PUBLIC = {
+    *("Call", "Choice", "Completion", "Engine", "HttpClient", "JsonObject", "JsonSchema", "Message", "Regex"),
+    *("RootformError", "Sampling", "assistant", "gen", "program", "select", "system", "user"),
+}
+
+
+def test_the_public_names_are_exactly_these() -> None:
+    assert set(rootform.__all__) == PUBLIC
+
+
+def test_every_public_name_can_be_loaded() -> None:
+    assert all(getattr(rootform, name) is not None for name in PUBLIC)
+
+
+def test_importing_the_package_or_the_http_client_does_not_load_torch() -> None:
+    code = "import sys, rootform; rootform.HttpClient; rootform.gen; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="nonsense"):
+        getattr(rootform, "nonsense")  # noqa: B009
