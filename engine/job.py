@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import queue
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future
@@ -19,6 +20,7 @@ class Job:
 
     def __init__(self, on_cancel: Callable[[], None]) -> None:
         self.future: Future[Completion] = Future()
+        self.future.set_running_or_notify_cancel()  # so that only the producer ends it, never a cancelled waiter
         self._on_cancel = on_cancel
         self._deltas: queue.SimpleQueue[Delta | None] = queue.SimpleQueue()
         self._listener: Callable[[], None] | None = None
@@ -49,7 +51,8 @@ class Job:
     def _wake(self) -> None:
         listener = self._listener
         if listener is not None:
-            listener()
+            with contextlib.suppress(RuntimeError):  # the consumer's event loop is closed: nobody listens any more
+                listener()
 
     # -- consumer ---------------------------------------------------------------------------------------------
 
