@@ -1,0 +1,544 @@
+"""Byte expressions: hash-consed nodes for sets of byte strings, and their derivatives (Brzozowski 1964).
+
+An expression is an int naming a node of an `Exprs` pool; equal nodes get equal ints, so comparing languages that were
+written alike is comparing ints. Constructors simplify as they build. Nothing is ever changed once built, apart from
+what `define` says a `ref` stands for. `POOL` is the pool of the process; a constraint compiled twice shares its nodes.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Hashable, Iterable
+from typing import Any
+
+from .errors import GrammarError
+from .nodes import ALL_BYTES, EMPTY, EPSILON, Kind
+from .witness import Witness
+
+__all__ = ["ALL_BYTES", "EMPTY", "EPSILON", "POOL", "Exprs", "Kind"]
+
+_MEMO_LIMIT = 2_000_000  # derivatives remembered before the memo starts anew
+
+
+class Exprs:
+    """A pool of expressions. Safe to build in from several threads."""
+
+    def __init__(self) -> None:
+        self._nodes: list[tuple[Any, ...]] = []
+        self._ids: dict[tuple[Any, ...], int] = {}
+        self._nullable: list[bool] = []
+        self._plain: list[bool] = []  # no AND, NOT or REF inside: not empty unless it is EMPTY
+        self._lock = threading.RLock()
+        self._definition_lock = threading.RLock()
+        self._definitions: dict[Hashable, int | Callable[[], int]] = {}
+        self._expanding: set[Hashable] = set()
+        self._derived: dict[int, int] = {}
+        self._classes: dict[int, tuple[int, ...]] = {}
+        self._first: dict[int, int] = {}
+        self._covered: dict[tuple[int, int], bool] = {}
+        self._witness = Witness(self)
+        self._intern((Kind.EMPTY,))
+        self._intern((Kind.EPSILON,))
+        self.any_byte = self._intern((Kind.SET, ALL_BYTES))
+        self.everything = self._intern((Kind.REPEAT, self.any_byte, 0, None))
+
+    # -- constructors -----------------------------------------------------------------------------------------
+
+    def byte_set(self, members: Iterable[int]) -> int:
+        """One byte out of `members`."""
+        mask = 0
+        for byte in members:
+            mask |= 1 << byte
+        return self.byte_mask(mask)
+
+    def byte_mask(self, mask: int) -> int:
+        """One byte out of those whose bit is set in `mask`."""
+        return self._intern((Kind.SET, mask)) if mask else EMPTY
+
+    def literal(self, text: bytes) -> int:
+        """Exactly `text`."""
+        result = EPSILON
+        for byte in reversed(text):
+            result = self._cat(self.byte_mask(1 << byte), result)
+        return result
+
+    def concat(self, *ids: int) -> int:
+        """Strings of each of `ids`, one after the other."""
+        result = EPSILON
+        for item in reversed(ids):
+            heads = []
+            while (node := self._nodes[item])[0] == Kind.CAT:
+                heads.append(node[1])
+                item = node[2]
+            result = self._cat(item, result)
+            for head in reversed(heads):
+                result = self._cat(head, result)
+        return result
+
+    def alt(self, *ids: int) -> int:
+        """Strings of any of `ids`. Common heads are factored out, so a list of words becomes a trie."""
+        members: set[int] = set()
+        for item in ids:
+            node = self._nodes[item]
+            members.update(node[1] if node[0] == Kind.ALT else (item,))
+        members.discard(EMPTY)
+        if self.everything in members:
+            return self.everything
+        heads = self._strip_common_heads(members)
+        if heads:
+            return self.concat(*heads, self.alt(*members))
+        if len(members) > 1:
+            members = self._factor(members)
+        if any(self._nodes[m][0] == Kind.NOT and self._nodes[m][1] in members for m in members):
+            return self.everything
+        members = self._absorb(members)
+        if len(members) <= 1:
+            return members.pop() if members else EMPTY
+        return self._intern((Kind.ALT, tuple(sorted(members))))
+
+    def and_(self, *ids: int) -> int:
+        """Strings of all of `ids`."""
+        members: set[int] = set()
+        for item in ids:
+            node = self._nodes[item]
+            members.update(node[1] if node[0] == Kind.AND else (item,))
+        members.discard(self.everything)
+        if any(self._nodes[m][0] == Kind.FRAME for m in members):
+            return self.frame(self.and_(*map(self.unframed, members)))
+        negated = [self._nodes[m][1] for m in members if self._nodes[m][0] == Kind.NOT]
+        members = {m for m in members if self._nodes[m][0] != Kind.NOT}
+        if EMPTY in members or not members.isdisjoint(negated):
+            return EMPTY
+        masks = [self._nodes[m][1] for m in members if self._nodes[m][0] == Kind.SET]
+        if len(masks) > 1:
+            both = ALL_BYTES
+            for mask in masks:
+                both &= mask
+            members = {m for m in members if self._nodes[m][0] != Kind.SET} | {self.byte_mask(both)}
+        if negated:
+            members.add(self.not_(self.alt(*negated)))
+        if EPSILON in members:
+            return EPSILON if all(self._nullable[m] for m in members) else EMPTY
+        if EMPTY in members or self._heads_differ(members):
+            return EMPTY
+        if len(members) <= 1:
+            return members.pop() if members else self.everything
+        return self._intern((Kind.AND, tuple(sorted(members))))
+
+    def not_(self, item: int) -> int:
+        """Byte strings that are not in `item`."""
+        item = self.unframed(item)
+        node = self._nodes[item]
+        if node[0] == Kind.NOT:
+            return node[1]
+        if item == EMPTY:
+            return self.everything
+        return EMPTY if item == self.everything else self._intern((Kind.NOT, item))
+
+    def repeat(self, item: int, lo: int, hi: int | None) -> int:
+        """Between lo and hi strings of `item`, one after the other; hi None: any number. Bounds may be huge."""
+        if hi is not None and lo > hi:
+            return EMPTY
+        if hi == 0 or item == EPSILON or (item == EMPTY and lo == 0):
+            return EPSILON
+        if item == EMPTY or (lo == 1 and hi == 1):
+            return item
+        if self._nullable[item]:
+            lo = 0
+            inner = self._nodes[item]
+            if inner[0] == Kind.REPEAT and inner[2:] == (0, None):
+                return item
+        return self._intern((Kind.REPEAT, item, lo, hi))
+
+    def counted(self, unit: int, lo: int, hi: int | None) -> int:
+        """`repeat`, where `unit` is one character: not empty, and no string of it begins another.
+
+        An automaton keeps the count in the sequence's register, so that the bounds cost no states.
+        """
+        if self._nullable[unit]:
+            raise ValueError("a counted unit must not be nullable")
+        if hi is not None and lo > hi:
+            return EMPTY
+        if hi == 0 or (unit == EMPTY and lo == 0):
+            return EPSILON
+        return EMPTY if unit == EMPTY else self._intern((Kind.COUNTED, unit, lo, hi))
+
+    def frame(self, item: int) -> int:
+        """The same language, marked as a nesting boundary: what is inside is shared by all places it stands in."""
+        if item <= EPSILON or self._nodes[item][0] in (Kind.FRAME, Kind.REF):
+            return item
+        return self._intern((Kind.FRAME, item))
+
+    def ref(self, key: Hashable) -> int:
+        """What `define` says `key` stands for, looked up when first needed. A frame; never the empty string."""
+        return self._intern((Kind.REF, key))
+
+    def define(self, key: Hashable, meaning: int | Callable[[], int]) -> None:
+        """Say what `ref(key)` stands for: an expression, or a function called once, when first needed."""
+        if isinstance(meaning, int):
+            self._check_meaning(key, meaning)
+        self._definitions[key] = meaning
+
+    def is_defined(self, key: Hashable) -> bool:
+        """Whether `define` was called for `key`."""
+        return key in self._definitions
+
+    def definition(self, ref_id: int) -> int:
+        """The expression a ref stands for. Raises GrammarError when it refers to itself at its very start."""
+        key = self._nodes[ref_id][1]
+        meaning = self._definitions[key]
+        if isinstance(meaning, int):
+            return meaning
+        with self._definition_lock:
+            meaning = self._definitions[key]
+            if isinstance(meaning, int):
+                return meaning
+            if key in self._expanding:
+                raise GrammarError(str(key), "$ref", "refers to itself without anything in between")
+            self._expanding.add(key)
+            try:
+                result = meaning()
+            finally:
+                self._expanding.discard(key)
+            self._check_meaning(key, result)
+            self._definitions[key] = result
+            return result
+
+    def _check_meaning(self, key: Hashable, meaning: int) -> None:
+        if self._nullable[meaning]:
+            raise GrammarError(str(key), "$ref", "what a reference stands for must not match the empty text")
+
+    # -- questions --------------------------------------------------------------------------------------------
+
+    def node(self, item: int) -> tuple[Any, ...]:
+        """The node behind an id: its Kind, then what the Kind says."""
+        return self._nodes[item]
+
+    def nullable(self, item: int) -> bool:
+        """Whether the empty string is in the language."""
+        return self._nullable[item]
+
+    def plain(self, item: int) -> bool:
+        """Whether there is no intersection, complement or reference inside."""
+        return self._plain[item]
+
+    def derivative(self, item: int, byte: int) -> int:
+        """What may follow `byte` in strings of `item`. EMPTY exactly when nothing can."""
+        return self.pruned(self.raw_derivative(item, byte))
+
+    def is_empty(self, item: int) -> bool:
+        """Whether no string is in the language. Raises GrammarError when that takes too long to find out."""
+        return item == EMPTY or (not self._plain[item] and not self._witness.has_member(item))
+
+    def shortest(self, item: int) -> bytes | None:
+        """One of the shortest strings of the language, of plain letters and digits where it may; None: empty."""
+        return self._witness.shortest(item)
+
+    def fullmatch(self, item: int, data: bytes) -> bool:
+        """Whether `data` is in the language, found byte by byte."""
+        for byte in data:
+            item = self.raw_derivative(item, byte)
+        return self._nullable[item]
+
+    def byte_classes(self, item: int) -> tuple[int, ...]:
+        """A partition of the 256 bytes, as masks; bytes of one class have the same derivative."""
+        known = self._classes.get(item)
+        if known is None:
+            known = self._classes[item] = self._find_classes(item)
+        return known
+
+    def first(self, item: int) -> int:
+        """Mask of the bytes strings may begin with (complements make it wider than exact, never narrower)."""
+        known = self._first.get(item)
+        if known is None:
+            known = self._first[item] = self._find_first(item)
+        return known
+
+    def pruned(self, item: int) -> int:
+        """The same language, with members of alternations that can never be matched taken out."""
+        if self._plain[item]:
+            return item
+        if self.is_empty(item):
+            return EMPTY
+        node = self._nodes[item]
+        if node[0] == Kind.ALT:
+            return self.alt(*[m for m in node[1] if not self.is_empty(m)])
+        return item
+
+    def raw_derivative(self, item: int, byte: int) -> int:
+        """`derivative` without the search for emptiness: may name EMPTY by another expression."""
+        key = item << 8 | byte
+        known = self._derived.get(key)
+        if known is None:
+            if len(self._derived) > _MEMO_LIMIT:
+                self._derived.clear()
+            known = self._derived[key] = self._derive(item, byte)
+        return known
+
+    # -- derivatives ------------------------------------------------------------------------------------------
+
+    def _derive(self, item: int, byte: int) -> int:
+        node = self._nodes[item]
+        kind = node[0]
+        if kind == Kind.SET:
+            return EPSILON if node[1] >> byte & 1 else EMPTY
+        if kind == Kind.CAT:
+            return self._derive_cat(item, byte)
+        if kind == Kind.ALT:
+            return self.alt(*[self.raw_derivative(m, byte) for m in node[1]])
+        if kind == Kind.AND:
+            return self._derive_and(node[1], byte)
+        if kind == Kind.NOT:
+            return self.not_(self.raw_derivative(node[1], byte))
+        if kind in (Kind.REPEAT, Kind.COUNTED):
+            rest = self.raw_derivative(node[1], byte)
+            return EMPTY if rest == EMPTY else self.concat(rest, self._one_less(node))
+        if kind == Kind.FRAME:
+            return self.frame(self.raw_derivative(node[1], byte))
+        if kind == Kind.REF:
+            return self.frame(self.raw_derivative(self.definition(item), byte))
+        return EMPTY
+
+    def _derive_cat(self, item: int, byte: int) -> int:
+        results = []
+        while (node := self._nodes[item])[0] == Kind.CAT:
+            rest = self.raw_derivative(node[1], byte)
+            if rest != EMPTY:
+                results.append(self.concat(rest, node[2]))
+            if not self._nullable[node[1]]:
+                return self.alt(*results)
+            item = node[2]
+        results.append(self.raw_derivative(item, byte))
+        return self.alt(*results)
+
+    def _derive_and(self, members: tuple[int, ...], byte: int) -> int:
+        results = []
+        for member in members:
+            rest = self.raw_derivative(member, byte)
+            if rest == EMPTY:
+                return EMPTY
+            results.append(rest)
+        return self.and_(*results)
+
+    def _one_less(self, node: tuple[Any, ...]) -> int:
+        kind, item, lo, hi = node
+        make = self.repeat if kind == Kind.REPEAT else self.counted
+        return make(item, max(lo - 1, 0), None if hi is None else hi - 1)
+
+    # -- first bytes ------------------------------------------------------------------------------------------
+
+    def _find_classes(self, item: int) -> tuple[int, ...]:
+        node = self._nodes[item]
+        kind = node[0]
+        if kind == Kind.SET:
+            return (node[1], ALL_BYTES ^ node[1]) if node[1] != ALL_BYTES else (ALL_BYTES,)
+        if kind == Kind.CAT:
+            parts = set()
+            while (node := self._nodes[item])[0] == Kind.CAT:
+                parts.add(node[1])
+                item = node[2]
+                if not self._nullable[node[1]]:
+                    return self._refined(parts)
+            return self._refined({*parts, item})
+        if kind in (Kind.ALT, Kind.AND):
+            return self._refined(node[1])
+        if kind in (Kind.NOT, Kind.REPEAT, Kind.COUNTED, Kind.FRAME):
+            return self.byte_classes(node[1])
+        return self.byte_classes(self._unfolded(item)) if kind == Kind.REF else (ALL_BYTES,)
+
+    def _refined(self, items: Iterable[int]) -> tuple[int, ...]:
+        classes: set[int] = {ALL_BYTES}
+        for partition in {self.byte_classes(item) for item in items}:
+            classes = {part & other for part in classes for other in partition if part & other}
+        return tuple(sorted(classes))
+
+    def _find_first(self, item: int) -> int:
+        node = self._nodes[item]
+        kind = node[0]
+        if kind == Kind.SET:
+            return node[1]
+        if kind == Kind.CAT:
+            mask = 0
+            while (node := self._nodes[item])[0] == Kind.CAT:
+                mask |= self.first(node[1])
+                if not self._nullable[node[1]]:
+                    return mask
+                item = node[2]
+            return mask | self.first(item)
+        if kind in (Kind.ALT, Kind.AND):
+            masks = [self.first(member) for member in node[1]]
+            mask = 0 if kind == Kind.ALT else ALL_BYTES
+            for other in masks:
+                mask = mask | other if kind == Kind.ALT else mask & other
+            return mask
+        if kind == Kind.NOT:
+            return ALL_BYTES
+        if kind in (Kind.REPEAT, Kind.COUNTED, Kind.FRAME):
+            return self.first(node[1])
+        return self.first(self._unfolded(item)) if kind == Kind.REF else 0
+
+    def _unfolded(self, ref_id: int) -> int:
+        """The definition, having checked that it does not begin with the same reference."""
+        seen, todo = set(), [self.definition(ref_id)]
+        while todo:
+            item = todo.pop()
+            if item == ref_id:
+                raise GrammarError(str(self._nodes[ref_id][1]), "$ref", "refers to itself without anything in between")
+            if item not in seen:
+                seen.add(item)
+                todo += self._leading(item)
+        return self.definition(ref_id)
+
+    def _leading(self, item: int) -> tuple[int, ...]:
+        """The parts of a node at which its strings may begin."""
+        node = self._nodes[item]
+        kind = node[0]
+        if kind == Kind.CAT:
+            return (node[1], node[2]) if self._nullable[node[1]] else (node[1],)
+        if kind in (Kind.ALT, Kind.AND):
+            return node[1]
+        if kind in (Kind.NOT, Kind.REPEAT, Kind.COUNTED, Kind.FRAME):
+            return (node[1],)
+        return (self.definition(item),) if kind == Kind.REF else ()
+
+    # -- building ---------------------------------------------------------------------------------------------
+
+    def _intern(self, node: tuple[Any, ...]) -> int:
+        known = self._ids.get(node)
+        if known is not None:
+            return known
+        with self._lock:
+            known = self._ids.get(node)
+            if known is None:
+                known = len(self._nodes)
+                self._nodes.append(node)
+                self._nullable.append(self._is_nullable(node))
+                self._plain.append(self._is_plain(node))
+                self._ids[node] = known
+            return known
+
+    def _is_nullable(self, node: tuple[Any, ...]) -> bool:
+        kind = node[0]
+        if kind == Kind.CAT:
+            return self._nullable[node[1]] and self._nullable[node[2]]
+        if kind == Kind.ALT:
+            return any(self._nullable[m] for m in node[1])
+        if kind == Kind.AND:
+            return all(self._nullable[m] for m in node[1])
+        if kind == Kind.NOT:
+            return not self._nullable[node[1]]
+        if kind in (Kind.REPEAT, Kind.COUNTED):
+            return node[2] == 0
+        return kind == Kind.EPSILON or (kind == Kind.FRAME and self._nullable[node[1]])
+
+    def _is_plain(self, node: tuple[Any, ...]) -> bool:
+        kind = node[0]
+        if kind in (Kind.AND, Kind.NOT, Kind.REF):
+            return False
+        if kind == Kind.CAT:
+            return self._plain[node[1]] and self._plain[node[2]]
+        if kind == Kind.ALT:
+            return all(self._plain[m] for m in node[1])
+        return kind <= Kind.SET or self._plain[node[1]]
+
+    def _cat(self, head: int, tail: int) -> int:
+        if head == EMPTY or tail == EMPTY:
+            return EMPTY
+        if head == EPSILON:
+            return tail
+        return head if tail == EPSILON else self._intern((Kind.CAT, head, tail))
+
+    def unframed(self, item: int) -> int:
+        """The same language without the mark of `frame`."""
+        node = self._nodes[item]
+        return node[1] if node[0] == Kind.FRAME else item
+
+    def _heads_differ(self, members: set[int]) -> bool:
+        """Whether an intersection is seen to be empty by its first bytes. Leaves references alone."""
+        if all(self._nullable[m] for m in members):
+            return False
+        mask = ALL_BYTES
+        for member in members:
+            if self._plain[member]:
+                mask &= self.first(member)
+        return mask == 0
+
+    def _strip_common_heads(self, members: set[int]) -> list[int]:
+        """Take off, in place, the heads that all members begin with. A loop, as they may be thousands."""
+        heads = []
+        while len(members) > 1:
+            nodes = [self._nodes[m] for m in members]
+            if any(node[0] != Kind.CAT for node in nodes) or len({node[1] for node in nodes}) > 1:
+                break
+            heads.append(nodes[0][1])
+            tails = {node[2] for node in nodes}
+            members.clear()
+            members.update(tails)
+        return heads
+
+    def _factor(self, members: set[int]) -> set[int]:
+        """Members with the same head become one, as do sets of bytes, and frames, with the same tail."""
+        tails: dict[int, list[int]] = {}
+        for member in members:
+            node = self._nodes[member]
+            head, tail = (node[1], node[2]) if node[0] == Kind.CAT else (member, EPSILON)
+            tails.setdefault(head, []).append(tail)
+        heads: dict[tuple[Kind, int], list[int]] = {}
+        result: set[int] = set()
+        for head, group in tails.items():
+            tail = group[0] if len(group) == 1 else self.alt(*group)
+            kind = self._nodes[head][0]
+            if kind in (Kind.SET, Kind.FRAME):
+                heads.setdefault((kind, tail), []).append(head)
+            else:
+                result.add(self._cat(head, tail))
+        for (kind, tail), group in heads.items():
+            result.add(self._cat(group[0] if len(group) == 1 else self._joined(kind, group), tail))
+        return result
+
+    def _joined(self, kind: Kind, group: list[int]) -> int:
+        if kind == Kind.FRAME:
+            return self.frame(self.alt(*[self._nodes[head][1] for head in group]))
+        mask = 0
+        for head in group:
+            mask |= self._nodes[head][1]
+        return self.byte_mask(mask)
+
+    def _absorb(self, members: set[int]) -> set[int]:
+        """Drop members that a starred member plainly covers: `x*|xyx*` is `x*` when y is one of x."""
+        stars = [m for m in members if self._nodes[m][0] == Kind.REPEAT and self._nodes[m][2:] == (0, None)]
+        for star in stars:
+            members = {m for m in members if m == star or not self._covers(star, m)}
+        if EPSILON in members and any(m != EPSILON and self._nullable[m] for m in members):
+            members = members - {EPSILON}
+        return members
+
+    def _covers(self, star: int, item: int) -> bool:
+        """Whether `item` is seen, without searching, to be within `star` = x*. Errs towards False."""
+        key = (star, item)
+        known = self._covered.get(key)
+        if known is None:
+            known = self._covered[key] = self._find_covers(star, item)
+        return known
+
+    def _find_covers(self, star: int, item: int) -> bool:
+        unit = self._nodes[star][1]
+        while (node := self._nodes[item])[0] == Kind.CAT and item != unit:
+            if not self._covers(star, node[1]):
+                return False
+            item = node[2]
+        if item in (star, unit, EPSILON):
+            return True
+        kind = node[0]
+        if kind == Kind.SET:
+            unit_node = self._nodes[unit]
+            choices = unit_node[1] if unit_node[0] == Kind.ALT else (unit,)
+            masks = [self._nodes[c][1] for c in choices if self._nodes[c][0] == Kind.SET]
+            return any(node[1] & ~mask == 0 for mask in masks)
+        if kind == Kind.ALT:
+            return item == unit or all(self._covers(star, m) for m in node[1])
+        return kind in (Kind.REPEAT, Kind.COUNTED) and self._covers(star, node[1])
+
+
+POOL = Exprs()
+"""The expressions of this process."""

@@ -1,0 +1,30 @@
+"""The kinds of nodes an expression is made of."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+EMPTY = 0
+"""The language without any string."""
+
+EPSILON = 1
+"""The language of the empty string alone."""
+
+ALL_BYTES = (1 << 256) - 1
+"""Mask of every byte."""
+
+
+class Kind(IntEnum):
+    """What a node is; the rest of its tuple is given behind each."""
+
+    EMPTY = 0
+    EPSILON = 1
+    SET = 2  # mask: bit b set when byte b is in the set
+    CAT = 3  # head, tail: head is never a CAT
+    ALT = 4  # the members, sorted
+    AND = 5  # the members, sorted
+    NOT = 6  # member
+    REPEAT = 7  # member, lo, hi or None
+    COUNTED = 8  # unit, lo, hi or None
+    FRAME = 9  # member
+    REF = 10  # key

@@ -1,0 +1,242 @@
+"""The shortest string of an expression, and so whether there is one at all.
+
+Without intersections, complements and references the answer is read off the structure. References take the least
+solution of one equation each. Intersections and complements are searched best first (A*), the bound being what the
+members need by themselves.
+"""
+
+from __future__ import annotations
+
+import heapq
+from typing import TYPE_CHECKING
+
+from .errors import GrammarError
+from .nodes import Kind
+
+if TYPE_CHECKING:
+    from .expr import Exprs
+
+NEVER = 1 << 60
+"""The length of a shortest string that does not exist."""
+
+SEARCH_BUDGET = 30_000
+"""States one search may open before the combination is refused."""
+
+_NICE = b"a0" + bytes(range(0x62, 0x7B)) + bytes(range(0x31, 0x3A)) + bytes(range(0x41, 0x5B))
+_ORDER = bytes(dict.fromkeys(_NICE + bytes(range(0x20, 0x7F)) + bytes(range(256))))
+
+
+def nicest(mask: int) -> int:
+    """The byte of a set that reads best in a made-up string."""
+    for byte in _ORDER:
+        if mask >> byte & 1:
+            return byte
+    raise ValueError("an empty set has no byte")
+
+
+class Witness:
+    """Remembers, for a pool, how long the shortest string of each expression asked about is."""
+
+    def __init__(self, exprs: Exprs) -> None:
+        self._exprs = exprs
+        self._length: dict[int, int] = {}
+        self._next: dict[int, tuple[int, int]] = {}  # on a path a search found: the byte, and what is left then
+        self._bound: dict[int, int] = {}
+
+    def has_member(self, item: int) -> bool:
+        """Whether any string is in the language."""
+        return self.length(item) < NEVER
+
+    def length(self, item: int) -> int:
+        """Bytes of a shortest string, or NEVER."""
+        known = self._length.get(item)
+        if known is None:
+            self._solve(item)
+            known = self._length[item]
+        return known
+
+    def shortest(self, item: int) -> bytes | None:
+        """One of the shortest strings, or None."""
+        if self.length(item) >= NEVER:
+            return None
+        out, todo = bytearray(), [item]
+        while todo:
+            item = todo.pop()
+            node = self._exprs.node(item)
+            kind = node[0]
+            if self.length(item) == 0:
+                continue
+            if item in self._next:
+                byte, rest = self._next[item]
+                out.append(byte)
+                todo.append(rest)
+            elif kind == Kind.SET:
+                out.append(nicest(node[1]))
+            elif kind == Kind.CAT:
+                todo += (node[2], node[1])
+            elif kind == Kind.ALT:
+                todo.append(min(node[1], key=self.length))
+            elif kind in (Kind.REPEAT, Kind.COUNTED):
+                out += (self.shortest(node[1]) or b"") * node[2]
+            else:
+                todo.append(self._exprs.definition(item) if kind == Kind.REF else node[1])
+        return bytes(out)
+
+    # -- structure and references -----------------------------------------------------------------------------
+
+    def _solve(self, item: int) -> None:
+        """Find the length of `item` and of everything it rests on: the least solution, by rounds over references."""
+        order, refs = self._unsolved(item)
+        values = dict.fromkeys(refs, NEVER)
+        changed = True
+        while changed:
+            changed = False
+            for part in order:
+                value = self._combine(part, values)
+                if part in refs:
+                    changed |= value < values[part]
+                values[part] = value
+            changed = changed and bool(refs)
+        self._length.update(values)
+
+    def _unsolved(self, item: int) -> tuple[list[int], set[int]]:
+        """What `item` rests on and is not solved yet, parts before wholes; and the references among it."""
+        order: list[int] = []
+        refs: set[int] = set()
+        opened: set[int] = set()
+        todo = [(item, False)]
+        while todo:
+            part, done = todo.pop()
+            if done:
+                order.append(part)
+            elif part not in self._length and part not in opened:
+                opened.add(part)
+                if self._exprs.node(part)[0] == Kind.REF:
+                    refs.add(part)
+                todo.append((part, True))
+                todo += [(child, False) for child in self._parts(part)]
+        return order, refs
+
+    def _parts(self, item: int) -> tuple[int, ...]:
+        node = self._exprs.node(item)
+        kind = node[0]
+        if kind == Kind.CAT:
+            return node[1:]
+        if kind == Kind.ALT:
+            return node[1]
+        if kind in (Kind.REPEAT, Kind.COUNTED, Kind.FRAME):
+            return (node[1],)
+        return (self._exprs.definition(item),) if kind == Kind.REF else ()
+
+    def _combine(self, item: int, values: dict[int, int]) -> int:
+        def length(part: int) -> int:
+            known = self._length.get(part)
+            return values.get(part, NEVER) if known is None else known
+
+        node = self._exprs.node(item)
+        kind = node[0]
+        if kind in (Kind.AND, Kind.NOT):
+            return self._search(item)
+        if kind == Kind.CAT:
+            return min(length(node[1]) + length(node[2]), NEVER)
+        if kind == Kind.ALT:
+            return min(map(length, node[1]))
+        if kind in (Kind.REPEAT, Kind.COUNTED):
+            return _times(node[2], length(node[1]))
+        if kind in (Kind.FRAME, Kind.REF):
+            return length(self._parts(item)[0])
+        return {Kind.EMPTY: NEVER, Kind.EPSILON: 0}.get(kind, 1)
+
+    # -- intersections and complements ------------------------------------------------------------------------
+
+    def _search(self, start: int) -> int:
+        """Length of the shortest string of `start`; remembers the path to it, or that there is none."""
+        exprs = self._exprs
+        if start in self._length:
+            return self._length[start]
+        walked = {start: 0}
+        came: dict[int, tuple[int, int]] = {}
+        heap = [(self._lower_bound(start), 0, start)]
+        opened = 0
+        while heap:
+            _, minus_walked, item = heapq.heappop(heap)
+            if -minus_walked > walked[item]:
+                continue
+            rest = self._settled(item)
+            if rest is not None:
+                return self._keep_path(start, item, rest, came)
+            opened += 1
+            if opened > SEARCH_BUDGET:
+                raise GrammarError(
+                    "constraint",
+                    "",
+                    "this combination of conditions is too large to decide whether anything satisfies it",
+                    "combine fewer patterns, negations and length limits on one value",
+                )
+            for mask in exprs.byte_classes(item):
+                byte = nicest(mask)
+                after = exprs.unframed(exprs.raw_derivative(item, byte))
+                bound = self._lower_bound(after)
+                if bound < NEVER and walked[item] + 1 < walked.get(after, NEVER):
+                    walked[after] = walked[item] + 1
+                    came[after] = (item, byte)
+                    heapq.heappush(heap, (walked[after] + bound, -walked[after], after))
+        self._length.update(dict.fromkeys(walked, NEVER))
+        return NEVER
+
+    def _settled(self, item: int) -> int | None:
+        """The exact length still needed from here, where it needs no search."""
+        if self._exprs.nullable(item):
+            return 0
+        if self._exprs.plain(item):
+            return self.length(item)
+        return self._length.get(item)
+
+    def _keep_path(self, start: int, goal: int, rest: int, came: dict[int, tuple[int, int]]) -> int:
+        self._length[goal] = rest
+        item = goal
+        while item != start:
+            before, byte = came[item]
+            self._next[before] = (byte, item)
+            rest += 1
+            self._length[before] = rest
+            item = before
+        return rest
+
+    def _lower_bound(self, item: int) -> int:
+        """Bytes a string of `item` has at least."""
+        known = self._length.get(item)
+        if known is None:
+            known = self._bound.get(item)
+        if known is None:
+            known = self._bound[item] = self._find_bound(item)
+        return known
+
+    def _find_bound(self, item: int) -> int:
+        exprs = self._exprs
+        if exprs.plain(item):
+            return self.length(item)
+        total = 0
+        while (node := exprs.node(item))[0] == Kind.CAT:
+            total += self._lower_bound(node[1])
+            item = node[2]
+        kind = node[0]
+        if kind == Kind.AND:
+            rest = max(map(self._lower_bound, node[1]))
+        elif kind == Kind.ALT:
+            rest = min(map(self._lower_bound, node[1]))
+        elif kind in (Kind.REPEAT, Kind.COUNTED):
+            rest = _times(node[2], self._lower_bound(node[1]))
+        elif kind == Kind.FRAME:
+            rest = self._lower_bound(node[1])
+        elif exprs.plain(item):
+            rest = self.length(item)
+        else:
+            rest = 0 if exprs.nullable(item) else 1
+        return min(total + rest, NEVER)
+
+
+def _times(count: int, length: int) -> int:
+    if count == 0 or length == 0:
+        return 0
+    return NEVER if length >= NEVER else min(count * length, NEVER - 1)
