@@ -1,5 +1,7 @@
 """The tree against plain models that compare one id at a time."""
 
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -112,6 +114,24 @@ def test_only_the_tail_that_is_needed_is_evicted():
     assert tree.peek([1, 2, 3, 4, 5, 6]) == 4
     assert tree.evict(9).tolist() == [0, 1]
     assert tree.evict(1).tolist() == []
+
+
+def test_the_least_recently_used_goes_first():
+    tree = RadixTree()
+    for first in (1, 2, 3):
+        tree.insert([first, 9], np.arange(first * 10, first * 10 + 2))
+    tree.match([1, 9])
+    tree.match([2])  # splits: the tail [9] keeps its age
+    freed = [tree.evict(1).tolist() for _ in range(6)]
+    assert freed == [[21], [31], [30], [11], [10], [20]]
+
+
+def test_a_split_run_keeps_its_age_on_both_sides():
+    tree = RadixTree()
+    tree.insert([1, 2, 3], np.arange(3))
+    tree.insert([4], np.array([3]))
+    tree.evict(1)
+    assert [node.last_use for node in tree.snapshot().nodes] == [1, 2]
 
 
 def test_locks_are_undone_on_the_node_that_was_locked():
@@ -251,8 +271,6 @@ def test_work_grows_with_the_tokens_walked_not_faster(monkeypatch):
 
 def lines_run(function, *arguments) -> int:
     """How many lines of tree.py a call executes: catches a scan wherever it hides."""
-    import sys
-
     count = 0
 
     def trace(frame, event, _):
