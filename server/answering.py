@@ -1,0 +1,117 @@
+"""Calls in, an HTTP answer out: whole or as server-sent events. Knows no dialect; a `Writer` brings the words."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
+from typing import Protocol
+
+import msgspec
+from starlette.responses import Response
+from starlette.types import Message, Receive, Scope, Send
+
+from ..engine.job import Job
+from ..engine.types import Call, Completion, Delta
+from . import sse
+from .errors import as_rootform_error, envelope
+from .jobs import Happening, cancel_all, completions, merged, submit_all, unless_disconnected
+from .service import Service
+
+
+class Writer(Protocol):
+    """How one dialect writes the answer to one request. Indices count the request's calls."""
+
+    stream: bool
+
+    def whole(self, completions: Sequence[Completion]) -> msgspec.Struct:
+        """The body of an answer that does not stream."""
+        ...
+
+    def opening(self) -> Sequence[msgspec.Struct]:
+        """Chunks before any text."""
+        ...
+
+    def piece(self, index: int, delta: Delta) -> msgspec.Struct | None:
+        """The chunk for new text of one call; None: nothing to tell."""
+        ...
+
+    def closing(self, index: int, completion: Completion) -> msgspec.Struct:
+        """The chunk for the end of one call."""
+        ...
+
+    def ending(self, completions: Sequence[Completion]) -> Sequence[msgspec.Struct]:
+        """Chunks after all calls have ended."""
+        ...
+
+
+class Answering:
+    """An ASGI response that does the work it answers with.
+
+    A failure before the first byte becomes an HTTP status, also when streaming: the status line waits for the
+    first token. A client that goes away, at any moment, cancels its calls.
+    """
+
+    def __init__(self, service: Service, calls: Sequence[Call], writer: Writer) -> None:
+        self.service = service
+        self.calls = calls
+        self.writer = writer
+        self.accepted = time.monotonic()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await unless_disconnected(receive, self._answer(scope, receive, send))
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self.service.admitted(len(self.calls)):
+            jobs = await submit_all(self.service.engine.submit, self.calls)
+        try:
+            if self.writer.stream:
+                await self._stream(jobs, send)
+            else:
+                body = msgspec.json.encode(self.writer.whole(await completions(jobs)))
+                await Response(body, media_type="application/json")(scope, receive, send)
+        finally:
+            cancel_all(jobs)
+
+    async def _stream(self, jobs: Sequence[Job], send: Send) -> None:
+        async with aclosing(merged(jobs)) as happenings:
+            first = await anext(happenings)
+            if isinstance(first[1], Exception):
+                raise as_rootform_error(first[1])
+            self.service.metrics.first_text(time.monotonic() - self.accepted)
+            await send(sse.start())
+            async with aclosing(replies(self.writer, first, happenings)) as told:
+                async for reply in told:
+                    await send(reply)
+            await send(sse.end())
+
+
+async def replies(
+    writer: Writer, first: tuple[int, Happening], rest: AsyncIterator[tuple[int, Happening]]
+) -> AsyncGenerator[Message, None]:
+    """The events of a stream in order. When a call fails, an error event is the last, and no [DONE] follows."""
+    for chunk in writer.opening():
+        yield sse.event(chunk)
+    ended: dict[int, Completion] = {}
+    async for index, happening in _chain(first, rest):
+        if isinstance(happening, Exception):
+            yield sse.event(envelope(as_rootform_error(happening)))
+            return
+        if isinstance(happening, Delta):
+            piece = writer.piece(index, happening)
+            if piece is not None:
+                yield sse.event(piece)
+        else:
+            ended[index] = happening
+            yield sse.event(writer.closing(index, happening))
+    for chunk in writer.ending([ended[index] for index in sorted(ended)]):
+        yield sse.event(chunk)
+    yield sse.done()
+
+
+async def _chain(
+    first: tuple[int, Happening], rest: AsyncIterator[tuple[int, Happening]]
+) -> AsyncIterator[tuple[int, Happening]]:
+    yield first
+    async for one in rest:
+        yield one

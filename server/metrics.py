@@ -1,0 +1,113 @@
+"""Prometheus metrics: what HTTP saw, and what the engine counted. One registry per app, so that apps do not mix."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from .ports import Engine
+
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
+CLIENT_GONE = 499  # nginx's number for a client that left before the answer
+COUNTERS = {
+    "forward_passes": "Forward passes of the model.",
+    "prefill_tokens": "Prompt tokens computed.",
+    "cached_tokens": "Prompt tokens found in the prefix tree instead of being computed.",
+    "output_tokens": "Tokens generated.",
+}
+GAUGES = {
+    "running": "Calls with a row in the running batch.",
+    "waiting": "Calls waiting for one.",
+}
+PAGES = ("free", "cached", "locked", "total")
+OUTCOMES = ("finished", "cancelled", "failed")
+
+
+class EngineCollector(Collector):
+    """Reads the engine's own counts when Prometheus asks, so that nothing is counted twice."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    def collect(self) -> Iterator[Metric]:
+        """All families, from one reading."""
+        stats = self.engine.stats()
+        for field, help_text in COUNTERS.items():
+            yield CounterMetricFamily(f"rootform_{field}", help_text, value=getattr(stats, field))
+        for field, help_text in GAUGES.items():
+            yield GaugeMetricFamily(f"rootform_{field}_calls", help_text, value=getattr(stats, field))
+        pages = GaugeMetricFamily("rootform_pages", "Pages of KV memory, by what holds them.", labels=["state"])
+        for state in PAGES:
+            pages.add_metric([state], getattr(stats, f"{state}_pages"))
+        yield pages
+        calls = CounterMetricFamily("rootform_calls", "Calls that ended, by how.", labels=["outcome"])
+        for outcome in OUTCOMES:
+            calls.add_metric([outcome], getattr(stats, outcome))
+        yield calls
+
+
+class Metrics:
+    """The registry of one app and the meters its endpoints move."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.registry = CollectorRegistry()
+        self.registry.register(EngineCollector(engine))
+        self._requests = Counter(
+            "rootform_http_requests",
+            f"HTTP requests answered; status {CLIENT_GONE}: the client left first.",
+            ["path", "status"],
+            registry=self.registry,
+        )
+        self._seconds = Histogram(
+            "rootform_http_request_seconds",
+            "Time from a request's headers to the end of its answer.",
+            ["path"],
+            buckets=SECONDS,
+            registry=self.registry,
+        )
+        self._in_flight = Gauge(
+            "rootform_http_requests_in_flight", "HTTP requests being answered.", registry=self.registry
+        )
+        self._first_text = Histogram(
+            "rootform_time_to_first_token_seconds",
+            "Time from accepting a streaming request to its first token.",
+            buckets=SECONDS,
+            registry=self.registry,
+        )
+
+    def first_text(self, seconds: float) -> None:
+        """A stream has its first token."""
+        self._first_text.observe(seconds)
+
+    def text(self) -> bytes:
+        """What GET /metrics answers, of type `content_type`."""
+        return generate_latest(self.registry)
+
+    content_type = CONTENT_TYPE_LATEST
+
+    async def watch(self, app: ASGIApp, known: frozenset[str], scope: Scope, receive: Receive, send: Send) -> None:
+        """Run the app for one request and count it. known: paths that get a label of their own."""
+        path = scope["path"] if scope["path"] in known else "other"
+        status = CLIENT_GONE
+
+        async def noting(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        started = time.monotonic()
+        with self._in_flight.track_inprogress():
+            try:
+                await app(scope, receive, noting)
+            except Exception:
+                status = 500
+                raise
+            finally:
+                self._requests.labels(path, str(status)).inc()
+                self._seconds.labels(path).observe(time.monotonic() - started)

@@ -1,0 +1,238 @@
+"""From OpenAI's requests to the engine's Calls. Pure: structs in, Calls out, or RootformError with the field's name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Literal, cast
+
+import msgspec
+
+from ..engine.types import Call, Message, ModelInfo, RootformError, Sampling
+from ..grammar.constraints import Choice, Constraint, JsonObject, JsonSchema, Regex
+from .openai_types import ChatMessage, ChatRequest, CompletionRequest, ResponseFormat
+
+Asked = ChatRequest | CompletionRequest
+
+NO_TOOLS = "this server has no tool calling; ask for the arguments with response_format json_schema"
+NO_PENALTY = "this server has no penalties; leave it out or send 0"
+NEUTRAL: dict[str, tuple[Callable[[object], bool], str]] = {
+    "annotations": (lambda value: not value, "an annotated message cannot be used; leave it out"),
+    "audio": (lambda value: value is None, "this server reads and writes text only"),
+    "best_of": (lambda value: value == 1, "ask for n samples and choose among them by their logprobs"),
+    "echo": (lambda value: value is False, "the prompt is not repeated; put it before the answer yourself"),
+    "frequency_penalty": (lambda value: value == 0, NO_PENALTY),
+    "function_call": (lambda value: value in ("none", "auto"), NO_TOOLS),
+    "functions": (lambda value: value == [], NO_TOOLS),
+    "include_obfuscation": (lambda value: value is False, "chunks are not padded"),
+    "logit_bias": (lambda value: value == {}, "use regex, choice or a schema to rule out text"),
+    "modalities": (lambda value: value == ["text"], "this server writes text only"),
+    "name": (lambda value: False, "names of speakers are not put to the model; write the name into the content"),
+    "parallel_tool_calls": (lambda value: isinstance(value, bool), "send true or false, or leave it out"),
+    "prediction": (lambda value: False, "leave it out; spans copied from the prompt are predicted anyway"),
+    "presence_penalty": (lambda value: value == 0, NO_PENALTY),
+    "prompt_cache_key": (lambda value: False, "every shared prefix is cached; cache_salt keeps tenants apart"),
+    "prompt_cache_retention": (lambda value: value == "in_memory", "prefixes are kept while there is room"),
+    "reasoning_effort": (lambda value: value == "none", "this server does not steer reasoning; leave it out"),
+    "refusal": (lambda value: False, "a refusal cannot be put to the model; write it as content"),
+    "service_tier": (lambda value: value in ("auto", "default"), "there is one tier; leave it out"),
+    "store": (lambda value: value is False, "answers are not stored; leave it out"),
+    "suffix": (lambda value: False, "text is only continued; put the suffix into the prompt"),
+    "tool_call_id": (lambda value: False, NO_TOOLS),
+    "tool_calls": (lambda value: value == [], NO_TOOLS),
+    "tool_choice": (lambda value: value in ("none", "auto"), NO_TOOLS),
+    "tools": (lambda value: value == [], NO_TOOLS),
+    "verbosity": (lambda value: value == "medium", "ask for it in the prompt, or set max_tokens"),
+    "web_search_options": (lambda value: False, "this server does not search"),
+}
+"""Fields we have no use for: the values that change nothing (null always does), and what to do instead."""
+
+
+def chat_calls(asked: ChatRequest, info: ModelInfo) -> list[Call]:
+    """One Call for each of the n samples."""
+    check_shared(asked, info)
+    if asked.top_logprobs and not asked.logprobs:
+        raise RootformError("top_logprobs needs logprobs: true beside it", param="top_logprobs")
+    call = Call(
+        messages=read_messages(asked.messages, bool(asked.continue_final_message)),
+        continue_final=bool(asked.continue_final_message),
+        max_tokens=chat_limit(asked),
+        constraint=read_constraint(asked),
+        stop=read_stop(asked),
+        ignore_eos=bool(asked.ignore_eos),
+        top_logprobs=(asked.top_logprobs or 0) if asked.logprobs else None,
+        namespace=asked.cache_salt or "",
+    )
+    return list(samples(call, asked))
+
+
+def completion_calls(asked: CompletionRequest, info: ModelInfo) -> list[Call]:
+    """n Calls for each prompt, prompt by prompt, in the order of OpenAI's choice indices."""
+    check_shared(asked, info)
+    constraint, stop = read_constraint(asked), read_stop(asked)
+    calls = []
+    for prompt in read_prompts(asked.prompt):
+        call = Call(
+            prompt=prompt,
+            max_tokens=asked.max_tokens,
+            constraint=constraint,
+            stop=stop,
+            ignore_eos=bool(asked.ignore_eos),
+            top_logprobs=asked.logprobs,
+            namespace=asked.cache_salt or "",
+        )
+        calls += samples(call, asked)
+    return calls
+
+
+def check_shared(asked: Asked, info: ModelInfo) -> None:
+    """What can be refused without looking at the prompt: the model's name, and fields that must be neutral."""
+    if asked.model not in (None, info.name):
+        raise no_such_model(asked.model or "", info)
+    check_neutral(asked, "")
+    if asked.stream_options is not None:
+        if not asked.stream:
+            raise RootformError("stream_options needs stream: true beside it", param="stream_options")
+        check_neutral(asked.stream_options, "stream_options.")
+
+
+def no_such_model(name: str, info: ModelInfo) -> RootformError:
+    """404, naming the model that is there."""
+    return RootformError(f"there is no model {name!r} here; this server has {info.name!r}", status=404, param="model")
+
+
+def check_neutral(part: msgspec.Struct, where: str) -> None:
+    """Refuse the first field whose value would have to change something and cannot. where: prefix for its name."""
+    for field in part.__struct_fields__:
+        value = getattr(part, field)
+        if value is None or field not in NEUTRAL:
+            continue
+        is_neutral, advice = NEUTRAL[field]
+        if not is_neutral(value):
+            shown = msgspec.json.encode(value).decode()
+            shown = shown if len(shown) <= 60 else shown[:57] + "..."
+            raise RootformError(f"{where}{field}: {shown} is not supported; {advice}", param=where + field)
+
+
+def samples(call: Call, asked: Asked) -> Iterator[Call]:
+    """The call n times; with a seed, sample i is drawn with seed + i, so that samples differ and come again."""
+    for i in range(asked.n or 1):
+        seed = None if asked.seed is None else asked.seed + i
+        yield msgspec.structs.replace(call, sampling=read_sampling(asked, seed))
+
+
+def read_sampling(asked: Asked, seed: int | None) -> Sampling:
+    """How tokens are drawn. The default temperature is OpenAI's, 1.0."""
+    return Sampling(
+        temperature=1.0 if asked.temperature is None else asked.temperature,
+        top_k=asked.top_k or 0,
+        top_p=1.0 if asked.top_p is None else asked.top_p,
+        min_p=asked.min_p or 0.0,
+        seed=seed,
+    )
+
+
+def read_stop(asked: Asked) -> tuple[str, ...]:
+    """Stop strings; an empty one would stop before the first token."""
+    stop = (asked.stop,) if isinstance(asked.stop, str) else tuple(asked.stop or ())
+    if "" in stop:
+        raise RootformError("stop: an empty string would end every answer before it began", param="stop")
+    return stop
+
+
+def read_constraint(asked: Asked) -> Constraint | None:
+    """The one constraint asked for, whichever field it came in."""
+    given: dict[str, Constraint] = {}
+    if asked.regex is not None:
+        given["regex"] = Regex(asked.regex)
+    if asked.choice is not None:
+        given["choice"] = Choice(tuple(asked.choice))
+    if asked.response_format is not None:
+        of_format = read_response_format(asked.response_format, asked.spacing or "compact")
+        if of_format is not None:
+            given["response_format"] = of_format
+    if len(given) > 1:
+        fields = " and ".join(given)
+        raise RootformError(f"{fields}: one constraint at most; keep one of them", param=list(given)[1])
+    if asked.spacing is not None and "response_format" not in given:
+        raise RootformError("spacing: only means something with a JSON response_format", param="spacing")
+    return next(iter(given.values()), None)
+
+
+def read_response_format(form: ResponseFormat, spacing: Literal["compact", "flexible"]) -> Constraint | None:
+    """None for plain text."""
+    if form.type == "json_schema":
+        if form.json_schema is None:
+            where = "response_format.json_schema"
+            raise RootformError(f'{where}: missing; send {{"name": ..., "schema": ...}}', param=where)
+        return JsonSchema(bytes(form.json_schema.schema).decode(), spacing)
+    if form.json_schema is not None:
+        where = "response_format.json_schema"
+        raise RootformError(f"{where}: only goes with type json_schema, not {form.type}", param=where)
+    return JsonObject(spacing) if form.type == "json_object" else None
+
+
+def read_messages(messages: Sequence[ChatMessage], continue_final: bool) -> tuple[Message, ...]:
+    """The turns of the chat. A developer's turn is a system turn."""
+    if not messages:
+        raise RootformError("messages: at least one is needed", param="messages")
+    read = tuple(read_message(message, f"messages[{i}]") for i, message in enumerate(messages))
+    if continue_final and read[-1].role != "assistant":
+        raise RootformError(
+            f"continue_final_message: the last message is from the {read[-1].role}; it must be the assistant's",
+            param="continue_final_message",
+        )
+    return read
+
+
+def read_message(message: ChatMessage, where: str) -> Message:
+    """One turn."""
+    check_neutral(message, where + ".")
+    role = "system" if message.role == "developer" else message.role
+    if role not in ("system", "user", "assistant"):
+        advice = NO_TOOLS if role in ("tool", "function") else "use system, developer, user or assistant"
+        raise RootformError(f"{where}.role: {role!r} is not supported; {advice}", param=f"{where}.role")
+    role = cast(Literal["system", "user", "assistant"], role)
+    return Message(role, read_content(message.content, f"{where}.content"))
+
+
+def read_content(content: str | list[dict[str, object]] | None, where: str) -> str:
+    """The text of a turn; text parts are put one after another with nothing between."""
+    if content is None:
+        raise RootformError(f"{where}: missing; send a string or a list of text parts", param=where)
+    if isinstance(content, str):
+        return content
+    return "".join(read_part(part, f"{where}[{i}]") for i, part in enumerate(content))
+
+
+def read_part(part: dict[str, object], where: str) -> str:
+    """The text of one part."""
+    kind, text = part.get("type"), part.get("text")
+    if kind != "text":
+        raise RootformError(f"{where}.type: {kind!r} is not supported; this server reads text", param=f"{where}.type")
+    if not isinstance(text, str):
+        raise RootformError(f"{where}.text: a string is needed", param=f"{where}.text")
+    if unknown := sorted(part.keys() - {"type", "text"}):
+        raise RootformError(f"{where}: unknown field `{unknown[0]}`", param=f"{where}.{unknown[0]}")
+    return text
+
+
+def chat_limit(asked: ChatRequest) -> int | None:
+    """max_completion_tokens, or max_tokens as it was once called."""
+    old, new = asked.max_tokens, asked.max_completion_tokens
+    if old is not None and new is not None and old != new:
+        message = f"max_tokens is {old} and max_completion_tokens {new}; they mean the same, so send one"
+        raise RootformError(message, param="max_completion_tokens")
+    return old if new is None else new
+
+
+def read_prompts(prompt: str | list[str | int | list[int]]) -> list[str | tuple[int, ...]]:
+    """The prompts, in the four forms OpenAI allows: text, token ids, or a list of texts or of lists of ids."""
+    if isinstance(prompt, str):
+        return [prompt]
+    if not prompt:
+        raise RootformError("prompt: at least one is needed", param="prompt")
+    if all(isinstance(item, int) for item in prompt):
+        return [tuple(cast(list[int], prompt))]
+    if any(isinstance(item, int) for item in prompt):
+        raise RootformError("prompt: token ids beside other prompts; send a list of lists", param="prompt")
+    return [tuple(item) if isinstance(item, list) else str(item) for item in prompt]
