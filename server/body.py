@@ -12,7 +12,7 @@ from starlette.requests import Request
 
 from ..engine.types import RootformError
 
-T = TypeVar("T")
+T = TypeVar("T", bound=msgspec.Struct)
 UNKNOWN_FIELD = re.compile(r"Object contains unknown field `(?P<field>.*?)`(?: - at `(?P<path>.*)`)?$", re.DOTALL)
 AT_PATH = re.compile(r"^(?P<what>.*?) - at `(?P<path>.*)`$", re.DOTALL)
 
@@ -59,7 +59,7 @@ def _position(body: bytes, otherwise: str) -> str:
     return otherwise
 
 
-def _wrong_value(message: str, kind: type) -> RootformError:
+def _wrong_value(message: str, kind: type[msgspec.Struct]) -> RootformError:
     """msgspec's message, turned so that the field at fault comes first and is named in `param`."""
     if unknown := UNKNOWN_FIELD.match(message):
         return _unknown_field(unknown["field"], unknown["path"] or "$", kind)
@@ -70,13 +70,11 @@ def _wrong_value(message: str, kind: type) -> RootformError:
     return RootformError(f"the body: {_lower(message)}")
 
 
-def _unknown_field(field: str, path: str, kind: type) -> RootformError:
-    hint = ""
-    if path == "$":
-        close = difflib.get_close_matches(field, kind.__struct_fields__, n=1)
-        hint = f"; did you mean `{close[0]}`?" if close else "; remove it"
+def _unknown_field(field: str, path: str, kind: type[msgspec.Struct]) -> RootformError:
+    close = difflib.get_close_matches(field, kind.__struct_fields__, n=1) if path == "$" else []
+    hint = f"did you mean `{close[0]}`?" if close else "remove it"
     where = f"{_param(path)}.{field}" if path != "$" else field
-    return RootformError(f"{path}: unknown field `{field}`{hint}", param=where)
+    return RootformError(f"{path}: unknown field `{field}`; {hint}", param=where)
 
 
 def _param(path: str) -> str | None:

@@ -147,7 +147,12 @@ def test_chat_logprobs(client):
 
 def test_completions_take_four_kinds_of_prompt(client, engine):
     ids = list(b"ids")
-    for prompt, texts in [("one", ["one"]), (["one", "two"], ["one", "two"]), (ids, ["ids"]), ([ids, ids], ["ids"] * 2)]:
+    for prompt, texts in [
+        ("one", ["one"]),
+        (["one", "two"], ["one", "two"]),
+        (ids, ["ids"]),
+        ([ids, ids], ["ids"] * 2),
+    ]:
         answer = client.completions.create(model="echo", prompt=prompt)
         assert [choice.text for choice in answer.choices] == texts
     assert engine.calls[-1].prompt == tuple(ids)
@@ -224,11 +229,10 @@ def test_an_early_failure_has_its_status(client, stream):
 
 
 def test_a_late_failure_is_an_error_event(client):
-    texts = []
+    stream = client.completions.create(model="echo", prompt="late failure", stream=True)
+    assert [next(stream).choices[0].text for _ in range(2)] == ["late ", "failure"]
     with pytest.raises(openai.APIError, match="a fuse blew"):
-        for chunk in client.completions.create(model="echo", prompt="late failure", stream=True):
-            texts.append(chunk.choices[0].text)
-    assert texts == ["late ", "failure"]
+        next(stream)
 
 
 def test_leaving_a_stream_cancels_the_call(client, engine):

@@ -1,0 +1,206 @@
+"""Keys, queue, health, metrics, disconnects and the end of a server."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+import threading
+
+import httpx
+import openai
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from rootform.engine.types import RootformError
+from rootform.server.serve import bind, greeting, url_of
+from rootform.server.service import HttpLimits
+
+
+def samples(url):
+    """Every sample of /metrics: (name, labels) -> value."""
+    text = httpx.get(url + "/metrics").text
+    return {
+        (one.name, *sorted(one.labels.values())): one.value
+        for family in text_string_to_metric_families(text)
+        for one in family.samples
+    }
+
+
+def test_metrics_count_requests_and_read_the_engine(serving, make_engine):
+    engine = make_engine()
+    engine.counts.cached_tokens = 42
+    with serving(engine) as url:
+        body = {"prompt": "a b", "stream": True}
+        assert httpx.post(url + "/v1/completions", json=body).status_code == 200
+        assert httpx.post(url + "/v1/completions", json={"nope": 1}).status_code == 400
+        assert httpx.get(url + "/v1/completions/what").status_code == 404
+        found = samples(url)
+    assert found["rootform_http_requests_total", "/v1/completions", "200"] == 1
+    assert found["rootform_http_requests_total", "/v1/completions", "400"] == 1
+    assert found["rootform_http_requests_total", "404", "other"] == 1
+    assert found["rootform_http_request_seconds_count", "/v1/completions"] == 2
+    assert found["rootform_time_to_first_token_seconds_count",] == 1
+    assert found["rootform_http_requests_in_flight",] == 1  # the one that asks
+    assert found["rootform_cached_tokens_total",] == 42
+    assert found["rootform_calls_total", "finished"] == 1
+    assert found["rootform_pages", "free"] == 6
+
+
+def test_health(url, engine):
+    assert httpx.get(url + "/health").json() == {"status": "ok"}
+    engine.trouble = "the engine is closed"
+    sick = httpx.get(url + "/health")
+    assert (sick.status_code, sick.json()) == (503, {"status": "failing", "reason": "the engine is closed"})
+
+
+def test_keys(serving, make_engine):
+    with serving(make_engine(), api_keys=["first", "sécond"]) as url:
+        assert httpx.get(url + "/health").status_code == 200
+        assert httpx.get(url + "/metrics").status_code == 200
+        for headers in ({}, {"Authorization": "Bearer nope"}, {"Authorization": "Basic first"}):
+            refused = httpx.get(url + "/v1/models", headers=headers)
+            assert refused.status_code == 401
+            assert refused.json()["error"]["code"] == "invalid_api_key"
+            assert refused.headers["www-authenticate"] == "Bearer"
+        with openai.OpenAI(base_url=f"{url}/v1", api_key="first") as client:
+            assert client.models.list().data[0].id == "echo"
+        key = "Bearer sécond".encode()
+        assert httpx.get(url + "/v1/models", headers={"Authorization": key}).status_code == 200
+
+
+def test_a_full_queue_is_a_429_that_says_when_to_come_back(serving, make_engine):
+    engine = make_engine()
+    with serving(engine, limits=HttpLimits(max_waiting=4)) as url:
+        engine.counts.waiting = 3
+        body = {"prompt": "x", "n": 2}
+        full = httpx.post(url + "/v1/completions", json=body)
+        assert (full.status_code, full.headers["retry-after"]) == (429, "1")
+        assert full.json()["error"]["message"] == "3 calls are waiting, of 4 at most; try again later"
+        engine.counts.waiting = 2
+        assert httpx.post(url + "/v1/completions", json=body).status_code == 200
+    assert len(engine.calls) == 2
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_client_that_hangs_up_cancels_all_its_calls(serving, make_engine, stream):
+    engine = make_engine()
+    with serving(engine) as url:
+        body = json.dumps({"prompt": "endless", "n": 3, "stream": stream})
+        with socket.create_connection((httpx.URL(url).host, httpx.URL(url).port or 80)) as connection:
+            head = f"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+            connection.sendall((head + body).encode())
+            wait_until(lambda: len(engine.calls) == 3)
+            if stream:
+                assert connection.recv(100).startswith(b"HTTP/1.1 200 OK")
+        assert engine.cancelled.wait(10)
+        wait_until(lambda: engine.counts.cancelled == 3)
+        wait_until(lambda: samples(url)["rootform_http_requests_in_flight",] == 1)
+        status = "200" if stream else "499"
+        assert samples(url)["rootform_http_requests_total", "/v1/completions", status] == 1
+        assert httpx.post(url + "/v1/completions", json={"prompt": "x"}).status_code == 200
+
+
+def test_an_engine_that_drops_a_call_is_a_503(serving, make_engine):
+    engine = make_engine()
+    jobs = []
+    submit = engine.submit
+    engine.submit = lambda call: jobs.append(submit(call)) or jobs[-1]
+    with serving(engine) as url:
+        answers = []
+        asking = threading.Thread(
+            target=lambda: answers.append(httpx.post(url + "/v1/completions", json={"prompt": "endless"}))
+        )
+        asking.start()
+        wait_until(lambda: jobs)
+        jobs[0].cancel()
+        asking.join(10)
+    assert (answers[0].status_code, answers[0].headers["retry-after"]) == (503, "5")
+
+
+def test_our_own_fault_is_a_500_without_its_insides(serving, make_engine, capsys):
+    engine = make_engine()
+
+    def submit(call):
+        raise ZeroDivisionError("secret")
+
+    engine.submit = submit
+    with serving(engine) as url:
+        crashed = httpx.post(url + "/v1/completions", json={"prompt": "x"})
+        assert crashed.status_code == 500
+        assert crashed.json()["error"]["message"] == "Internal Server Error (ZeroDivisionError); see the server's log"
+        assert samples(url)["rootform_http_requests_total", "/v1/completions", "500"] == 1
+    assert "secret" in capsys.readouterr().err
+
+
+def test_a_busy_port_is_told_clearly():
+    with bind("127.0.0.1", 0) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(RootformError, match=f"port {port} on 127.0.0.1 is already in use; stop what listens"):
+            bind("127.0.0.1", port)
+    with pytest.raises(RootformError, match="host 'no such host' is not an address"):
+        bind("no such host", 0)
+
+
+def test_urls_of_listeners():
+    with bind("0.0.0.0", 0) as everywhere:
+        assert url_of(everywhere) == f"http://127.0.0.1:{everywhere.getsockname()[1]}"
+    assert "-H 'Authorization: Bearer <key>'" in greeting("http://h:1", "m", with_key=True)
+
+
+SERVER = """
+    import sys, threading
+    from rootform.engine.job import Job
+    from rootform.engine.types import Completion, Delta, ModelInfo, Usage
+    from rootform.server.serve import serve
+
+    class Slow:
+        info = ModelInfo(name="slow", context_tokens=9, has_chat_template=True)
+        trouble = None
+
+        def stats(self):
+            return type("Stats", (), {"waiting": 0})
+
+        def submit(self, call):
+            job = Job(lambda: None)
+            usage = Usage(prompt_tokens=1, cached_tokens=0, completion_tokens=1, forward_passes=1)
+            done = Completion(text="late", token_ids=(1,), finish_reason="stop", usage=usage)
+            print("submitted", flush=True)
+            threading.Timer(0.5, job.finish, [done]).start()
+            return job
+
+    serve(Slow(), port=0)
+    print("returned", flush=True)
+"""
+
+
+@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_lets_running_requests_finish(stop):
+    command = [sys.executable, "-c", textwrap.dedent(SERVER)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        ready = process.stderr.readline()
+        assert ready.startswith("serving slow at http://127.0.0.1:")
+        url = ready.split()[3]
+        answers = []
+        asking = threading.Thread(target=lambda: answers.append(httpx.post(url + "/completions", json={"prompt": "x"})))
+        asking.start()
+        assert process.stdout.readline() == "submitted\n"
+        process.send_signal(stop)
+        asking.join(20)
+        assert answers[0].json()["choices"][0]["text"] == "late"
+        rest, errors = process.communicate(timeout=20)
+    assert (process.returncode, rest, errors) == (0, "returned\n", "")
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(url)
+
+
+def wait_until(true, timeout_s=10.0):
+    done = threading.Event()
+    for _ in range(int(timeout_s / 0.01)):
+        if true():
+            return
+        done.wait(0.01)
+    raise AssertionError("it did not come to pass")
