@@ -1,0 +1,240 @@
+"""Sets of Unicode code points, and how one character of such a set is spelled in bytes.
+
+A set is a sorted tuple of inclusive, disjoint, non-adjacent ranges. Lone surrogates are in no set: they are not
+characters, and neither UTF-8 nor well-formed JSON text can carry them.
+"""
+
+from __future__ import annotations
+
+import sys
+import unicodedata
+from collections.abc import Callable, Iterable
+from functools import cache, lru_cache
+from typing import Literal
+
+from .expr import EMPTY, EPSILON, POOL
+
+CodePoints = tuple[tuple[int, int], ...]
+Encoding = Literal["utf8", "json"]
+
+_SHORT_ESCAPES = {0x22: b'"', 0x5C: b"\\", 0x2F: b"/", 8: b"b", 9: b"t", 10: b"n", 12: b"f", 13: b"r"}
+_MUST_ESCAPE = ((0, 0x1F), (0x22, 0x22), (0x5C, 0x5C))  # RFC 8259, section 7
+
+# -- sets -----------------------------------------------------------------------------------------------------
+
+
+def code_points(ranges: Iterable[tuple[int, int]]) -> CodePoints:
+    """The set of all code points in `ranges`, in any order, without surrogates."""
+    merged: list[list[int]] = []
+    for lo, hi in sorted(ranges):
+        if merged and lo <= merged[-1][1] + 1:
+            merged[-1][1] = max(merged[-1][1], hi)
+        else:
+            merged.append([lo, hi])
+    return _without_surrogates(merged)
+
+
+def _without_surrogates(ranges: Iterable[Iterable[int]]) -> CodePoints:
+    result = []
+    for lo, hi in ranges:
+        if lo < 0xD800:
+            result.append((lo, min(hi, 0xD7FF)))
+        if hi > 0xDFFF:
+            result.append((max(lo, 0xE000), hi))
+    return tuple(result)
+
+
+ANY_CHARACTER = code_points([(0, sys.maxunicode)])
+"""Every Unicode scalar value."""
+
+
+def characters(text: str) -> CodePoints:
+    """The characters of `text`, as a set."""
+    return code_points((ord(c), ord(c)) for c in text)
+
+
+def union(*sets: CodePoints) -> CodePoints:
+    """Code points of any of `sets`."""
+    return code_points(r for s in sets for r in s)
+
+
+def complement(members: CodePoints) -> CodePoints:
+    """Characters outside `members`."""
+    result, start = [], 0
+    for lo, hi in members:
+        if lo > start:
+            result.append((start, lo - 1))
+        start = hi + 1
+    if start <= sys.maxunicode:
+        result.append((start, sys.maxunicode))
+    return _without_surrogates(result)
+
+
+def intersection(a: CodePoints, b: CodePoints) -> CodePoints:
+    """Code points of both sets."""
+    return complement(union(complement(a), complement(b)))
+
+
+def where(holds: Callable[[str], bool]) -> CodePoints:
+    """Characters for which `holds` is true. Looks at all 1.1 million: cache what it returns."""
+    ranges: list[tuple[int, int]] = []
+    start = None
+    for point in range(sys.maxunicode + 2):
+        inside = point <= sys.maxunicode and not 0xD800 <= point <= 0xDFFF and holds(chr(point))
+        if inside and start is None:
+            start = point
+        elif not inside and start is not None:
+            ranges.append((start, point - 1))
+            start = None
+    return tuple(ranges)
+
+
+@cache
+def category(prefix: str) -> CodePoints:
+    """Characters whose Unicode general category begins with `prefix` (`L`, `Lu`); empty when there is none."""
+    return where(lambda c: unicodedata.category(c).startswith(prefix))
+
+
+@cache
+def word_characters() -> CodePoints:
+    """What `\\w` matches in Python: letters, digits and other alphanumerics of all scripts, and `_`."""
+    return union(where(str.isalnum), characters("_"))
+
+
+@cache
+def decimal_digits() -> CodePoints:
+    """What `\\d` matches in Python: the decimal digits of all scripts."""
+    return category("Nd")
+
+
+@cache
+def white_space() -> CodePoints:
+    """What `\\s` matches in Python."""
+    return where(str.isspace)
+
+
+@cache
+def _case_groups() -> tuple[tuple[str, ...], ...]:
+    """Characters that are the same when case is ignored, as `re.IGNORECASE` has it."""
+    groups: dict[str, list[str]] = {}
+    for point in range(sys.maxunicode + 1):
+        char = chr(point)
+        lower = char.lower()
+        if lower == char and char.upper() == char:
+            continue
+        lower = "i" if char == "İ" else lower if len(lower) == 1 else char
+        upper = lower.upper()
+        groups.setdefault(upper if len(upper) == 1 else lower, []).append(char)
+    return tuple(tuple(g) for g in groups.values() if len(g) > 1)
+
+
+@lru_cache(1024)
+def any_case(members: CodePoints) -> CodePoints:
+    """The set with the other cases of its letters."""
+    extra = [members]
+    for group in _case_groups():
+        if any(lo <= ord(c) <= hi for c in group for lo, hi in members):
+            extra.append(characters("".join(group)))
+    return union(*extra)
+
+
+# -- bytes ----------------------------------------------------------------------------------------------------
+
+
+def spelled(members: CodePoints, encoding: Encoding) -> int:
+    """One character of the set: in UTF-8, or in any spelling legal inside a JSON string."""
+    return utf8(members) if encoding == "utf8" else json_char(members)
+
+
+@lru_cache(4096)
+def utf8(members: CodePoints) -> int:
+    """One character of the set in UTF-8."""
+    parts = []
+    for first, last, length in ((0, 0x7F, 1), (0x80, 0x7FF, 2), (0x800, 0xFFFF, 3), (0x10000, sys.maxunicode, 4)):
+        lead = (0, 0xC0, 0xE0, 0xF0)[length - 1]
+        parts.append(_digits(_clipped(members, first, last), length - 1, 6, lambda d, lead=lead: (lead | d,)))
+    return POOL.alt(*parts)
+
+
+@lru_cache(4096)
+def json_char(members: CodePoints) -> int:
+    """One character of the set as it may stand in a JSON string: raw, short escape, or \\uXXXX in either case."""
+    raw = utf8(intersection(members, complement(_MUST_ESCAPE)))
+    short = [POOL.literal(s) for point, s in _SHORT_ESCAPES.items() if _clipped(members, point, point)]
+    unit = POOL.concat(POOL.literal(b"u"), _hex(_clipped(members, 0, 0xFFFF)))
+    return POOL.alt(raw, POOL.concat(POOL.literal(b"\\"), POOL.alt(*short, unit, _surrogate_pairs(members))))
+
+
+def _surrogate_pairs(members: CodePoints) -> int:
+    """Behind the first backslash: `uD83D\\uDE00` for the members beyond the basic plane."""
+    tails: dict[int, list[tuple[int, int]]] = {}
+    for lo, hi in _clipped(members, 0x10000, sys.maxunicode):
+        for high in range((lo - 0x10000) >> 10, ((hi - 0x10000) >> 10) + 1):
+            base = 0x10000 + (high << 10)
+            low_range = (max(lo, base) - base + 0xDC00, min(hi, base + 0x3FF) - base + 0xDC00)
+            tails.setdefault(high + 0xD800, []).append(low_range)
+    highs: dict[tuple[tuple[int, int], ...], list[tuple[int, int]]] = {}
+    for high, lows in tails.items():
+        highs.setdefault(tuple(lows), []).append((high, high))
+    parts = [
+        POOL.concat(POOL.literal(b"u"), _hex(_merged(high)), POOL.literal(b"\\u"), _hex(low))
+        for low, high in highs.items()
+    ]
+    return POOL.alt(*parts)
+
+
+def _merged(ranges: list[tuple[int, int]]) -> CodePoints:
+    """Adjacent ranges made one; for code units, so surrogates stay."""
+    result: list[tuple[int, int]] = []
+    for lo, hi in ranges:
+        if result and result[-1][1] + 1 == lo:
+            result[-1] = (result[-1][0], hi)
+        else:
+            result.append((lo, hi))
+    return tuple(result)
+
+
+def _hex(units: CodePoints) -> int:
+    """Four hexadecimal digits of a code unit."""
+    return _digits(units, 3, 4, lambda d: tuple(b"%x%X" % (d, d)))
+
+
+@lru_cache(65536)
+def _continuation(members: CodePoints, places: int, bits: int) -> int:
+    spell = (lambda d: (0x80 | d,)) if bits == 6 else (lambda d: tuple(b"%x%X" % (d, d)))
+    return _digits(members, places, bits, spell)
+
+
+def _digits(members: CodePoints, places: int, bits: int, spell: Callable[[int], tuple[int, ...]]) -> int:
+    """Numbers of the set as one leading digit, spelled by `spell`, and `places` digits of `bits` bits behind it."""
+    if not members:
+        return EMPTY
+    below: dict[int, list[tuple[int, int]]] = {}
+    size = 1 << bits * places
+    for lo, hi in members:
+        for digit in range(lo // size, hi // size + 1):
+            start = digit * size
+            below.setdefault(digit, []).append((max(lo, start) - start, min(hi, start + size - 1) - start))
+    leads: dict[int, list[int]] = {}
+    for digit, rest in below.items():
+        tail = _continuation(tuple(rest), places - 1, bits) if places else EPSILON
+        leads.setdefault(tail, []).extend(spell(digit))
+    return POOL.alt(*[POOL.concat(POOL.byte_set(lead), tail) for tail, lead in leads.items()])
+
+
+def _clipped(members: CodePoints, first: int, last: int) -> CodePoints:
+    return tuple((max(lo, first), min(hi, last)) for lo, hi in members if lo <= last and hi >= first)
+
+
+JSON_CHAR = json_char(ANY_CHARACTER)
+"""One character (code point) of a JSON string, in any legal spelling."""
+
+
+def json_text(text: str) -> int:
+    """All spellings of `text` inside a JSON string, without the quotes. Raises ValueError for lone surrogates."""
+    parts = []
+    for char in text:
+        if 0xD800 <= ord(char) <= 0xDFFF:
+            raise ValueError(f"{text!r} has a lone surrogate, which JSON text cannot carry")
+        parts.append(json_char(((ord(char), ord(char)),)))
+    return POOL.concat(*parts)
