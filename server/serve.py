@@ -18,6 +18,7 @@ from .ports import Engine
 from .service import HttpLimits
 
 BACKLOG = 2048
+KEEP_ALIVE_S = 30  # longer than clients keep an idle connection (httpx: 5), so that none writes to a closed one
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -63,6 +64,7 @@ class Server(uvicorn.Server):
                 ws="none",
                 log_level="warning",
                 access_log=False,
+                timeout_keep_alive=KEEP_ALIVE_S,
                 timeout_graceful_shutdown=drain_s,
             )
         )
