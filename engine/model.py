@@ -1,0 +1,205 @@
+"""A transformers causal language model over our own KV memory, as `ports.Model`."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from transformers import AutoModelForCausalLM
+from transformers.utils import logging as transformers_logging
+
+from .attention import StepAttention
+from .cascade import Composition, Kind, compose, plan_step
+from .context import ATTENTION_NAME, attention_done_by
+from .geometry import LayerGeometry, kv_tokens, token_bytes
+from .linears import pack_linears
+from .memory_cpu import CpuMemory
+from .modelfiles import model_folder, read_config
+from .ports import ForwardBatch
+from .probe import probe, uses_longrope
+from .types import RootformError
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+def load_model(
+    path: str | Path,
+    *,
+    dtype: Literal["float32", "bfloat16"] = "float32",
+    kv_bytes: int | None = None,
+    device: str = "cpu",
+) -> CpuModel:
+    """Load the model in a local folder, or of a name in the local Hugging Face cache. Never uses the network.
+
+    dtype: of weights, activations and KV, whatever the checkpoint's own: float32 by default, which keeps a request's
+    tokens independent of its neighbours in nearly all cases; bfloat16 halves memory and is faster where the CPU has
+    instructions for it. kv_bytes: memory for KV; None: derived from the host's free memory.
+
+    Raises RootformError when the folder, its config or its weights are missing, when the weights do not fill the
+    model, or when the model's attention cannot be served exactly.
+    """
+    if dtype not in DTYPES:
+        raise RootformError(f"dtype {dtype!r} is not known; use one of {', '.join(DTYPES)}", param="dtype")
+    if device != "cpu":
+        raise RootformError(f"device {device!r} is not known; this loader serves on 'cpu'", param="device")
+    folder = model_folder(path)
+    model = _from_pretrained(folder, DTYPES[dtype])
+    layers = probe(model)
+    logits = _trial_logits(model, layers, DTYPES[dtype])
+    _compare(model, logits, _own_logits(model), "rootform's attention")
+    if pack_linears(model):
+        _compare(model, _trial_logits(model, layers, DTYPES[dtype]), logits, "packed linear layers")
+    context_tokens = _context_tokens(model.config.get_text_config())
+    n_tokens = kv_tokens(token_bytes(layers, DTYPES[dtype].itemsize), context_tokens, kv_bytes)
+    if n_tokens < 2:
+        raise RootformError(f"there is no room for KV: kv_bytes is {kv_bytes}, two tokens need more", param="kv_bytes")
+    memory = CpuMemory(layers, n_tokens, DTYPES[dtype])
+    return CpuModel(model, memory, vocab_size=logits.shape[-1], context_tokens=min(context_tokens, n_tokens))
+
+
+class CpuModel:
+    """`ports.Model`: forward() runs the model's own classes with our attention over our memory.
+
+    One thread at a time.
+    """
+
+    def __init__(self, model: Any, memory: CpuMemory, *, vocab_size: int, context_tokens: int) -> None:
+        self.vocab_size = vocab_size
+        self.context_tokens = context_tokens
+        self.memory = memory
+        self._model = model
+        self._kinds = [Kind(each.window, each.groups) for each in memory.layers]
+        self._distinct_kinds = list(dict.fromkeys(self._kinds))
+        self._dtype = memory.keys[0].dtype
+        self._keeps_rows = "logits_to_keep" in inspect.signature(model.forward).parameters
+        self._composed: tuple[tuple[int, bytes, bytes], Composition] | None = None
+
+    def forward(self, batch: ForwardBatch) -> torch.Tensor:
+        """See ports.Model. ValueError, with nothing written, when a sequence is not where the batch says or is full."""
+        self.memory.check_room(batch.slots, batch.starts, batch.lengths)
+        plan = plan_step(self._composition(batch), batch.starts, batch.positions, self._distinct_kinds, self._dtype)
+        attention = StepAttention(self.memory, plan, self._kinds)
+        rows = torch.from_numpy(batch.logit_rows)
+        with torch.inference_mode(), attention_done_by(attention):
+            logits = self._run(torch.from_numpy(batch.token_ids)[None], torch.from_numpy(batch.positions)[None], rows)
+        self.memory.wrote(batch.slots, batch.lengths)
+        return logits
+
+    def _run(self, ids: torch.Tensor, positions: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        keep = {"logits_to_keep": rows} if self._keeps_rows else {}
+        logits = self._model(
+            input_ids=ids, position_ids=positions, attention_mask=None, use_cache=False, **keep
+        ).logits[0]
+        return (logits if self._keeps_rows else logits[rows]).float()
+
+    def _composition(self, batch: ForwardBatch) -> Composition:
+        """compose(), remembered while the sequences and their numbers of new tokens stay the same."""
+        key = (self.memory.version, batch.slots.tobytes(), batch.lengths.tobytes())
+        if self._composed is None or self._composed[0] != key:
+            slots = [self.memory[slot] for slot in batch.slots.tolist()]
+            self._composed = (key, compose(slots, batch.lengths))
+        return self._composed[1]
+
+
+# -- loading --------------------------------------------------------------------------------------------------
+
+
+def _from_pretrained(folder: Path, dtype: torch.dtype) -> Any:
+    try:
+        with _quiet_transformers():
+            model, report = AutoModelForCausalLM.from_pretrained(
+                folder,
+                dtype=dtype,
+                attn_implementation=ATTENTION_NAME,
+                local_files_only=True,
+                output_loading_info=True,
+            )
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+        kind = read_config(folder).get("model_type")
+        raise RootformError(f"{folder}: transformers cannot load this model (model_type {kind!r}): {error}") from error
+    missing = sorted(report["missing_keys"])
+    if missing:
+        shown = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
+        raise RootformError(f"{folder}: the weights lack {len(missing)} of the model's tensors ({shown})")
+    return model.eval()
+
+
+@contextmanager
+def _quiet_transformers() -> Iterator[None]:
+    """Without its progress bar and load report, which is read from what it returns instead."""
+    level, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity(logging.ERROR)
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(level)
+        if bars:
+            transformers_logging.enable_progress_bar()
+
+
+def _context_tokens(config: Any) -> int:
+    """The longest sequence the model is made for. Under longrope only the original context is served, because a
+    longer sequence would change the positions of all others in its batch, and of all KV remembered before."""
+    longest = getattr(config, "max_position_embeddings", None)
+    if not isinstance(longest, int) or longest < 1:
+        raise RootformError(f"{type(config).__name__} does not say max_position_embeddings; its context is unknown")
+    if uses_longrope(config):
+        scaling = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
+        original = scaling.get("original_max_position_embeddings")
+        original = original or getattr(config, "original_max_position_embeddings", None) or longest
+        return min(longest, int(original))
+    return longest
+
+
+def _trial_ids(vocab_size: int) -> np.ndarray:
+    return (np.arange(7, dtype=np.int64) * 7919 + 1) % vocab_size
+
+
+def _trial_logits(model: Any, layers: tuple[LayerGeometry, ...], dtype: torch.dtype) -> torch.Tensor:
+    """Logits (7, vocab) of a trial text, in two chunks and one step of decoding, through our own attention."""
+    config = model.config.get_text_config()
+    trial = CpuModel(model, CpuMemory(layers, 64, dtype), vocab_size=config.vocab_size, context_tokens=64)
+    slot = trial.memory.open(np.empty(0, dtype=np.int32), 0, 16)
+    assert slot is not None
+    ids = _trial_ids(config.vocab_size)
+    logits = []
+    for start, stop in ((0, 4), (4, 6), (6, 7)):
+        batch = ForwardBatch(
+            token_ids=ids[start:stop],
+            positions=np.arange(start, stop),
+            slots=np.array([slot], dtype=np.int32),
+            starts=np.array([start], dtype=np.int32),
+            lengths=np.array([stop - start], dtype=np.int32),
+            logit_rows=np.arange(stop - start),
+        )
+        logits.append(trial.forward(batch))
+    return torch.cat(logits)
+
+
+def _own_logits(model: Any) -> torch.Tensor:
+    """Logits (7, vocab) of the trial text with transformers' plain attention."""
+    ids = torch.from_numpy(_trial_ids(model.config.get_text_config().vocab_size))[None]
+    model.set_attn_implementation("eager")
+    with torch.inference_mode(), _quiet_transformers():
+        logits = model(input_ids=ids, use_cache=False).logits[0].float()
+    model.set_attn_implementation(ATTENTION_NAME)
+    return logits
+
+
+def _compare(model: Any, ours: torch.Tensor, theirs: torch.Tensor, what: str) -> None:
+    """What the probe cannot see (a bias of its own, a mask of its own) shows in the logits of the trial text."""
+    error = (ours - theirs).abs().max().item() / max(theirs.abs().max().item(), 1e-6)
+    tolerance = 1e-3 if next(model.parameters()).dtype == torch.float32 else 0.1
+    if not math.isfinite(error) or error > tolerance:
+        raise RootformError(
+            f"{type(model).__name__} cannot be served: with {what} its logits differ from those transformers computes "
+            f"by {error:.1e} of the largest; it does something rootform does not know"
+        )
