@@ -114,7 +114,7 @@ class CpuModel:
 def _from_pretrained(folder: Path, dtype: torch.dtype) -> Any:
     try:
         with _quiet_transformers():
-            model, report = AutoModelForCausalLM.from_pretrained(
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
                 folder,
                 dtype=dtype,
                 attn_implementation=ATTENTION_NAME,
@@ -124,6 +124,7 @@ def _from_pretrained(folder: Path, dtype: torch.dtype) -> Any:
     except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
         kind = read_config(folder).get("model_type")
         raise RootformError(f"{folder}: transformers cannot load this model (model_type {kind!r}): {error}") from error
+    model, report = loaded  # a pair, because of output_loading_info
     missing = sorted(report["missing_keys"])
     if missing:
         shown = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
