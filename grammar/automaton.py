@@ -1,0 +1,249 @@
+"""The automaton of one vocabulary: states, transitions and mask rows, made when first met and shared by everyone.
+
+A state is a place inside a frame (`places.Place` without a stack). A sequence is three ints: state, register (the count
+of the counted run it is in), stack. What depends on the stack is remembered by as many upper entries as were looked at.
+Method and measurements: Brzozowski derivatives, with llguidance's and XGrammar's split of tokens into those that stay
+inside a rule and those that leave it.
+"""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+
+from . import kernels
+from .compile import expression_of
+from .constraints import Constraint
+from .dfa import Dfa, Walker, bytes_of
+from .expr import POOL
+from .masks import Masks
+from .places import NO_UNIT, Frames, Path, Place
+from .rows import Rows
+from .stacks import Reader, Stacks
+from .table import Table
+from .vocab import Vocabulary
+
+_NOT_ALLOWED = 0  # the record of every token that is not allowed
+_STAY_FROM = 256  # a state that so many tokens keep gets a row of `stay`
+_MOST_STAYS = 256
+_MOST_TRANSITIONS = 4_000_000
+_FORCED_LIMIT = 4096
+
+
+class Automaton:
+    """Owner of all tables for a vocabulary. Safe to use from several threads; `compile` may take long, the rest not.
+
+    Memory: `states`, `stacks` and `rows` grow with the constraints seen and are never dropped, since sequences refer to
+    them (`nbytes` tells how much; a fresh Automaton, made when no sequence is open, starts anew). Walks and transitions
+    are bounded caches.
+
+    use_compiled: whether walks use numba; both ways give the same answers.
+    """
+
+    def __init__(self, vocabulary: Vocabulary, *, use_compiled: bool = True) -> None:
+        self.vocabulary = vocabulary
+        self.lock = threading.RLock()
+        self.stacks = Stacks()
+        self.row_table = Rows(vocabulary.words)
+        self.transitions = Table()
+        self.row_ids = Table()
+        self.records = np.zeros((1024, 6), np.int32)
+        self.states = np.zeros((64, 3), np.int32)  # lo, hi, row of `stay` or -1
+        self.stay = np.full((1, vocabulary.size), 255, np.uint8)
+        self.misses = 0  # transitions and rows that had to be found
+        self.walker: Walker
+        self._dfa = Dfa(POOL)
+        self._frames = Frames(POOL, self._dfa)
+        self.walker = Walker(vocabulary, self._dfa, use_compiled=use_compiled and kernels.numba is not None)
+        self._masks = Masks(self._frames, self.walker, vocabulary)
+        self._places: list[Place] = []
+        self._state_ids: dict[Place, int] = {}
+        self._roots: dict[Constraint, int] = {}
+        self._root_starts: list[tuple[int, int, int]] = []
+        self._stays: dict[tuple[int, int], int] = {}
+        self._n_records = 0
+        self._forget_transitions()
+
+    # -- for everyone -----------------------------------------------------------------------------------------
+
+    def compile(self, constraint: Constraint) -> int:
+        """The root of a constraint: where its sequences start. Raises GrammarError."""
+        with self.lock:
+            known = self._roots.get(constraint)
+        if known is None:
+            expression = expression_of(constraint, self.vocabulary.single_bytes)
+            known = self.root_of(expression)
+            with self.lock:
+                self._roots[constraint] = known
+        return known
+
+    def root_of(self, expression: int) -> int:
+        """The root of an expression of `POOL` that is not empty."""
+        with self.lock:
+            place = self._frames.enter(expression, 0, (), Reader(self.stacks, 0))
+            stack = self.stacks.push_all(0, self.stacks.sequence(place.pushes))
+            self._root_starts.append((self._state(place), 0, stack))
+            return len(self._root_starts) - 1
+
+    def start(self, root: int) -> tuple[int, int, int]:
+        """State, register and stack at a root."""
+        return self._root_starts[root]
+
+    @property
+    def rows(self) -> np.ndarray:
+        """All mask rows so far, (rows, words) int32: bit b of word w allows token 32 * w + b. Ids stay as they are."""
+        return self.row_table.table
+
+    def allowed(self, row: int) -> np.ndarray | None:
+        """The allowed tokens of a row that allows few (64 at most), ascending; None for others."""
+        return self.row_table.allowed(row)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of what is never dropped: rows, DFA, states, stacks."""
+        parts = (self._dfa.transitions, self.states, self.stay, self.stacks.parents, self.stacks.contexts)
+        return self.row_table.nbytes + sum(part.nbytes for part in parts)
+
+    # -- for batches: answers to what the tables did not know ----------------------------------------------------
+
+    def find_row(self, state: int, register: int, stack: int) -> int:
+        """The row of a sequence, now in `row_ids`. Raises GrammarError when it cannot be decided."""
+        self.misses += 1
+        place, widest = self._places[state], self.vocabulary.max_token_bytes
+        need = min(max(place.lo - register, 0), widest + 1)
+        room = min(place.hi - register, widest)
+        reader = Reader(self.stacks, stack)
+        mask, accepts = self._masks.mask(place._replace(lo=need, hi=room), reader)
+        row = self.row_table.add(mask, accepts, len(self.vocabulary.eos_ids))
+        self._remember_stay(state, place)
+        self._put(self.row_ids, state, need * (widest + 1) + room, stack, reader.level, row)
+        return row
+
+    def find_transition(self, state: int, token: int, stack: int) -> None:
+        """Put what `token` does into `transitions`. Raises GrammarError when it cannot be decided."""
+        self.misses += 1
+        if self._n_records > _MOST_TRANSITIONS:
+            self._forget_transitions()
+        place = self._places[state]
+        reader = Reader(self.stacks, stack)
+        path = Path(self._frames, place, reader, 0, open_run=place.unit != NO_UNIT)
+        data = self.vocabulary.tokens[token] if token < len(self.vocabulary.tokens) else b""
+        record = kernels.look_up(
+            self.transitions.keys, self.transitions.values, state, token, self.stacks.contexts[stack]
+        )
+        if record > _NOT_ALLOWED:  # known, but not yet on this stack
+            popped, pushes = self.records[record, 1:3].tolist()
+            self.stacks.push_all(reader.stack(popped), pushes)
+            return
+        record = _NOT_ALLOWED
+        if data and path.take_all(data):
+            record = self._record(path)
+            self.stacks.push_all(reader.stack(path.place.popped), self.stacks.sequence(path.place.pushes))
+        self._put(self.transitions, state, token, stack, reader.level, record)
+
+    def completion(self, state: int, register: int, stack: int) -> bytes:
+        """A shortest text that ends well from here."""
+        place = self._places[state]
+        parts = [self._dfa.expression(place.local), *self.stacks.entries(stack)]
+        texts = [POOL.shortest(part) or b"" for part in parts]
+        if place.unit != NO_UNIT:
+            texts[0] += (POOL.shortest(self._one_unit(place)) or b"") * max(place.lo - register, 0)
+        return b"".join(texts)
+
+    def forced(self, state: int, register: int, stack: int) -> bytes:
+        """The bytes that every text from here begins with, 4096 at most."""
+        path = Path(self._frames, self._places[state], Reader(self.stacks, stack), register, open_run=False)
+        out = bytearray()
+        while len(out) < _FORCED_LIMIT and not path.accepts():
+            byte = self._only_byte(path)
+            if byte is None:
+                break
+            path.take(byte)
+            out.append(byte)
+        return bytes(out)
+
+    # -- inside -----------------------------------------------------------------------------------------------
+
+    def _state(self, place: Place) -> int:
+        key = place._replace(popped=0, pushes=())
+        known = self._state_ids.get(key)
+        if known is None:
+            known = self._state_ids[key] = len(self._places)
+            self._places.append(key)
+            if known == len(self.states):
+                self.states = np.concatenate([self.states, np.zeros_like(self.states)])
+            self.states[known] = (key.lo, key.hi, self._stays.get((key.local, key.unit), -1))
+        return known
+
+    def _record(self, path: Path) -> int:
+        place = path.place
+        counting = place.unit != NO_UNIT
+        record = (
+            self._state(place),
+            place.popped,
+            self.stacks.sequence(place.pushes),
+            path.units if path.open_run else path.run_units,
+            int(path.open_run),
+            path.units if counting and not path.open_run else 0,
+        )
+        if self._n_records == len(self.records):
+            self.records = np.concatenate([self.records, np.zeros_like(self.records)])
+        self.records[self._n_records] = record
+        self._n_records += 1
+        return self._n_records - 1
+
+    def _put(self, table: Table, state: int, key: int, stack: int, level: int, value: int) -> None:
+        contexts = self.stacks.contexts[stack].tolist()
+        for upper in range(level):
+            table.put(state, key, contexts[upper], kernels.DEEPER)
+        table.put(state, key, contexts[level], value)
+
+    def _forget_transitions(self) -> None:
+        self.transitions.clear()
+        self.records[_NOT_ALLOWED] = (-1, 0, 0, 0, 0, 0)
+        self._n_records = 1
+
+    def _remember_stay(self, state: int, place: Place) -> None:
+        """Note which tokens leave a wide state as it is, and how many units each adds."""
+        key = (place.local, place.unit)
+        if key in self._stays or len(self._stays) >= _MOST_STAYS:
+            return
+        part = self._masks.part(place.local, place.unit, np.zeros(1, np.int32))
+        kept = (part.token_states == place.local) & (part.token_counts < 255)
+        may_be_left = place.unit == NO_UNIT and len(part.exits) > 0  # then a token may do both, inside and behind
+        if may_be_left or kept.sum() < _STAY_FROM:
+            return
+        row = np.full((1, self.vocabulary.size), 255, np.uint8)
+        row[0, part.tokens[kept]] = part.token_counts[kept]
+        self._stays[key] = len(self.stay)
+        self.stay = np.concatenate([self.stay, row])
+        for other, known in enumerate(self._places):
+            if (known.local, known.unit) == key:
+                self.states[other, 2] = self._stays[key]
+
+    def _one_unit(self, place: Place) -> int:
+        return POOL.node(self._dfa.expression(place.unit))[1]
+
+    def _only_byte(self, path: Path) -> int | None:
+        """The one byte that may come next; None when there are several, or none."""
+        found: set[int] = set()
+        path = path.copy()
+        while True:
+            found.update(self._next_bytes(path, most=2 - len(found)))
+            if len(found) > 1:
+                return None
+            if not path.may_leave() or not path.leave():
+                return found.pop() if found else None
+
+    def _next_bytes(self, path: Path, most: int) -> list[int]:
+        """Bytes that may come next without leaving the frame: all of them, or `most` or more."""
+        found: list[int] = []
+        local = path.place.local
+        for mask in POOL.byte_classes(self._dfa.expression(local)):
+            members = bytes_of(mask)
+            if path.goes_on(int(members[0])):
+                found += members.tolist()
+            if len(found) >= most:
+                break
+        return found

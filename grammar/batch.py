@@ -1,0 +1,170 @@
+"""Many sequences at once, as arrays: what the engine advances and masks with, one compiled call each."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from . import kernels
+from .automaton import Automaton
+from .errors import GrammarError
+
+Saved = tuple[int, int, int]
+"""State, register and stack of a sequence: all there is to it."""
+
+
+class StateBatch:
+    """Sequences of one automaton, by slot. Arrays of slots given to one call must not name a slot twice.
+
+    errors: what went wrong in a slot (a combination of conditions too large to decide): its sequence can go on no
+    further, its row then allows EOS alone, and the engine should fail that request. Others are not touched.
+    """
+
+    def __init__(self, automaton: Automaton) -> None:
+        self._automaton = automaton
+        self._sequences = np.zeros((64, 3), np.int32)
+        self._free = list(range(63, -1, -1))
+        self._only_eos: int | None = None
+        self.errors: dict[int, GrammarError] = {}
+
+    # -- slots ------------------------------------------------------------------------------------------------
+
+    def open(self, root: int) -> int:
+        """A slot for a new sequence at the start of what `root` compiles."""
+        if not self._free:
+            size = len(self._sequences)
+            self._sequences = np.concatenate([self._sequences, np.zeros_like(self._sequences)])
+            self._free = list(range(2 * size - 1, size - 1, -1))
+        slot = self._free.pop()
+        self._sequences[slot] = self._automaton.start(root)
+        return slot
+
+    def close(self, slot: int) -> None:
+        """The slot may be used again."""
+        self.errors.pop(slot, None)
+        self._free.append(slot)
+
+    def save(self, slot: int) -> Saved:
+        """Where the sequence stands; good for `restore`, in any slot of this automaton, at any later time."""
+        state, register, stack = self._sequences[slot].tolist()
+        return state, register, stack
+
+    def restore(self, slot: int, saved: Saved) -> None:
+        """Put the sequence back to where it was."""
+        self._sequences[slot] = saved
+        self.errors.pop(slot, None)
+
+    # -- steps ------------------------------------------------------------------------------------------------
+
+    def row_ids(self, slots: np.ndarray) -> np.ndarray:
+        """The mask row of each sequence, (n,) int32 ids into `Automaton.rows`."""
+        slots = np.ascontiguousarray(slots, np.int32)
+        automaton = self._automaton
+        rows, missed = np.empty(len(slots), np.int32), np.empty(len(slots), np.int32)
+        with automaton.lock:
+            n_missed = kernels.find_rows(
+                slots,
+                self._sequences,
+                automaton.states,
+                automaton.vocabulary.max_token_bytes,
+                automaton.stacks.contexts,
+                automaton.row_ids.keys,
+                automaton.row_ids.values,
+                rows,
+                missed,
+            )
+            for i in missed[:n_missed].tolist():
+                rows[i] = self._find_row(int(slots[i]))
+        for i in [i for i, slot in enumerate(slots.tolist()) if slot in self.errors] if self.errors else ():
+            rows[i] = self._eos_row()
+        return rows
+
+    def advance(self, slots: np.ndarray, tokens: np.ndarray) -> np.ndarray:
+        """Move each sequence by its token, (n,) bool: False where it was not allowed and the sequence stays put.
+
+        EOS is never allowed here: ending is the caller's business.
+        """
+        slots, tokens = np.ascontiguousarray(slots, np.int32), np.ascontiguousarray(tokens, np.int32)
+        ok = np.zeros(len(slots), bool)
+        with self._automaton.lock:
+            todo = np.arange(len(slots))
+            while len(todo):
+                done = np.zeros(len(todo), bool)
+                missed = self._advance_known(slots[todo], tokens[todo], done)
+                ok[todo] = done
+                todo = todo[missed]
+                found = [self._find_transition(slot, token) for slot, token in _pairs(slots[todo], tokens[todo])]
+                todo = todo[np.array(found, bool)]
+        return ok
+
+    def accepting(self, slots: np.ndarray) -> np.ndarray:
+        """Whether each sequence may end here, (n,) bool."""
+        return self._automaton.row_table.accepts[self.row_ids(slots)]
+
+    def finished(self, slots: np.ndarray) -> np.ndarray:
+        """Whether each sequence can do nothing but end, (n,) bool."""
+        return self._automaton.row_table.ends[self.row_ids(slots)]
+
+    # -- what is to come --------------------------------------------------------------------------------------
+
+    def closing(self, slot: int) -> tuple[int, ...]:
+        """Tokens, without EOS, of a shortest text that ends the sequence well; () where it may end at once."""
+        automaton = self._automaton
+        with automaton.lock:
+            return automaton.vocabulary.spell(automaton.completion(*self.save(slot)))
+
+    def forced(self, slot: int) -> bytes:
+        """Bytes that whatever follows begins with; b"" where there is a choice, or the sequence may end."""
+        with self._automaton.lock:
+            return self._automaton.forced(*self.save(slot))
+
+    # -- inside -----------------------------------------------------------------------------------------------
+
+    def _advance_known(self, slots: np.ndarray, tokens: np.ndarray, ok: np.ndarray) -> np.ndarray:
+        automaton = self._automaton
+        missed = np.empty(len(slots), np.int32)
+        n_missed = kernels.advance(
+            slots,
+            tokens,
+            self._sequences,
+            automaton.states,
+            automaton.stay,
+            automaton.transitions.keys,
+            automaton.transitions.values,
+            automaton.records,
+            automaton.stacks.contexts,
+            automaton.stacks.parents,
+            automaton.stacks.pushed.keys,
+            automaton.stacks.pushed.values,
+            ok,
+            missed,
+        )
+        return missed[:n_missed]
+
+    def _find_transition(self, slot: int, token: int) -> bool:
+        """Ask the automaton for what it did not know; False when it cannot tell."""
+        state, _, stack = self.save(slot)
+        try:
+            self._automaton.find_transition(state, token, stack)
+        except GrammarError as error:
+            self.errors[slot] = error
+        return slot not in self.errors
+
+    def _find_row(self, slot: int) -> int:
+        try:
+            return self._automaton.find_row(*self.save(slot))
+        except GrammarError as error:
+            self.errors[slot] = error
+            return self._eos_row()
+
+    def _eos_row(self) -> int:
+        if self._only_eos is None:
+            vocabulary = self._automaton.vocabulary
+            allowed = np.zeros(32 * vocabulary.words, bool)
+            allowed[list(vocabulary.eos_ids)] = True
+            with self._automaton.lock:
+                self._only_eos = self._automaton.row_table.add(allowed, True, len(vocabulary.eos_ids))
+        return self._only_eos
+
+
+def _pairs(slots: np.ndarray, tokens: np.ndarray) -> list[tuple[int, int]]:
+    return list(zip(slots.tolist(), tokens.tolist(), strict=True))

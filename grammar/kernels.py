@@ -1,0 +1,225 @@
+"""The loops that are compiled: trie walks and batched table look-ups.
+
+Each is plain Python over numpy arrays; numba compiles it when it can be imported, and the uncompiled function gives the
+same answers. Hash tables are open-addressed: `keys` (capacity, 3) int32 with -1 in column 0 where free, `values`
+(capacity,) int32, capacity a power of two and never full.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+try:
+    import numba
+except ImportError:  # the engine runs without it, slower
+    numba = None
+
+DEEPER = -2
+"""Table value: the answer depends on more of the stack than this key holds."""
+
+MISSING = -1
+"""Table value of a key that is not there."""
+
+
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function compiled by numba, from its cache on disk where that can be written."""
+    if numba is None:
+        return function
+    try:
+        return numba.njit(cache=True)(function)
+    except RuntimeError:  # no place for the cache
+        return numba.njit(function)
+
+
+@compiled
+def find(keys: np.ndarray, a: int, b: int, c: int) -> int:
+    """Where the key (a, b, c) is in the table, or the free place where it belongs."""
+    mixed = np.int64(a) * 0x9E3779B1 + np.int64(b) * 0x85EBCA6B + np.int64(c) * 0xC2B2AE35
+    mixed ^= mixed >> 29
+    place = mixed & (keys.shape[0] - 1)
+    while keys[place, 0] != -1 and (keys[place, 0] != a or keys[place, 1] != b or keys[place, 2] != c):
+        place = (place + 1) & (keys.shape[0] - 1)
+    return place
+
+
+@compiled
+def rehash(old_keys: np.ndarray, old_values: np.ndarray, keys: np.ndarray, values: np.ndarray) -> None:
+    """Put every entry of an old table into an empty, larger one."""
+    for i in range(old_keys.shape[0]):
+        if old_keys[i, 0] != -1:
+            place = find(keys, old_keys[i, 0], old_keys[i, 1], old_keys[i, 2])
+            keys[place] = old_keys[i]
+            values[place] = old_values[i]
+
+
+@compiled
+def look_up(keys: np.ndarray, values: np.ndarray, a: int, b: int, contexts: np.ndarray) -> int:
+    """Value of the first of the keys (a, b, contexts[0]), (a, b, contexts[1]), ... that holds an answer, or MISSING."""
+    for level in range(contexts.shape[0]):
+        place = find(keys, a, b, contexts[level])
+        if keys[place, 0] == -1:
+            return MISSING
+        if values[place] != DEEPER:
+            return int(values[place])
+    return MISSING
+
+
+@compiled
+def walk(
+    node_byte: np.ndarray,
+    node_depth: np.ndarray,
+    node_end: np.ndarray,
+    transitions: np.ndarray,
+    stops: np.ndarray,
+    unit: int,
+    begins: np.ndarray,
+    finishes: np.ndarray,
+    states: np.ndarray,
+    counts: np.ndarray,
+    out: np.ndarray,
+    missing: np.ndarray,
+    deepest: int,
+) -> tuple[int, int]:
+    """Walk ranges of the trie's nodes with a DFA, depth first.
+
+    Range i is nodes [begins[i], finishes[i]), entered in states[i] with counts[i] units behind it. transitions:
+    (states, 256) int32, 0 dead, -1 not known yet. Nodes reached go to `out`, rows (node, state, count); the walk does
+    not go below nodes whose state `stops`. The count grows by one for each byte that leaves the state `unit`. Nodes
+    whose transition is not known go to `missing`, rows (node, state before, count before). Returns how many rows of each.
+    """
+    path_state = np.empty(deepest + 2, np.int32)
+    path_count = np.empty(deepest + 2, np.int32)
+    n_out = 0
+    n_missing = 0
+    for i in range(begins.shape[0]):
+        node = begins[i]
+        if node >= finishes[i]:
+            continue
+        depth = node_depth[node]
+        path_state[depth - 1] = states[i]
+        path_count[depth - 1] = counts[i]
+        while node < finishes[i]:
+            depth = node_depth[node]
+            before = path_state[depth - 1]
+            after = transitions[before, node_byte[node]]
+            if after > 0:
+                count = path_count[depth - 1]
+                if before == unit:
+                    count += 1
+                path_state[depth] = after
+                path_count[depth] = count
+                out[n_out, 0] = node
+                out[n_out, 1] = after
+                out[n_out, 2] = count
+                n_out += 1
+                node = node_end[node] if stops[after] else node + 1
+            else:
+                if after < 0:
+                    missing[n_missing, 0] = node
+                    missing[n_missing, 1] = before
+                    missing[n_missing, 2] = path_count[depth - 1]
+                    n_missing += 1
+                node = node_end[node]
+    return n_out, n_missing
+
+
+@compiled
+def advance(
+    slots: np.ndarray,
+    tokens: np.ndarray,
+    sequences: np.ndarray,
+    states: np.ndarray,
+    stay: np.ndarray,
+    keys: np.ndarray,
+    values: np.ndarray,
+    records: np.ndarray,
+    contexts: np.ndarray,
+    parents: np.ndarray,
+    push_keys: np.ndarray,
+    push_values: np.ndarray,
+    ok: np.ndarray,
+    missed: np.ndarray,
+) -> int:
+    """Advance sequences by one token each, in place, where the answer is known.
+
+    sequences: (slots, 3) int32: state, register, stack. states: (states, 3) int32: lo, hi, row of `stay` or -1.
+    stay: (rows, tokens) uint8: units the token adds while the state stays, 255 where it does not stay.
+    records: (transitions, 6) int32: state after (-1: not allowed), frames popped, what is pushed, units, whether the
+    register goes on counting, the register else. Writes ok; returns how many indices it wrote to `missed`.
+    """
+    n_missed = 0
+    for i in range(slots.shape[0]):
+        slot = slots[i]
+        token = tokens[i]
+        state = sequences[slot, 0]
+        register = sequences[slot, 1]
+        stack = sequences[slot, 2]
+        lo = states[state, 0]
+        hi = states[state, 1]
+        kept = states[state, 2]
+        ok[i] = False
+        if token < 0 or token >= stay.shape[1]:
+            continue
+        if kept >= 0 and stay[kept, token] != 255:
+            units = np.int64(stay[kept, token])
+            if units <= np.int64(hi) - register:
+                ok[i] = True
+                sequences[slot, 1] = register + units if hi > 0 else 0
+            continue
+        found = look_up(keys, values, state, token, contexts[stack])
+        if found < 0:
+            missed[n_missed] = i
+            n_missed += 1
+            continue
+        if records[found, 0] < 0:
+            continue
+        units = np.int64(records[found, 3])
+        if units > np.int64(hi) - register or (records[found, 4] == 0 and register + units < lo):
+            continue
+        for _ in range(records[found, 1]):
+            stack = parents[stack]
+        if records[found, 2] > 0:
+            place = find(push_keys, stack, records[found, 2], 0)
+            if push_keys[place, 0] == -1:
+                missed[n_missed] = i
+                n_missed += 1
+                continue
+            stack = push_values[place]
+        ok[i] = True
+        sequences[slot, 0] = records[found, 0]
+        sequences[slot, 1] = register + units if records[found, 4] == 1 else records[found, 5]
+        sequences[slot, 2] = stack
+    return n_missed
+
+
+@compiled
+def find_rows(
+    slots: np.ndarray,
+    sequences: np.ndarray,
+    states: np.ndarray,
+    widest: int,
+    contexts: np.ndarray,
+    keys: np.ndarray,
+    values: np.ndarray,
+    rows: np.ndarray,
+    missed: np.ndarray,
+) -> int:
+    """The mask row of each sequence, into `rows`; returns how many indices it wrote to `missed`.
+
+    widest: units a single token can hold at most; a register further than that from its bounds is as good as free.
+    """
+    n_missed = 0
+    for i in range(slots.shape[0]):
+        slot = slots[i]
+        state = sequences[slot, 0]
+        register = np.int64(sequences[slot, 1])
+        need = min(max(states[state, 0] - register, 0), widest + 1)
+        room = min(states[state, 1] - register, widest)
+        rows[i] = look_up(keys, values, state, need * (widest + 1) + room, contexts[sequences[slot, 2]])
+        if rows[i] < 0:
+            missed[n_missed] = i
+            n_missed += 1
+    return n_missed

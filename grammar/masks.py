@@ -1,0 +1,100 @@
+"""Which tokens are allowed at a place: one walk inside the frame, then only the tokens that leave or enter frames."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from .dfa import Walker
+from .places import NO_UNIT, Frames, Path, Place
+from .stacks import Reader
+from .vocab import Vocabulary
+
+_PART_BYTES_LIMIT = 256 << 20
+
+
+class Part(NamedTuple):
+    """What a walk inside one frame came to. Arrays of int32; `counts` are the units begun on the way.
+
+    tokens: those that end inside, with the DFA state they end in. exits: trie nodes below which the frame may be over.
+    entries: trie nodes at which a frame within begins, with the DFA state there.
+    """
+
+    tokens: np.ndarray
+    token_states: np.ndarray
+    token_counts: np.ndarray
+    exits: np.ndarray
+    exit_counts: np.ndarray
+    entries: np.ndarray
+    entry_states: np.ndarray
+
+
+class Masks:
+    """Makes masks for one vocabulary. The walks from the trie's root are kept, and dropped when they grow too large."""
+
+    def __init__(self, frames: Frames, walker: Walker, vocabulary: Vocabulary) -> None:
+        self._frames = frames
+        self._walker = walker
+        self._vocabulary = vocabulary
+        self._parts: dict[tuple[int, int], Part] = {}
+        self._kept_bytes = 0
+
+    def mask(self, place: Place, reader: Reader) -> tuple[np.ndarray, bool]:
+        """The allowed tokens, (32 * words,) bool, EOS among them when everything may end here; and whether it may.
+
+        The bounds of `place` count from here: a counted run goes on with lo to hi more units.
+        """
+        allowed = np.zeros(32 * self._vocabulary.words, bool)
+        todo = {place: [np.zeros(1, np.int32)]}
+        while todo:
+            at, starts = todo.popitem()
+            nodes = starts[0] if len(starts) == 1 else np.unique(np.concatenate(starts))
+            part = self.part(at.local, at.unit, nodes)
+            tokens, exits = part.tokens, part.exits
+            if at.unit != NO_UNIT:
+                tokens = tokens[part.token_counts <= at.hi]
+                exits = exits[(part.exit_counts >= at.lo) & (part.exit_counts <= at.hi)]
+            allowed[tokens] = True
+            if len(exits) and (behind := self._frames.leave(at, reader)):
+                todo.setdefault(behind, []).append(exits)
+            for state in np.unique(part.entry_states).tolist():
+                expression = self._frames.dfa.expression(state)
+                inside = self._frames.enter(expression, at.popped, at.pushes, reader)
+                todo.setdefault(inside, []).append(part.entries[part.entry_states == state])
+        accepts = Path(self._frames, place, reader, 0, open_run=False).accepts()
+        if accepts:
+            allowed[list(self._vocabulary.eos_ids)] = True
+        return allowed, accepts
+
+    def part(self, local: int, unit: int, nodes: np.ndarray) -> Part:
+        """The walk of one frame from given trie nodes."""
+        if len(nodes) != 1 or nodes[0] != 0:
+            return self._walk(local, unit, nodes)
+        known = self._parts.get((local, unit))
+        if known is None:
+            known = self._parts[local, unit] = self._walk(local, unit, nodes)
+            self._kept_bytes += sum(a.nbytes for a in known)
+            if self._kept_bytes > _PART_BYTES_LIMIT:
+                self._parts = {(local, unit): known}
+                self._kept_bytes = sum(a.nbytes for a in known)
+        return known
+
+    def _walk(self, local: int, unit: int, nodes: np.ndarray) -> Part:
+        vocabulary, dfa = self._vocabulary, self._frames.dfa
+        walked = self._walker.walk(local, unit, nodes, np.zeros(len(nodes), np.int32))
+        first, last = vocabulary.token_start[walked.nodes], vocabulary.token_start[walked.nodes + 1]
+        sizes = last - first
+        at = np.repeat(np.arange(len(sizes)), sizes)
+        within = np.arange(len(at)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        tokens = vocabulary.token_ids[first[at] + within]
+        stops = dfa.stops[walked.states] == 1
+        over = walked.states == unit if unit != NO_UNIT else dfa.nullable[walked.states] & ~stops
+        over &= vocabulary.node_end[walked.nodes] > walked.nodes + 1
+        exits, exit_counts = walked.nodes[over], walked.counts[over]
+        if local == unit if unit != NO_UNIT else dfa.nullable[local]:
+            exits = np.concatenate([nodes, exits])
+            exit_counts = np.concatenate([np.zeros(len(nodes), np.int32), exit_counts])
+        return Part(
+            tokens, walked.states[at], walked.counts[at], exits, exit_counts, walked.nodes[stops], walked.states[stops]
+        )

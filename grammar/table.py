@@ -1,0 +1,44 @@
+"""A hash table from three ints to one, in arrays, so that compiled loops can look into it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from . import kernels
+
+
+class Table:
+    """Grows by doubling. `keys` and `values` are as `kernels` describes; they are replaced when the table grows."""
+
+    def __init__(self, capacity: int = 1024) -> None:
+        self._capacity = capacity
+        self.clear()
+
+    def __len__(self) -> int:
+        return self._n
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._n = 0
+        self.keys = np.full((self._capacity, 3), -1, np.int32)
+        self.values = np.full(self._capacity, kernels.MISSING, np.int32)
+
+    def get(self, a: int, b: int, c: int) -> int:
+        """The value, or MISSING."""
+        return int(self.values[kernels.find(self.keys, a, b, c)])
+
+    def put(self, a: int, b: int, c: int, value: int) -> None:
+        """Add an entry, or change its value."""
+        place = kernels.find(self.keys, a, b, c)
+        if self.keys[place, 0] == -1:
+            self._n += 1
+            self.keys[place] = (a, b, c)
+        self.values[place] = value
+        if self._n * 2 > len(self.values):
+            self._double()
+
+    def _double(self) -> None:
+        old_keys, old_values = self.keys, self.values
+        self.keys = np.full((2 * len(old_values), 3), -1, np.int32)
+        self.values = np.full(2 * len(old_values), kernels.MISSING, np.int32)
+        kernels.rehash(old_keys, old_values, self.keys, self.values)

@@ -1,0 +1,96 @@
+"""A tokenizer's tokens as a byte trie laid out in arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+
+class Vocabulary:
+    """The tokens a model may emit. Never changes.
+
+    tokens: the bytes of each ordinary token by id; b"" is a token no constraint ever allows (special, unused).
+    eos_ids: the tokens that end a sequence; their own bytes, if any, are never allowed.
+    size: width of the model's logits; ids from len(tokens) on are never allowed.
+
+    The trie, in preorder; node 0 is the root: `node_byte` uint8, `node_depth` int32, `node_end` int32 (one past the
+    last node below), and the tokens that end at node i: token_ids[token_start[i] : token_start[i + 1]], int32.
+    """
+
+    def __init__(self, tokens: Sequence[bytes], eos_ids: Sequence[int], size: int) -> None:
+        if size < len(tokens):
+            raise ValueError(f"the logits are {size} wide, which is less than the {len(tokens)} tokens")
+        if not eos_ids or not all(0 <= token < size for token in eos_ids):
+            raise ValueError(f"eos_ids must be one or more token ids below {size}, not {list(eos_ids)}")
+        self.eos_ids = tuple(sorted(set(eos_ids)))
+        self.size = size
+        self.words = (size + 31) // 32
+        self.tokens = tuple(b"" if i in self.eos_ids else bytes(token) for i, token in enumerate(tokens))
+        self.max_token_bytes = max(map(len, self.tokens), default=0)
+        self.by_bytes: dict[bytes, int] = {}
+        for i, token in enumerate(self.tokens):
+            if token:
+                self.by_bytes.setdefault(token, i)
+        if not self.by_bytes:
+            raise ValueError("no token of the vocabulary has any bytes")
+        self._build_trie()
+
+    @property
+    def single_bytes(self) -> int:
+        """Mask of the bytes that are tokens by themselves: what every text can be spelled with."""
+        return sum(1 << token[0] for token in self.by_bytes if len(token) == 1)
+
+    def spell(self, text: bytes) -> tuple[int, ...]:
+        """`text` in as few tokens as it takes, longer ones first. Raises ValueError where no tokens make it up."""
+        fewest: list[tuple[int, int]] = [(0, 0)]  # for each rest of the text, from the end: tokens, bytes of the first
+        for start in range(len(text) - 1, -1, -1):
+            best = (len(text) + 1, 0)
+            for length in range(1, min(self.max_token_bytes, len(text) - start) + 1):
+                count = fewest[len(text) - start - length][0] + 1
+                if count <= best[0] and text[start : start + length] in self.by_bytes:
+                    best = (count, length)
+            fewest.append(best)
+        tokens, start = [], 0
+        while start < len(text):
+            length = fewest[len(text) - start][1]
+            if length == 0:
+                raise ValueError(f"no tokens of the vocabulary make up {text[start:]!r}")
+            tokens.append(self.by_bytes[text[start : start + length]])
+            start += length
+        return tuple(tokens)
+
+    def _build_trie(self) -> None:
+        order = sorted((i for i, token in enumerate(self.tokens) if token), key=self.tokens.__getitem__)
+        node_bytes = bytearray(1)
+        depths, owners = [0], []
+        before = b""
+        for i in order:
+            token = self.tokens[i]
+            shared = _common_prefix(before, token)
+            node_bytes += token[shared:]
+            depths.extend(range(shared + 1, len(token) + 1))
+            owners.append(len(depths) - 1)
+            before = token
+        self.node_byte = np.frombuffer(bytes(node_bytes), np.uint8)
+        self.node_depth = np.array(depths, np.int32)
+        self.node_end = _subtree_ends(depths)
+        self.token_ids = np.array(order, np.int32)
+        self.token_start = np.searchsorted(np.array(owners), np.arange(len(depths) + 1)).astype(np.int32)
+
+
+def _common_prefix(a: bytes, b: bytes) -> int:
+    length = min(len(a), len(b))
+    if a[:length] == b[:length]:
+        return length
+    return next(i for i in range(length) if a[i] != b[i])
+
+
+def _subtree_ends(depths: list[int]) -> np.ndarray:
+    ends = np.full(len(depths), len(depths), np.int32)
+    path: list[int] = []
+    for node, depth in enumerate(depths):
+        while len(path) > depth:
+            ends[path.pop()] = node
+        path.append(node)
+    return ends
