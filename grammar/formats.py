@@ -1,0 +1,139 @@
+"""The `format`s of strings that are enforced, as regular expressions.
+
+A format is an assertion here: output that breaks it is not possible. The expressions match the text between the quotes
+as JSON writes it without needless escapes, so `"` is spelled `\\"`. Sources: RFC 3339 (dates, times, durations),
+RFC 5321 (email), RFC 1123 (hostname), RFC 4291 (ipv6), RFC 3986 and 3987 (uri, iri), RFC 6570 (uri-template),
+RFC 6901 (json-pointer), RFC 9562 (uuid).
+
+Known limits: a leap second is written in UTC only; the year 0000 is left out; labels of host names that begin with
+`xn--` are not decoded.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+from .expr import POOL
+from .regex import compile_pattern
+
+# -- dates and times ------------------------------------------------------------------------------------------
+
+_LEAP_YEAR = "(?:[0-9]{2}(?:0[48]|[2468][048]|[13579][26])|(?:0[48]|[2468][048]|[13579][26])00)"
+_YEAR = "(?:[1-9][0-9]{3}|0[1-9][0-9]{2}|00[1-9][0-9]|000[1-9])"
+_LONG_MONTH = "(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])"
+_SHORT_MONTH = "(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)"
+_DAY = f"(?:{_LONG_MONTH}|{_SHORT_MONTH}|02-(?:0[1-9]|1[0-9]|2[0-8]))"
+_DATE = f"(?:{_YEAR}-{_DAY}|{_LEAP_YEAR}-02-29)"
+_HOUR, _MINUTE, _SUBSECOND = "(?:[01][0-9]|2[0-3])", "[0-5][0-9]", r"(?:\.[0-9]+)?"
+_LOCAL_TIME = f"{_HOUR}:{_MINUTE}:{_MINUTE}{_SUBSECOND}"
+_TIME = f"(?:{_LOCAL_TIME}(?:[Zz]|[+-]{_HOUR}:{_MINUTE})|23:59:60{_SUBSECOND}[Zz])"
+_TIME_PART = "T(?:[0-9]+H(?:[0-9]+M(?:[0-9]+S)?)?|[0-9]+M(?:[0-9]+S)?|[0-9]+S)"
+_DATE_PART = "(?:[0-9]+Y(?:[0-9]+M(?:[0-9]+D)?)?|[0-9]+M(?:[0-9]+D)?|[0-9]+D)"
+_DURATION = f"P(?:[0-9]+W|{_DATE_PART}(?:{_TIME_PART})?|{_TIME_PART})"
+
+# -- addresses ------------------------------------------------------------------------------------------------
+
+_OCTET = "(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
+_IPV4 = rf"{_OCTET}(?:\.{_OCTET}){{3}}"
+_GROUP = "[0-9A-Fa-f]{1,4}"
+
+
+def _ipv6() -> str:
+    """Eight groups, of which one run may be left out as `::`; the last two may be written as IPv4."""
+    last = f"(?:{_GROUP}:{_GROUP}|{_IPV4})"
+    forms = [f"(?:{_GROUP}:){{6}}{last}"]
+    for before in range(8):
+        lead = f"(?:{_GROUP}(?::{_GROUP}){{0,{before - 1}}})?" if before else ""
+        after = 7 - before  # groups that may follow the gap, when `before` may precede it
+        tails = [f"(?:{_GROUP}:){{{after - 2}}}{last}"] if after >= 2 else []
+        tails += [_GROUP] if after == 1 else []
+        forms += [f"{lead}::{tail}" for tail in tails or [""]]
+    return "(?:" + "|".join(forms) + ")"
+
+
+_IPV6 = _ipv6()
+_LABEL = "[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_HOSTNAME = rf"{_LABEL}(?:\.{_LABEL})*"
+_ATOM = "[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
+_QUOTED = r'\\"(?:[ !#-\[\]-~]|\\\\(?:[ !#-\[\]-~]|\\"|\\\\))*\\"'
+_EMAIL = rf"(?:{_ATOM}(?:\.{_ATOM})*|{_QUOTED})@(?:{_HOSTNAME}|\[(?:{_IPV4}|IPv6:{_IPV6})\])"
+
+# -- identifiers ----------------------------------------------------------------------------------------------
+
+_UCS = (
+    "\u00a0-\ud7ff\uf900-\ufdcf\ufdf0-\uffef"
+    "\U00010000-\U0001fffd\U00020000-\U0002fffd\U00030000-\U0003fffd\U00040000-\U0004fffd\U00050000-\U0005fffd"
+    "\U00060000-\U0006fffd\U00070000-\U0007fffd\U00080000-\U0008fffd\U00090000-\U0009fffd\U000a0000-\U000afffd"
+    "\U000b0000-\U000bfffd\U000c0000-\U000cfffd\U000d0000-\U000dfffd\U000e1000-\U000efffd"
+)
+_PRIVATE = "\ue000-\uf8ff\U000f0000-\U000ffffd\U00100000-\U0010fffd"
+_ESCAPED = "%[0-9A-Fa-f]{2}"
+
+
+def _reference(ucs: str, private: str, *, absolute: bool) -> str:
+    """RFC 3986's URI, or with absolute=False URI-reference; with more characters, RFC 3987's IRI."""
+    plain = f"A-Za-z0-9._~!$&'()*+,;={ucs}-"
+    char = f"(?:[:@{plain}]|{_ESCAPED})"
+    first_without_colon = f"(?:[@{plain}]|{_ESCAPED})+"
+    host = rf"(?:\[(?:{_IPV6}|v[0-9A-Fa-f]+\.[:A-Za-z0-9._~!$&'()*+,;=-]+)\]|(?:[{plain}]|{_ESCAPED})*)"
+    authority = f"(?:(?:[:{plain}]|{_ESCAPED})*@)?{host}(?::[0-9]*)?"
+    rest = f"(?:/{char}*)*"
+    rooted = f"//{authority}{rest}|/(?:{char}+{rest})?"
+    end = rf"(?:\?(?:[/?{private}]|{char})*)?(?:#(?:[/?]|{char})*)?"
+    whole = f"[A-Za-z][A-Za-z0-9+.-]*:(?:{rooted}|{char}+{rest}|){end}"
+    return whole if absolute else f"(?:{whole}|(?:{rooted}|{first_without_colon}{rest}|){end})"
+
+
+_NAME_CHAR = f"(?:[A-Za-z0-9_]|{_ESCAPED})"
+_VARIABLE = rf"{_NAME_CHAR}(?:\.?{_NAME_CHAR})*(?::[1-9][0-9]{{0,3}}|\*)?"
+_TEMPLATE = rf"(?:[!#$&(-;=?-\[\]_a-z~{_UCS}{_PRIVATE}]|{_ESCAPED}|\{{[+#./;?&=,!@|]?{_VARIABLE}(?:,{_VARIABLE})*\}})*"
+
+_RAW = {
+    "date": _DATE,
+    "date-time": f"{_DATE}[Tt]{_TIME}",
+    "duration": _DURATION,
+    "email": _EMAIL,
+    "hostname": _HOSTNAME,
+    "ipv4": _IPV4,
+    "ipv6": _IPV6,
+    "iri": _reference(_UCS, _PRIVATE, absolute=True),
+    "iri-reference": _reference(_UCS, _PRIVATE, absolute=False),
+    "time": _TIME,
+    "uri": _reference("", "", absolute=True),
+    "uri-reference": _reference("", "", absolute=False),
+    "uri-template": _TEMPLATE,
+    "uuid": "[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}",
+}
+
+_POINTER = "(?:/(?:[^/~]|~[01])*)*"
+_ANY_SPELLING = {
+    "json-pointer": _POINTER,
+    "relative-json-pointer": f"(?:0|[1-9][0-9]*)(?:#|{_POINTER})",
+}
+"""Formats of any characters, so that escapes are needed."""
+
+_MAX_LENGTH = {"hostname": 253}
+"""In characters."""
+
+NAMES = tuple(sorted({**_RAW, **_ANY_SPELLING}))
+"""The formats that are enforced."""
+
+OF_NUMBERS = frozenset({"double", "float", "int32", "int64", "uint32", "uint64", "int8", "int16", "uint8", "uint16"})
+"""OpenAPI's formats of numbers, which are annotations."""
+
+
+def is_known(name: str) -> bool:
+    """Whether a format is enforced."""
+    return name in _RAW or name in _ANY_SPELLING
+
+
+@cache
+def body(name: str) -> int:
+    """The strings of a known format, as what stands between their quotes."""
+    if name in _ANY_SPELLING:
+        return compile_pattern(_ANY_SPELLING[name], mode="fullmatch", encoding="json")
+    result = compile_pattern(_RAW[name], mode="fullmatch", encoding="utf8")
+    if name in _MAX_LENGTH:
+        ascii_char = POOL.byte_set(range(0x20, 0x7F))
+        result = POOL.and_(result, POOL.counted(ascii_char, 0, _MAX_LENGTH[name]))
+    return result

@@ -1,0 +1,68 @@
+"""What becomes of each keyword of a schema: enforced, refused, or an annotation. For people, before they serve it."""
+
+from __future__ import annotations
+
+import msgspec
+
+from .constraints import Spacing
+from .errors import GrammarError
+from .expr import POOL
+from .schema import Schema
+from .schema_compile import compile_read, read_all
+from .schema_notes import Notes, Refusal
+
+
+class Enforced(msgspec.Struct, frozen=True):
+    """A keyword that every output obeys; where: JSON pointer to the schema it stands in."""
+
+    where: str
+    keyword: str
+
+
+class Ignored(msgspec.Struct, frozen=True):
+    """A keyword that asserts nothing, and why."""
+
+    where: str
+    keyword: str
+    reason: str
+
+
+class Report(msgspec.Struct, frozen=True):
+    """All that can be said of a schema beforehand. It can be served when nothing is refused.
+
+    example: the shortest text it accepts; None when something is refused.
+    warnings: what is probably not as meant, such as a keyword with a slip of the pen.
+    Only schemas that take part are looked at: entries of $defs that nothing refers to are not.
+    """
+
+    enforced: tuple[Enforced, ...]
+    refused: tuple[Refusal, ...]
+    ignored: tuple[Ignored, ...]
+    warnings: tuple[str, ...]
+    example: str | None
+
+    @property
+    def ok(self) -> bool:
+        """Whether the schema compiles."""
+        return not self.refused
+
+
+def inspect_schema(schema_text: str, spacing: Spacing = "compact") -> Report:
+    """Look at a whole schema. Never raises for what is wrong with the schema: that is in the report."""
+    notes = Notes(strict=False)
+    example = None
+    try:
+        schema = Schema(schema_text, notes)
+        read_all(schema, spacing)
+        if not notes.refused:
+            shortest = POOL.shortest(compile_read(schema, schema_text, spacing, notes))
+            example = shortest.decode() if shortest is not None else None
+    except GrammarError as error:
+        notes.refused[error.where, error.keyword] = Refusal(error.where, error.keyword, error.reason, error.rewrite)
+    return Report(
+        enforced=tuple(Enforced(*key) for key in notes.enforced if key not in notes.refused),
+        refused=tuple(notes.refused.values()),
+        ignored=tuple(Ignored(*key, reason) for key, reason in notes.ignored.items() if key not in notes.refused),
+        warnings=tuple(notes.warnings),
+        example=example,
+    )

@@ -1,0 +1,33 @@
+"""What a rule on strings allows between the quotes."""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+
+from . import formats
+from .chars import JSON_CHAR
+from .expr import POOL
+from .json_values import ANY_TEXT
+from .regex import compile_pattern
+from .schema_shapes import StringRule
+
+
+@lru_cache(4096)
+def string_body(rule: StringRule) -> int:
+    """Texts between quotes that a rule allows: any escapes where patterns and lengths allow, none in formats."""
+    parts = [compile_pattern(pattern, mode="search", encoding="json") for pattern in rule.patterns]
+    parts += [formats.body(name) for name in rule.formats]
+    if rule.min_length or rule.max_length is not None:
+        parts.append(POOL.counted(JSON_CHAR, rule.min_length, rule.max_length))
+    return POOL.and_(*parts) if parts else ANY_TEXT
+
+
+def matches(pattern: str, text: str) -> bool:
+    """Whether a pattern is found in a text."""
+    return POOL.fullmatch(compile_pattern(pattern, mode="search", encoding="json"), inside_quotes(text))
+
+
+def inside_quotes(text: str) -> bytes:
+    """A text as JSON writes it without needless escapes, without the quotes."""
+    return json.dumps(text, ensure_ascii=False).encode()[1:-1]
