@@ -77,7 +77,11 @@ class Model(Protocol):
 
     vocab_size: int  # the width of its logits, which may exceed the tokenizer's
     context_tokens: int
-    memory: Memory
+
+    @property
+    def memory(self) -> Memory:
+        """Where its KV is."""
+        ...
 
     def forward(self, batch: ForwardBatch) -> torch.Tensor:
         """Write KV of the batch's tokens into memory and return logits, (m, vocab_size) float32."""

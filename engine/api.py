@@ -1,0 +1,300 @@
+"""The engine's front: load a model, hand in calls, get jobs, completions and statistics."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import itertools
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Unpack, overload
+
+import msgspec
+
+from ..grammar.automaton import Automaton
+from ..grammar.batch import StateBatch
+from ..grammar.vocab import Vocabulary
+from ..radix.tree import TreeView
+from .accept import CallOptions, Prompt, accept_call, is_one_prompt, make_call, split_prompts
+from .grammars import Grammars
+from .job import Job
+from .limits import Limits, derive_limits
+from .resolve import resolve_model
+from .step import StepLoop
+from .thread import StepThread
+from .tokenizer import Tokenizer
+from .types import Call, Completion, ModelInfo, RootformError
+
+if TYPE_CHECKING:
+    from . import ports
+
+
+Dtype = Literal["float32", "bfloat16"]
+
+
+class EngineStats(msgspec.Struct, frozen=True, kw_only=True):
+    """What the engine has done since it started, and what it holds at this moment."""
+
+    steps: int = 0
+    forward_passes: int = 0
+    prefill_tokens: int = 0  # prompt tokens computed
+    cached_tokens: int = 0  # prompt tokens found in the tree instead
+    output_tokens: int = 0
+    requests_finished: int = 0
+    requests_cancelled: int = 0
+    requests_failed: int = 0
+    put_back: int = 0  # times a running request had to give its memory up for an older one
+    running: int = 0
+    waiting: int = 0
+    compiling: int = 0  # requests whose constraint is being compiled
+    pages_total: int = 0
+    pages_free: int = 0
+    pages_cached: int = 0  # held by the tree
+    pages_locked: int = 0  # of those, read by running requests
+    grammar_rows: int = 0  # rows in the table of allowed tokens
+
+
+class ModelNotes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """rootform.json in a model's folder: what its maker wants us to know. All of it may be left out."""
+
+    extract_prompt: str | None = None
+
+
+class Engine:
+    """A model, its memory and its step loop. Safe to use from many threads and from asyncio.
+
+    model: "sprout" (bundled), a folder, or a Hugging Face name.  dtype: "float32" (also None: the safest
+    for equal tokens in any batch) or "bfloat16".  max_batch, prefill_tokens, max_context: see Limits; None: derived.
+    prefix_cache False: every prompt is computed in full.  threads: CPU threads of torch, for the whole process.
+    kv_bytes: memory for KV; None: derived. Raises RootformError for a model that is not there or cannot be served.
+    """
+
+    def __init__(
+        self,
+        model: str | Path = "sprout",
+        *,
+        dtype: Dtype | None = None,
+        max_batch: int | None = None,
+        prefill_tokens: int | None = None,
+        max_context: int | None = None,
+        prefix_cache: bool = True,
+        threads: int | None = None,
+        kv_bytes: int | None = None,
+    ) -> None:
+        from .model import load_model
+
+        folder = resolve_model(model)
+        if threads is not None:
+            _set_threads(threads)
+        notes = read_notes(folder)
+        tokenizer = Tokenizer.load(folder)
+        loaded = load_model(folder, dtype=dtype or "float32", kv_bytes=kv_bytes)
+        limits = _limits_of(loaded, max_batch, prefill_tokens, max_context)
+        self._start(loaded, tokenizer, limits, str(model), notes, prefix_cache)
+
+    @classmethod
+    def from_parts(
+        cls,
+        model: ports.Model,
+        tokenizer: Tokenizer,
+        *,
+        name: str = "model",
+        extract_prompt: str | None = None,
+        max_batch: int | None = None,
+        prefill_tokens: int | None = None,
+        max_context: int | None = None,
+        prefix_cache: bool = True,
+    ) -> Engine:
+        """An engine around a model that is already there: one of your own, or a test's stand-in."""
+        engine = cls.__new__(cls)
+        limits = _limits_of(model, max_batch, prefill_tokens, max_context)
+        engine._start(model, tokenizer, limits, name, ModelNotes(extract_prompt), prefix_cache)
+        return engine
+
+    def _start(
+        self,
+        model: ports.Model,
+        tokenizer: Tokenizer,
+        limits: Limits,
+        name: str,
+        notes: ModelNotes,
+        prefix_cache: bool,
+    ) -> None:
+        tokens = tokenizer.token_bytes[: model.vocab_size]
+        self.limits = limits
+        self.tokenizer = tokenizer
+        self._vocab_size = model.vocab_size
+        self._info = ModelInfo(
+            name=name,
+            context_tokens=limits.sequence_tokens,
+            has_chat_template=tokenizer.has_chat_template,
+            extract_prompt=notes.extract_prompt,
+        )
+        self._ids = itertools.count(1)
+        eos_ids = frozenset(each for each in tokenizer.eos_ids if each < model.vocab_size)
+        # Without an end-of-sequence token there is no telling where constrained output ends; plain output needs none.
+        self._automaton = Automaton(Vocabulary(tokens, tuple(eos_ids), model.vocab_size)) if eos_ids else None
+        grammars = Grammars(self._automaton, StateBatch(self._automaton)) if self._automaton else None
+        self._loop = StepLoop(
+            model,
+            tokens,
+            eos_ids,
+            limits,
+            grammars=grammars,
+            prefix_cache=prefix_cache,
+        )
+        self._stats = EngineStats()
+        self._note_stats(0)
+        self._thread = StepThread(self._loop, self._automaton, self._note_stats)
+        atexit.register(self.close)
+
+    # -- calls ------------------------------------------------------------------------------------------------
+
+    @property
+    def info(self) -> ModelInfo:
+        """What a client may know of the model."""
+        return self._info
+
+    def submit(self, call: Call) -> Job:
+        """Start a call. Raises RootformError at once for what can be seen to be wrong at once.
+
+        What only compiling its constraint shows comes as the job's failure.
+        """
+        request = accept_call(
+            call,
+            next(self._ids),
+            self.tokenizer,
+            sequence_tokens=self.limits.sequence_tokens,
+            vocab_size=self._vocab_size,
+        )
+        return self._thread.submit(request)
+
+    @overload
+    def generate(self, prompt: str, **options: Unpack[CallOptions]) -> Completion: ...
+    @overload
+    def generate(
+        self, prompt: Prompt | Sequence[Prompt], **options: Unpack[CallOptions]
+    ) -> Completion | list[Completion]: ...
+
+    def generate(
+        self, prompt: Prompt | Sequence[Prompt], **options: Unpack[CallOptions]
+    ) -> Completion | list[Completion]:
+        """Complete one prompt, or a list of them together (answers in the same order), and wait.
+
+        prompt: text, token ids, or a chat (a list of Messages or of {"role", "content"}); or a list of those.
+        Raises what the first failing call failed with; the others are cancelled.
+        """
+        jobs: list[Job] = []
+        try:
+            for call in _calls(prompt, options):
+                jobs.append(self.submit(call))
+            completions = [job.result() for job in jobs]
+        except BaseException:
+            _cancel_all(jobs)
+            raise
+        return completions[0] if is_one_prompt(prompt) else completions
+
+    async def agenerate(
+        self, prompt: Prompt | Sequence[Prompt], **options: Unpack[CallOptions]
+    ) -> Completion | list[Completion]:
+        """generate() for asyncio. Cancelling the awaiting task cancels the calls."""
+        jobs: list[Job] = []
+        try:
+            for call in _calls(prompt, options):
+                jobs.append(await asyncio.to_thread(self.submit, call))
+            completions = [await job.wait() for job in jobs]
+        except BaseException:
+            _cancel_all(jobs)
+            raise
+        return completions[0] if is_one_prompt(prompt) else completions
+
+    # -- looking in -------------------------------------------------------------------------------------------
+
+    def stats(self) -> EngineStats:
+        """As of the last step. Never waits."""
+        return self._stats
+
+    def cache_snapshot(self, ids_per_node: int | None = 16) -> TreeView:
+        """The tree of cached prefixes as plain data. Waits for the step now running."""
+        return self._thread.ask(lambda: self._loop.prefixes.tree.snapshot(ids_per_node))
+
+    def clear_cache(self) -> None:
+        """Forget all cached prefixes that no running request reads."""
+        self._thread.ask(self._loop.prefixes.forget_all)
+
+    def _note_stats(self, compiling: int) -> None:
+        """Runs on the step thread."""
+        counts, memory, tree = self._loop.counts, self._loop.model.memory, self._loop.prefixes.tree
+        self._stats = EngineStats(
+            steps=counts.steps,
+            forward_passes=counts.forward_passes,
+            prefill_tokens=counts.prefill_tokens,
+            cached_tokens=counts.cached_tokens,
+            output_tokens=counts.output_tokens,
+            requests_finished=counts.finished,
+            requests_cancelled=counts.cancelled,
+            requests_failed=counts.failed,
+            put_back=counts.put_back,
+            running=len(self._loop.running),
+            waiting=len(self._loop.waiting),
+            compiling=compiling,
+            pages_total=memory.total_pages,
+            pages_free=memory.free_pages,
+            pages_cached=tree.cached_pages,
+            pages_locked=tree.locked_pages,
+            grammar_rows=len(self._automaton.rows) if self._automaton else 0,
+        )
+
+    # -- the end ----------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """End the engine; jobs still running are cancelled. Calling it again does nothing."""
+        self._thread.close()
+        atexit.unregister(self.close)
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _calls(prompt: Prompt | Sequence[Prompt], options: CallOptions) -> list[Call]:
+    return [make_call(each, **options) for each in split_prompts(prompt)]
+
+
+def _cancel_all(jobs: Iterable[Job]) -> None:
+    for job in jobs:
+        job.cancel()
+
+
+def read_notes(folder: Path) -> ModelNotes:
+    """rootform.json of a model folder, or notes that say nothing."""
+    file = folder / "rootform.json"
+    if not file.is_file():
+        return ModelNotes()
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=ModelNotes)
+    except msgspec.DecodeError as error:
+        raise RootformError(f"{file}: {error}", status=500) from error
+
+
+def _limits_of(
+    model: ports.Model, max_batch: int | None, prefill_tokens: int | None, max_context: int | None
+) -> Limits:
+    return derive_limits(
+        context_tokens=model.context_tokens,
+        page_tokens=model.memory.page_tokens,
+        total_pages=model.memory.total_pages,
+        max_batch=max_batch,
+        prefill_tokens=prefill_tokens,
+        max_context=max_context,
+    )
+
+
+def _set_threads(threads: int) -> None:
+    import torch
+
+    if threads < 1:
+        raise RootformError(f"threads is {threads}; it must be 1 or more", param="threads")
+    torch.set_num_threads(threads)

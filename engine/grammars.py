@@ -1,0 +1,106 @@
+"""The grammar states of the requests that have one, and the rule that keeps each able to end within its limit.
+
+The close-out rule. A request with r tokens left always has a way out: at most r tokens that complete its value. A
+token after which the shortest way out would be too long is not taken; the first token of the way out is. So the
+output is valid whatever the model prefers, and the token limit is never passed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from .running import Constrained
+from .types import RootformError
+
+if TYPE_CHECKING:
+    from ..grammar.automaton import Automaton
+    from ..grammar.batch import StateBatch
+
+
+class Taken(NamedTuple):
+    """What became of a token. token: the one that was taken, or None: the value is complete and must end here."""
+
+    token: int | None
+    error: str | None = None
+
+
+class Grammars:
+    """Owns a StateBatch. Its automaton may be compiling in other threads; states advance only here."""
+
+    def __init__(self, automaton: Automaton, states: StateBatch) -> None:
+        self.automaton = automaton
+        self._states = states
+
+    def open(self, root: int, max_new_tokens: int) -> Constrained:
+        """Start a request. Raises RootformError when the constraint cannot be met in max_new_tokens."""
+        slot = self._states.open(root)
+        way_out = tuple(self._states.closing(slot))
+        if len(way_out) > max_new_tokens:
+            self._states.close(slot)
+            raise RootformError(
+                f"the constraint needs at least {len(way_out)} tokens, but max_tokens is {max_new_tokens}; "
+                f"raise max_tokens or allow a shorter value",
+                param="max_tokens",
+            )
+        return Constrained(slot, way_out)
+
+    def close(self, place: Constrained) -> None:
+        self._states.close(place.slot)
+
+    def look(self, places: Sequence[Constrained]) -> None:
+        """Note in each place the mask row of its state, and the tokens it allows where they are few."""
+        for place, row_id in zip(places, self._states.row_ids(_slots(places)).tolist(), strict=True):
+            place.row_id = row_id
+            place.few_allowed = self.automaton.allowed(row_id)
+
+    def finished(self, places: Sequence[Constrained]) -> np.ndarray:
+        """(n,) bool: nothing but the end of the output may follow."""
+        return self._states.finished(_slots(places))
+
+    def take(self, places: Sequence[Constrained], tokens: Sequence[int], remaining: Sequence[int]) -> list[Taken]:
+        """Advance each place by its token, or by another one where the close-out rule says so.
+
+        remaining: how many tokens each may still emit, this one included.
+        """
+        slots = _slots(places)
+        saved = [self._states.save(place.slot) for place in places]
+        went = self._states.advance(slots, np.array(tokens, dtype=np.int64))
+        accepting = self._states.accepting(slots)
+        answers = []
+        for i, (place, token) in enumerate(zip(places, tokens, strict=True)):
+            if not went[i]:
+                answers.append(Taken(None, f"token {token} was sampled although the grammar does not allow it"))
+                continue
+            way_out = self._way_out_after(place, token, bool(accepting[i]))
+            if len(way_out) < remaining[i]:
+                place.way_out = way_out
+                answers.append(Taken(token))
+            else:
+                self._states.restore(place.slot, saved[i])
+                answers.append(self._steer(place))
+        return answers
+
+    def _way_out_after(self, place: Constrained, token: int, accepting: bool) -> tuple[int, ...]:
+        if accepting:
+            return ()
+        if place.way_out[:1] == (token,):
+            return place.way_out[1:]
+        return tuple(self._states.closing(place.slot))
+
+    def _steer(self, place: Constrained) -> Taken:
+        """Take the first step of the way out instead."""
+        place.closed_early = True
+        if not place.way_out:
+            return Taken(None)
+        token, *rest = place.way_out
+        if not self._states.advance(_slots([place]), np.array([token], dtype=np.int64))[0]:
+            return Taken(None, f"the grammar does not allow token {token} of its own way out")
+        place.way_out = tuple(rest)
+        return Taken(token)
+
+
+def _slots(places: Sequence[Constrained]) -> np.ndarray:
+    return np.array([place.slot for place in places], dtype=np.int32)

@@ -1,0 +1,124 @@
+"""The radix tree and KV memory together: sequences take their cached prefix from the tree and hand theirs back.
+
+Who holds the KV of a sequence's tokens, by position:
+
+    |<- n_shared: pages of the tree, locked ->|<- up to n computed: the slot's own room ->|
+       publish() moves the boundary right; leave() unlocks the first part and frees the second
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..radix.tree import Match, Node, RadixTree
+from .ports import Memory
+
+
+@dataclass(slots=True)
+class Room:
+    """A sequence's place in memory. n_shared: its first tokens that are read from the tree's pages.
+
+    node: the locked end of that prefix, None when the tree is not in use.
+    """
+
+    slot: int
+    capacity: int
+    namespace: str
+    node: Node | None
+    n_shared: int
+
+
+class Prefixes:
+    """Owns the tree, and is the only one to take pages from or give pages to memory.
+
+    enabled False: nothing is looked up and nothing remembered.
+    """
+
+    def __init__(self, memory: Memory, enabled: bool = True) -> None:
+        self.memory = memory
+        self.tree = RadixTree(memory.page_tokens)
+        self.enabled = enabled
+
+    def n_cached(self, ids: np.ndarray, namespace: str) -> int:
+        """How many tokens take() would find. The last token of ids is never among them: its logits are wanted."""
+        return self.tree.peek(ids[:-1], namespace) if self.enabled else 0
+
+    def take(self, ids: np.ndarray, namespace: str, capacity: int) -> Room | None:
+        """Room for a sequence of up to `capacity` tokens that begins with ids; None when there is none now.
+
+        Evicts unlocked prefixes when memory is short.
+        """
+        if not self.enabled:
+            slot = self.memory.open(np.empty(0, dtype=np.int32), 0, capacity)
+            return None if slot is None else Room(slot, capacity, namespace, None, 0)
+        match = self.tree.match(ids[:-1], namespace)
+        self.tree.lock(match.node)
+        while (slot := self.memory.open(match.pages, match.n_tokens, capacity)) is None:
+            if not self._evict(self._pages(capacity - match.n_tokens) - self.memory.free_pages):
+                self.tree.unlock(match.node)
+                return None
+        return Room(slot, capacity, namespace, match.node, match.n_tokens)
+
+    def publish(self, room: Room, ids: np.ndarray) -> None:
+        """Remember the KV of ids (all of them computed) in the tree, and read it from there. In whole pages.
+
+        Where memory has no room for it, the sequence goes on with what is its own.
+        """
+        if room.node is None:
+            return
+        match = self._remember(room, ids)
+        if match.n_tokens <= room.n_shared:
+            self.tree.unlock(match.node)
+            return
+        self.memory.adopt(room.slot, match.pages, match.n_tokens)
+        self.tree.unlock(room.node)
+        room.node, room.n_shared = match.node, match.n_tokens
+
+    def leave(self, room: Room, ids: np.ndarray) -> None:
+        """End a sequence, after remembering the KV of ids (all of them computed; may be empty)."""
+        try:
+            if room.node is not None and len(ids):
+                self.tree.unlock(self._remember(room, ids).node)
+        finally:
+            self.memory.close(room.slot)
+            if room.node is not None:
+                self.tree.unlock(room.node)
+
+    def forget_all(self) -> bool:
+        """Give all pages no sequence reads back to memory; False when there were none."""
+        pages = self.tree.clear()
+        self.memory.give_back(pages)
+        return len(pages) > 0
+
+    def _remember(self, room: Room, ids: np.ndarray) -> Match:
+        """Hand the tree pages for what it lacks of ids. The prefix it then holds, locked for the caller."""
+        ids = ids[: len(ids) - len(ids) % self.tree.page_tokens]
+        match = self.tree.match(ids, room.namespace)
+        self.tree.lock(match.node)
+        if match.n_tokens == len(ids):
+            return match
+        new = self._share(room, match.n_tokens, len(ids))
+        if new is None:
+            return match
+        pages = np.concatenate([match.pages, new])
+        node = self.tree.insert(ids, pages, room.namespace).node
+        self.tree.lock(node)
+        self.tree.unlock(match.node)
+        return Match(node, len(ids), pages)
+
+    def _share(self, room: Room, start: int, stop: int) -> np.ndarray | None:
+        while (pages := self.memory.share(room.slot, start, stop)) is None:
+            if not self._evict(self._pages(stop - start) - self.memory.free_pages):
+                return None
+        return pages
+
+    def _evict(self, n_pages: int) -> bool:
+        """Free at least one page, n_pages where it can; False when the tree has nothing to give."""
+        pages = self.tree.evict(max(1, n_pages))
+        self.memory.give_back(pages)
+        return len(pages) > 0
+
+    def _pages(self, n_tokens: int) -> int:
+        return -(-n_tokens // self.tree.page_tokens)

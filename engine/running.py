@@ -1,0 +1,115 @@
+"""State of one request inside the engine, from acceptance to its final event. Changed only by the step loop."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence as SequenceOf
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .detokenise import Detokeniser
+from .prefixes import Room
+from .types import Request, TokenLogprob, Usage
+
+
+class TokenIds:
+    """A row of token ids that grows: int32, prompt first."""
+
+    def __init__(self, ids: SequenceOf[int]) -> None:
+        self._row = np.array(ids, dtype=np.int32)
+        self._n = len(self._row)
+
+    def __len__(self) -> int:
+        return self._n
+
+    def append(self, token_id: int) -> None:
+        if self._n == len(self._row):
+            self._row = np.concatenate([self._row, np.empty(max(64, self._n // 4), dtype=np.int32)])
+        self._row[self._n] = token_id
+        self._n += 1
+
+    @property
+    def view(self) -> np.ndarray:
+        """All ids so far; not to be changed, and stale after the next append."""
+        return self._row[: self._n]
+
+
+@dataclass(slots=True, eq=False)
+class Constrained:
+    """Where a request stands in its grammar.
+
+    slot: its slot in the StateBatch.
+    way_out: tokens that complete the value from here; never more than the request may still emit.
+    row_id, few_allowed: the mask row of the present state, and its tokens (ascending) where they are few.
+    """
+
+    slot: int
+    way_out: tuple[int, ...]
+    closed_early: bool = False
+    row_id: int = -1
+    few_allowed: np.ndarray | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Sequence:
+    """A request and what has come of it so far. Outlives a stay in memory: a sequence put back keeps all of this."""
+
+    request: Request
+    ids: TokenIds
+    text: Detokeniser
+    random: np.random.Generator
+    arrived_step: int
+    grammar: Constrained | None = None
+    n_output: int = 0
+    n_cached: int | None = None  # prompt tokens found in the tree at the first start
+    forward_passes: int = 0
+    unsent_ids: list[int] = field(default_factory=list)
+    unsent_logprobs: list[TokenLogprob] = field(default_factory=list)
+    unsent_text: str = ""
+
+    @property
+    def key(self) -> int:
+        return self.request.request_id
+
+    @property
+    def n_prompt(self) -> int:
+        return len(self.request.prompt_ids)
+
+    @property
+    def remaining(self) -> int:
+        """How many more tokens the request may emit."""
+        return self.request.max_new_tokens - self.n_output
+
+    def usage(self) -> Usage:
+        return Usage(
+            prompt_tokens=self.n_prompt,
+            cached_tokens=self.n_cached or 0,
+            completion_tokens=self.n_output,
+            forward_passes=self.forward_passes,
+        )
+
+
+@dataclass(slots=True, eq=False)
+class Running:
+    """A sequence with a place in memory.
+
+    n_computed: its tokens whose KV is in memory.  n_joined: the tokens it had when it took its place.
+    """
+
+    sequence: Sequence
+    room: Room
+    n_computed: int
+    n_joined: int
+
+    @property
+    def key(self) -> int:
+        return self.sequence.key
+
+    @property
+    def prefilling(self) -> bool:
+        return self.n_computed < self.n_joined
+
+    @property
+    def computed_ids(self) -> np.ndarray:
+        """int32: the tokens whose KV is in memory."""
+        return self.sequence.ids.view[: self.n_computed]

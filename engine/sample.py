@@ -1,0 +1,145 @@
+"""Logits to tokens: functions from tensors to tensors. A row's answer never depends on its neighbours."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from .kernels.mask import apply_mask
+from .types import Sampling
+
+
+class Scores:
+    """The logits of one step's rows, each over the tokens allowed in it.
+
+    A row whose grammar state allows few tokens keeps only their logits; any other row is as wide as the vocabulary,
+    with -inf where a token is not allowed.
+    """
+
+    def __init__(self, logits: torch.Tensor, few_allowed: Sequence[np.ndarray | None]) -> None:
+        """logits: (rows, vocab) float32, masked where few_allowed is None; few_allowed: ascending ids, (k,) each."""
+        self._logits = logits
+        self._few_allowed = few_allowed
+
+    def choose(self, samplings: Sequence[Sampling], uniforms: Sequence[float]) -> np.ndarray:
+        """One token for each row, int64. uniforms: a number in [0, 1) for each row; greedy rows leave it unused."""
+        tokens = np.empty(len(samplings), dtype=np.int64)
+        few = [row for row, allowed in enumerate(self._few_allowed) if allowed is not None]
+        many = [row for row, allowed in enumerate(self._few_allowed) if allowed is None]
+        for rows, gather in ((few, self._gather_few), (many, self._gather_many)):
+            greedy = [row for row in rows if samplings[row].temperature == 0]
+            drawn = [row for row in rows if samplings[row].temperature != 0]
+            if greedy:
+                logits, ids = gather(greedy)
+                tokens[greedy] = _ids_at(ids, logits.argmax(dim=1))
+            if drawn:
+                logits, ids = gather(drawn)
+                columns = draw(logits, [samplings[row] for row in drawn], [uniforms[row] for row in drawn])
+                tokens[drawn] = _ids_at(ids, columns)
+        return tokens
+
+    def logprob(self, row: int, token_id: int, n_top: int) -> Logprob:
+        """How likely token_id was in this row, and the n_top likeliest: natural logs over the allowed tokens.
+
+        Of the model itself: before temperature and filters.
+        """
+        allowed = self._few_allowed[row]
+        if allowed is None:
+            logprobs, column = torch.log_softmax(self._logits[row], dim=0), token_id
+        else:
+            few = torch.from_numpy(allowed.astype(np.int64)).to(self._logits.device)
+            logprobs, column = torch.log_softmax(self._logits[row, few], dim=0), int(np.searchsorted(allowed, token_id))
+        values, columns = torch.sort(logprobs, descending=True, stable=True)
+        n_top = min(n_top, int((values > -torch.inf).sum()))
+        ids = columns[:n_top].tolist() if allowed is None else allowed[columns[:n_top].cpu().numpy()].tolist()
+        return Logprob(float(logprobs[column]), list(zip(ids, values[:n_top].tolist(), strict=True)))
+
+    def _gather_few(self, rows: list[int]) -> tuple[torch.Tensor, np.ndarray]:
+        """Logits of the allowed tokens of each row, padded with -inf, (n, k); and the ids they stand for, (n, k)."""
+        allowed = [self._few_allowed[row] for row in rows]
+        lengths = np.array([len(ids) for ids in allowed if ids is not None])
+        ids = np.zeros((len(rows), lengths.max()), dtype=np.int64)
+        is_real = np.arange(ids.shape[1]) < lengths[:, None]
+        ids[is_real] = np.concatenate([ids for ids in allowed if ids is not None])
+        device = self._logits.device
+        logits = self._logits[torch.tensor(rows, device=device)[:, None], torch.from_numpy(ids).to(device)]
+        return logits.masked_fill_(~torch.from_numpy(is_real).to(device), -torch.inf), ids
+
+    def _gather_many(self, rows: list[int]) -> tuple[torch.Tensor, None]:
+        if len(rows) == len(self._logits):
+            return self._logits, None
+        return self._logits[torch.tensor(rows, device=self._logits.device)], None
+
+
+class Logprob(NamedTuple):
+    """How likely a token was; top: (token id, logprob) of the likeliest, likeliest first."""
+
+    logprob: float
+    top: list[tuple[int, float]]
+
+
+def _ids_at(ids: np.ndarray | None, columns: torch.Tensor) -> np.ndarray:
+    at = columns.cpu().numpy()
+    return at if ids is None else ids[np.arange(len(at)), at]
+
+
+def draw(logits: torch.Tensor, samplings: Sequence[Sampling], uniforms: Sequence[float]) -> torch.Tensor:
+    """One column for each row, drawn by inverting the cumulated probabilities at its uniform number; int64.
+
+    logits: (rows, columns) float32; -inf: never. Filters as in transformers and vLLM, in the order temperature,
+    top_k, top_p, min_p, each seeing what the one before left. float64 and a sort that keeps ties in order, so that
+    columns of -inf added by neighbours change nothing.
+    """
+
+    def column(values: list[float]) -> torch.Tensor:
+        return torch.tensor(values, dtype=torch.float64, device=logits.device)[:, None]
+
+    n_columns = logits.shape[1]
+    hot, order = torch.sort(logits.double() / column([s.temperature for s in samplings]), descending=True, stable=True)
+    weights = (hot - hot[:, :1]).exp()
+    rank = torch.arange(n_columns, device=logits.device)
+    weights *= rank < column([s.top_k or n_columns for s in samplings])
+    so_far = weights.cumsum(dim=1)
+    weights *= so_far - weights < column([s.top_p for s in samplings]) * so_far[:, -1:]
+    weights *= weights >= column([s.min_p for s in samplings]) * weights[:, :1]
+    so_far = weights.cumsum(dim=1)
+    ranks = (so_far <= column(list(uniforms)) * so_far[:, -1:]).sum(dim=1)
+    ranks = ranks.minimum((weights > 0).sum(dim=1) - 1)
+    return order.gather(1, ranks[:, None])[:, 0]
+
+
+class MaskTable:
+    """The grammar's rows of allowed tokens, where the logits are. On the CPU the grammar's own array, not a copy."""
+
+    def __init__(self) -> None:
+        self._rows: torch.Tensor | None = None
+        self._n_rows = 0
+
+    def on(self, device: torch.device, rows: np.ndarray) -> torch.Tensor:
+        """rows: (n, words) int32, which only grows. Returns at least these rows, on the device."""
+        if device.type == "cpu":
+            return torch.from_numpy(rows)
+        if self._rows is None or len(self._rows) < len(rows):
+            room = torch.zeros((max(1024, 2 * len(rows)), rows.shape[1]), dtype=torch.int32, device=device)
+            if self._rows is not None:
+                room[: self._n_rows] = self._rows[: self._n_rows]
+            self._rows = room
+        self._rows[self._n_rows : len(rows)] = torch.from_numpy(rows[self._n_rows :]).to(device)
+        self._n_rows = len(rows)
+        return self._rows
+
+
+def mask_rows(
+    logits: torch.Tensor, table: torch.Tensor | None, row_ids: np.ndarray, few_allowed: list[np.ndarray | None]
+) -> Scores:
+    """Leave each row only its allowed tokens; changes logits.
+
+    row_ids: (rows,) int32 into table, -1: unconstrained. few_allowed: the allowed tokens of rows with few of them.
+    """
+    by_bits = np.array([-1 if few is not None else row for row, few in zip(row_ids, few_allowed, strict=True)])
+    if table is not None and (by_bits >= 0).any():
+        apply_mask(logits, table, torch.from_numpy(by_bits.astype(np.int32)).to(logits.device))
+    return Scores(logits, few_allowed)

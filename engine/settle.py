@@ -1,0 +1,153 @@
+"""After sampling: tokens join their sequences, grammars advance, forced tokens follow, text is cut, ends are seen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence as SequenceOf
+
+import numpy as np
+
+from .grammars import Grammars, Taken
+from .running import Sequence
+from .sample import Logprob, Scores
+from .types import Delta, FinishReason, TokenLogprob
+
+Ends = dict[int, FinishReason | Exception]
+"""The sequences that ended, by key: how they finished, or what they failed with."""
+
+_CERTAIN = 0.0  # the natural log of 1
+
+
+class Settler:
+    """Adds tokens to sequences. eos_ids: tokens that end the output (and are no part of it)."""
+
+    def __init__(self, grammars: Grammars | None, eos_ids: frozenset[int]) -> None:
+        self._grammars = grammars
+        self._eos_ids = eos_ids
+
+    def settle(self, sequences: SequenceOf[Sequence], tokens: np.ndarray, scores: Scores) -> Ends:
+        """Add the sampled token of each sequence (or the one the close-out rule puts in its place), then forced ones.
+
+        tokens: (n,) ids.  scores: the n rows they were sampled from.
+        """
+        ends: Ends = {}
+        constrained: list[tuple[int, Sequence, int]] = []
+        for row, (sequence, token) in enumerate(zip(sequences, tokens.tolist(), strict=True)):
+            if token in self._eos_ids and not sequence.request.ignore_eos:
+                ends[sequence.key] = "stop"
+            elif sequence.grammar is not None:
+                constrained.append((row, sequence, token))
+            else:
+                self._add(sequence, token, _likelihood(sequence, scores, row, token), ends)
+                if sequence.key not in ends and sequence.remaining == 0:
+                    ends[sequence.key] = "length"
+        taken = self._take([sequence for _, sequence, _ in constrained], [token for _, _, token in constrained])
+        for (row, sequence, _), answer in zip(constrained, taken, strict=True):
+            self._add_taken(sequence, answer, scores, row, ends)
+        ends |= self.run_forced([sequence for _, sequence, _ in constrained if sequence.key not in ends])
+        return ends
+
+    def run_forced(self, sequences: SequenceOf[Sequence]) -> Ends:
+        """Add tokens to constrained sequences as long as the grammar allows exactly one; end those that are complete.
+
+        That takes no choice from the model, so the result is what sampling would give; all of them go through the
+        model together in the next pass. Afterwards each place knows its mask row.
+        """
+        ends: Ends = {}
+        while sequences:
+            self._end_complete(sequences, ends)
+            sequences = [each for each in sequences if each.key not in ends]
+            only = self._only_tokens(sequences)
+            sequences = [each for each in sequences if each.key in only]
+            for sequence, answer in zip(
+                sequences, self._take(sequences, [only[each.key] for each in sequences]), strict=True
+            ):
+                self._add_taken(sequence, answer, None, 0, ends)
+            sequences = [each for each in sequences if each.key not in ends]
+        return ends
+
+    def _end_complete(self, sequences: SequenceOf[Sequence], ends: Ends) -> None:
+        if not sequences:
+            return
+        assert self._grammars is not None
+        finished = self._grammars.finished([each.grammar for each in sequences if each.grammar is not None])
+        for sequence, is_finished in zip(sequences, finished, strict=True):
+            if is_finished:
+                ends[sequence.key] = "stop"
+            elif sequence.remaining == 0:
+                ends[sequence.key] = "length"
+
+    def _only_tokens(self, sequences: SequenceOf[Sequence]) -> dict[int, int]:
+        """The token of each sequence whose grammar allows no other, by key."""
+        if not sequences:
+            return {}
+        assert self._grammars is not None
+        self._grammars.look([each.grammar for each in sequences if each.grammar is not None])
+        only = {}
+        for sequence in sequences:
+            few = sequence.grammar.few_allowed if sequence.grammar is not None else None
+            if few is not None and len(few) == 1 and int(few[0]) not in self._eos_ids:
+                only[sequence.key] = int(few[0])
+        return only
+
+    def _take(self, sequences: SequenceOf[Sequence], tokens: SequenceOf[int]) -> list[Taken]:
+        if not sequences:
+            return []
+        assert self._grammars is not None
+        places = [each.grammar for each in sequences if each.grammar is not None]
+        return self._grammars.take(places, tokens, [each.remaining for each in sequences])
+
+    def _add_taken(self, sequence: Sequence, answer: Taken, scores: Scores | None, row: int, ends: Ends) -> None:
+        if answer.error is not None:
+            ends[sequence.key] = RuntimeError(answer.error)
+        elif answer.token is None:
+            ends[sequence.key] = "length"
+        else:
+            self._add(sequence, answer.token, _likelihood(sequence, scores, row, answer.token), ends)
+
+    def _add(self, sequence: Sequence, token: int, likelihood: Logprob | None, ends: Ends) -> None:
+        sequence.ids.append(token)
+        sequence.n_output += 1
+        sequence.unsent_ids.append(token)
+        sequence.unsent_text += sequence.text.push(token)
+        if likelihood is not None:
+            sequence.unsent_logprobs.append(_token_logprob(sequence, token, likelihood))
+        if sequence.text.matched_stop is not None:
+            ends[sequence.key] = "stop"
+
+
+def _likelihood(sequence: Sequence, scores: Scores | None, row: int, token: int) -> Logprob | None:
+    """None: not asked for. scores None: the token was forced."""
+    n_top = sequence.request.top_logprobs
+    if n_top is None:
+        return None
+    if scores is None:
+        return Logprob(_CERTAIN, [(token, _CERTAIN)][:n_top])
+    return scores.logprob(row, token, n_top)
+
+
+def _token_logprob(sequence: Sequence, token: int, likelihood: Logprob) -> TokenLogprob:
+    bytes_of = sequence.text.bytes_of
+    return TokenLogprob(
+        token_id=token,
+        text=bytes_of(token),
+        logprob=likelihood.logprob,
+        top=tuple((each, bytes_of(each), logprob) for each, logprob in likelihood.top),
+    )
+
+
+def take_delta(sequence: Sequence, *, at_end: bool = False) -> Delta | None:
+    """What has not been sent yet, once there is text to show or (at_end) anything at all."""
+    if at_end:
+        sequence.unsent_text += sequence.text.finish()
+    if not sequence.unsent_text and not (at_end and sequence.unsent_ids):
+        return None
+    delta = Delta(
+        request_id=sequence.key,
+        text=sequence.unsent_text,
+        token_ids=tuple(sequence.unsent_ids),
+        logprobs=tuple(sequence.unsent_logprobs),
+    )
+    sequence.unsent_text = ""
+    sequence.unsent_ids.clear()
+    sequence.unsent_logprobs.clear()
+    return delta

@@ -1,0 +1,239 @@
+"""The one thread that owns the step loop. Others leave messages in its queue; it pushes what comes of them to jobs."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import queue
+import threading
+from collections.abc import Callable
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from ..grammar.automaton import Automaton
+from ..grammar.errors import GrammarError
+from .job import Job
+from .step import StepLoop
+from .types import (
+    Cancelled,
+    Completion,
+    Constraint,
+    Delta,
+    Event,
+    Failed,
+    Finished,
+    Request,
+    RootformError,
+    TokenLogprob,
+)
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+_NO_EOS = (
+    "this model names no end-of-sequence token, so the end of constrained output cannot be told; "
+    "name one as eos_token_id in its generation_config.json"
+)
+
+
+@dataclass(slots=True)
+class _Accepted:
+    """A job whose final event has not come, and the parts of its completion."""
+
+    request: Request
+    job: Job
+    texts: list[str] = field(default_factory=list)
+    token_ids: list[int] = field(default_factory=list)
+    logprobs: list[TokenLogprob] = field(default_factory=list)
+    is_compiling: bool = False
+
+    def push(self, delta: Delta) -> None:
+        self.texts.append(delta.text)
+        self.token_ids.extend(delta.token_ids)
+        self.logprobs.extend(delta.logprobs)
+        self.job.push(delta)
+
+    def end(self, event: Finished | Cancelled | Failed) -> None:
+        if isinstance(event, Cancelled):
+            self.job.fail(CancelledError())
+        elif isinstance(event, Failed):
+            self.job.fail(RootformError(event.error, status=event.status))
+        else:
+            self.job.finish(self._completion(event))
+
+    def _completion(self, event: Finished) -> Completion:
+        return Completion(
+            text="".join(self.texts),
+            token_ids=tuple(self.token_ids),
+            finish_reason=event.reason,
+            usage=event.usage,
+            logprobs=tuple(self.logprobs),
+            closed_early=event.closed_early,
+            matched_stop=event.matched_stop,
+        )
+
+
+class _Stop(Exception):
+    """Raised on the thread to end it."""
+
+
+class StepThread:
+    """Runs a StepLoop. All methods may be called from any thread.
+
+    on_step: called on the thread after each step and each message, with the number of requests whose constraint is
+    still being compiled.
+    """
+
+    def __init__(self, loop: StepLoop, automaton: Automaton | None, on_step: Callable[[int], None]) -> None:
+        self._loop = loop
+        self._automaton = automaton
+        self._on_step = on_step
+        self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._accepted: dict[int, _Accepted] = {}  # touched by the thread only
+        self._closing = threading.Lock()
+        self._is_closed = False
+        self._compilers = ThreadPoolExecutor(max_workers=2, thread_name_prefix="rootform-compile")
+        self._thread = threading.Thread(target=self._run, name="rootform-step", daemon=True)
+        self._thread.start()
+
+    # -- from any thread --------------------------------------------------------------------------------------
+
+    def submit(self, request: Request) -> Job:
+        """Accept a request. Its constraint is compiled beside the step loop."""
+
+        def cancel() -> None:
+            self._leave(lambda: self._cancel(request.request_id))
+
+        job = Job(on_cancel=cancel)
+        if not self._leave(lambda: self._accept(request, job)):
+            raise RootformError("this engine was closed; make a new one", status=503)
+        return job
+
+    def ask(self, question: Callable[[], T]) -> T:
+        """The answer of a function run on the thread, between steps, where it may look at all state."""
+        answer: Future[T] = Future()
+
+        def run() -> None:
+            try:
+                answer.set_result(question())
+            except Exception as error:
+                answer.set_exception(error)
+
+        if not self._leave(run):
+            raise RootformError("this engine was closed; make a new one", status=503)
+        return answer.result()
+
+    def close(self) -> None:
+        """End the thread; jobs still running are cancelled. Calling it again does nothing."""
+
+        def stop() -> None:
+            raise _Stop
+
+        with self._closing:
+            if not self._is_closed:
+                self._is_closed = True
+                self._inbox.put(stop)
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
+        self._compilers.shutdown(wait=False, cancel_futures=True)
+
+    def _leave(self, message: Callable[[], None]) -> bool:
+        """Leave a message; False when nobody will read it."""
+        with self._closing:
+            if not self._is_closed:
+                self._inbox.put(message)
+            return not self._is_closed
+
+    # -- on the thread ----------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        error: BaseException = CancelledError()
+        try:
+            while True:
+                self._read_messages()
+                if self._loop.busy:
+                    self._deliver(self._loop.step())
+                self._on_step(sum(each.is_compiling for each in self._accepted.values()))
+        except _Stop:
+            pass
+        except BaseException as unexpected:
+            log.exception("the step loop broke")
+            error = RootformError(f"the engine broke: {type(unexpected).__name__}: {unexpected}", status=500)
+        finally:
+            self._end_all(error)
+
+    def _read_messages(self) -> None:
+        """Run all messages there are; with nothing else to do, sleep until one comes."""
+        if not self._loop.busy:
+            self._inbox.get()()
+        while not self._inbox.empty():
+            self._inbox.get()()
+
+    def _accept(self, request: Request, job: Job) -> None:
+        accepted = _Accepted(request, job)
+        self._accepted[request.request_id] = accepted
+        if request.constraint is None:
+            self._add(request, None)
+        elif self._automaton is None:
+            self._refuse(request, RootformError(_NO_EOS, param="constraint"))
+        else:
+            accepted.is_compiling = True
+            self._compilers.submit(self._compile, request, request.constraint, self._automaton)
+
+    def _compile(self, request: Request, constraint: Constraint, automaton: Automaton) -> None:
+        """Runs on a compiler thread; the outcome goes back as a message."""
+        try:
+            root = automaton.compile(constraint)
+        except GrammarError as error:
+            refusal = RootformError(str(error), status=400, param="constraint")
+            refusal.__cause__ = error
+            self._leave(lambda: self._refuse(request, refusal))
+        except Exception as error:
+            log.exception("request %d: its constraint could not be compiled", request.request_id)
+            broken = RootformError(f"compiling the constraint failed: {type(error).__name__}: {error}", status=500)
+            self._leave(lambda: self._refuse(request, broken))
+        else:
+            self._leave(lambda: self._add(request, root))
+
+    def _add(self, request: Request, root: int | None) -> None:
+        accepted = self._accepted.get(request.request_id)
+        if accepted is None:
+            return  # cancelled meanwhile
+        accepted.is_compiling = False
+        try:
+            self._deliver(self._loop.add(request, root))
+        except Exception as error:
+            self._refuse(request, error)
+
+    def _refuse(self, request: Request, error: Exception) -> None:
+        accepted = self._accepted.pop(request.request_id, None)
+        if accepted is not None:
+            self._loop.counts.failed += 1
+            accepted.job.fail(error)
+
+    def _cancel(self, request_id: int) -> None:
+        self._deliver(self._loop.cancel(request_id))
+        accepted = self._accepted.pop(request_id, None)
+        if accepted is not None:  # its constraint was still being compiled: the loop did not know it
+            self._loop.counts.cancelled += 1
+            accepted.job.fail(CancelledError())
+
+    def _deliver(self, events: list[Event]) -> None:
+        for event in events:
+            if isinstance(event, Delta):
+                self._accepted[event.request_id].push(event)
+            else:
+                self._accepted.pop(event.request_id).end(event)
+
+    def _end_all(self, error: BaseException) -> None:
+        """The thread ends. Read what is left, so that each job submitted before close() gets its final event."""
+        with self._closing:
+            self._is_closed = True
+        while not self._inbox.empty():
+            message = self._inbox.get()
+            with contextlib.suppress(_Stop):
+                message()
+        for accepted in self._accepted.values():
+            accepted.job.fail(error)
+        self._accepted.clear()

@@ -1,0 +1,210 @@
+"""A stand-in model whose KV is the token ids themselves, so that a page in the wrong hands changes the answer."""
+
+from __future__ import annotations
+
+import hashlib
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from rootform.engine.limits import derive_limits
+from rootform.engine.ports import ForwardBatch
+from rootform.engine.step import StepLoop
+from rootform.engine.types import Cancelled, Delta, Failed, Finished, Request
+
+
+class ListMemory:
+    """ports.Memory with plain lists. A page holds the ids of its tokens; a page given back is wiped."""
+
+    def __init__(self, total_pages: int = 256, page_tokens: int = 1) -> None:
+        self.total_pages = total_pages
+        self.page_tokens = page_tokens
+        self.free = set(range(total_pages))
+        self.content: dict[int, list[int]] = {}
+        self.slots: dict[int, SimpleNamespace] = {}
+        self._n_opened = 0
+
+    @property
+    def free_pages(self) -> int:
+        return len(self.free)
+
+    def _take(self, n: int) -> list[int] | None:
+        return [self.free.pop() for _ in range(n)] if n <= len(self.free) else None
+
+    def open(self, pages: np.ndarray, n_cached: int, capacity: int) -> int | None:
+        assert len(pages) * self.page_tokens == n_cached <= capacity
+        room = self._take(-(-(capacity - n_cached) // self.page_tokens))
+        if room is None:
+            return None
+        self._n_opened += 1
+        self.slots[self._n_opened] = SimpleNamespace(
+            pages=pages.tolist(), room=room, base=n_cached, own=[], capacity=capacity
+        )
+        return self._n_opened
+
+    def read(self, slot: int) -> list[int]:
+        state = self.slots[slot]
+        known = [token for page in state.pages for token in self.content[page]]
+        return known + state.own[len(known) - state.base :]
+
+    def write(self, slot: int, ids: list[int]) -> None:
+        state = self.slots[slot]
+        state.own.extend(ids)
+        assert state.base + len(state.own) <= state.capacity
+
+    def share(self, slot: int, start: int, stop: int) -> np.ndarray | None:
+        assert start % self.page_tokens == stop % self.page_tokens == 0
+        ids = self.read(slot)[start:stop]
+        assert len(ids) == stop - start
+        pages = self._take((stop - start) // self.page_tokens)
+        if pages is None:
+            return None
+        for n, page in enumerate(pages):
+            self.content[page] = ids[n * self.page_tokens : (n + 1) * self.page_tokens]
+        return np.array(pages, dtype=np.int32)
+
+    def adopt(self, slot: int, pages: np.ndarray, n_cached: int) -> None:
+        assert len(pages) * self.page_tokens == n_cached
+        before = self.read(slot)
+        self.slots[slot].pages = pages.tolist()
+        assert self.read(slot) == before
+
+    def truncate(self, slot: int, n_tokens: int) -> None:
+        del self.slots[slot].own[n_tokens - self.slots[slot].base :]
+
+    def close(self, slot: int) -> None:
+        self.free.update(self.slots.pop(slot).room)
+
+    def give_back(self, pages: np.ndarray) -> None:
+        for page in pages.tolist():
+            assert page not in self.free
+            del self.content[page]
+            self.free.add(page)
+
+
+class StandIn:
+    """ports.Model: the logits after a token are drawn from the hash of all tokens so far, or given by `likes`.
+
+    likes: ids so far -> the token to like best.  fail_on: raise when this token is in a batch.
+    """
+
+    def __init__(self, vocab_size: int = 50, memory: ListMemory | None = None, context_tokens: int = 200) -> None:
+        self.vocab_size = vocab_size
+        self.context_tokens = context_tokens
+        self.memory = memory or ListMemory()
+        self.likes = None
+        self.fail_on: int | None = None
+        self.batches: list[ForwardBatch] = []
+
+    def logits_after(self, ids: list[int]) -> np.ndarray:
+        seed = int.from_bytes(hashlib.blake2b(np.array(ids).tobytes(), digest_size=8).digest(), "little")
+        logits = np.random.default_rng(seed).normal(size=self.vocab_size).astype(np.float32) * 2
+        if self.likes is not None:
+            logits[self.likes(ids)] = 20.0
+        return logits
+
+    def forward(self, batch: ForwardBatch) -> torch.Tensor:
+        self.batches.append(batch)
+        if self.fail_on is not None and self.fail_on in batch.token_ids:
+            raise RuntimeError("the stand-in was told to fail")
+        stops = np.cumsum(batch.lengths)
+        wanted = set(batch.logit_rows.tolist())
+        rows = []
+        for slot, start, length, stop in zip(batch.slots, batch.starts, batch.lengths, stops, strict=True):
+            so_far = self.memory.read(int(slot))
+            assert len(so_far) == start
+            for at in range(stop - length, stop):
+                assert batch.positions[at] == len(so_far)
+                so_far.append(int(batch.token_ids[at]))
+                self.memory.write(int(slot), so_far[-1:])
+                if at in wanted:
+                    rows.append(self.logits_after(so_far))
+        return torch.from_numpy(np.stack(rows) if rows else np.empty((0, self.vocab_size), dtype=np.float32))
+
+
+EOS = 0
+
+
+class Stand:
+    """A step loop around a stand-in, and what came out of it."""
+
+    def __init__(self, *, prefix_cache: bool = True, grammars=None, model: StandIn | None = None, **limits) -> None:
+        self.model = model or StandIn()
+        memory = self.model.memory
+        self.limits = derive_limits(
+            context_tokens=self.model.context_tokens,
+            page_tokens=memory.page_tokens,
+            total_pages=memory.total_pages,
+            **limits,
+        )
+        self.token_bytes = [b"", *(bytes([96 + n]) for n in range(1, self.model.vocab_size))]
+        self.loop = StepLoop(
+            self.model,
+            self.token_bytes,
+            frozenset({EOS}),
+            self.limits,
+            grammars=grammars,
+            prefix_cache=prefix_cache,
+        )
+        self.events: dict[int, list] = {}
+        self._n_added = 0
+
+    def add(self, prompt, max_new_tokens: int = 8, root: int | None = None, **fields) -> int:
+        self._n_added += 1
+        request = Request(request_id=self._n_added, prompt_ids=tuple(prompt), max_new_tokens=max_new_tokens, **fields)
+        self.events[self._n_added] = []
+        self.note(self.loop.add(request, root))
+        return self._n_added
+
+    def note(self, events) -> None:
+        for event in events:
+            seen = self.events[event.request_id]
+            assert not seen or isinstance(seen[-1], Delta), "an event after the final one"
+            seen.append(event)
+
+    def step(self) -> None:
+        self.note(self.loop.step())
+
+    def cancel(self, key: int) -> None:
+        self.note(self.loop.cancel(key))
+
+    def run(self, max_steps: int = 2000) -> None:
+        for _ in range(max_steps):
+            if not self.loop.busy:
+                return
+            self.step()
+        raise AssertionError("the loop never came to an end")
+
+    def end(self, key: int) -> Finished | Cancelled | Failed:
+        assert not isinstance(self.events[key][-1], Delta)
+        return self.events[key][-1]
+
+    def ids(self, key: int) -> tuple[int, ...]:
+        return tuple(i for event in self.events[key] if isinstance(event, Delta) for i in event.token_ids)
+
+    def text(self, key: int) -> str:
+        return "".join(event.text for event in self.events[key] if isinstance(event, Delta))
+
+    def greedy(self, prompt, n: int) -> tuple[int, ...]:
+        """What plain greedy decoding gives, without the engine."""
+        ids = list(prompt)
+        while len(ids) < len(prompt) + n:
+            token = int(self.model.logits_after(ids).argmax())
+            if token == EOS:
+                break
+            ids.append(token)
+        return tuple(ids[len(prompt) :])
+
+    def check_nothing_is_held(self) -> None:
+        tree, memory = self.loop.prefixes.tree, self.model.memory
+        assert not self.loop.busy
+        assert memory.slots == {}
+        assert tree.locked_pages == 0
+        assert memory.free_pages + tree.cached_pages == memory.total_pages
+
+
+@pytest.fixture(scope="session")
+def standins() -> SimpleNamespace:
+    return SimpleNamespace(ListMemory=ListMemory, StandIn=StandIn, Stand=Stand, EOS=EOS)
