@@ -11,6 +11,7 @@ import json
 from collections.abc import Sequence
 from decimal import Decimal
 from functools import cache
+from itertools import groupby
 from typing import Any, NamedTuple
 
 from .chars import JSON_CHAR, json_text
@@ -121,19 +122,37 @@ def object_(
     already written, n going no further than matters, so the size is linear in the members.
     """
     most = max(low, 1) if high is None else high
-    other = POOL.alt(*[POOL.concat(m.key, form.colon, m.value) for m in others])
+    other = POOL.alt(*[_written(form, member) for member in others])
     ends = [form.close_object if n else form.close_empty_object for n in range(most + 1)]
     tails = [end if n >= low else EMPTY for n, end in enumerate(ends)]
     if high is None:
         tails[most] = POOL.concat(POOL.repeat(POOL.concat(form.comma, other), 0, None), tails[most])
     for n in reversed(range(most)):
         tails[n] = POOL.alt(tails[n], POOL.concat(form.comma if n else EPSILON, other, tails[n + 1]))
-    for member in reversed(members):
-        text = POOL.concat(member.key, form.colon, member.value)
-        after = [*tails[1:], tails[most] if high is None else EMPTY]
-        with_it = [POOL.concat(form.comma if n else EPSILON, text, tail) for n, tail in enumerate(after)]
-        tails = with_it if member.required else [POOL.alt(*pair) for pair in zip(with_it, tails, strict=True)]
+    for required, run in groupby(reversed(members), key=lambda member: member.required):
+        if required:
+            tails = _after_run(form, [_written(form, m) for m in reversed(list(run))], tails, high)
+        else:
+            for member in run:
+                with_it = _after_run(form, [_written(form, member)], tails, high)
+                tails = [POOL.alt(*pair) for pair in zip(with_it, tails, strict=True)]
     return POOL.frame(POOL.concat(form.open_object, tails[0]))
+
+
+def _after_run(form: Layout, texts: list[int], tails: list[int], high: int | None) -> list[int]:
+    """The tails in front of these members. All at once, as joining a long run one by one would take its square."""
+    run = [part for text in texts for part in (form.comma, text)]
+    most = len(tails) - 1
+    result = []
+    for n in range(len(tails)):
+        written = n + len(texts)
+        tail = tails[min(written, most)] if written <= most or high is None else EMPTY
+        result.append(POOL.concat(*(run if n else run[1:]), tail))
+    return result
+
+
+def _written(form: Layout, member: Member) -> int:
+    return POOL.concat(member.key, form.colon, member.value)
 
 
 # -- values ---------------------------------------------------------------------------------------------------
