@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from ..engine.job import Job
-from ..engine.types import Call, Completion, Delta
+from ..engine.types import Call, Completion, Delta, RootformError
 from . import sse
 from .errors import as_rootform_error, envelope
 from .jobs import Happening, cancel_all, completions, merged, submit_all, unless_disconnected
@@ -23,6 +23,7 @@ class Writer(Protocol):
     """How one dialect writes the answer to one request. Indices count the request's calls."""
 
     stream: bool
+    params: dict[str, str]  # what the engine's fields are called in this dialect, where the names differ
 
     def whole(self, completions: Sequence[Completion]) -> msgspec.Struct:
         """The body of an answer that does not stream."""
@@ -63,15 +64,18 @@ class Answering:
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         with self.service.admitted(len(self.calls)):
-            jobs = await submit_all(self.service.engine.submit, self.calls)
-        try:
-            if self.writer.stream:
-                await self._stream(jobs, send)
-            else:
-                body = msgspec.json.encode(self.writer.whole(await completions(jobs)))
-                await Response(body, media_type="application/json")(scope, receive, send)
-        finally:
-            cancel_all(jobs)
+            jobs: list[Job] = []
+            try:
+                jobs = await submit_all(self.service.engine.submit, self.calls)
+                if self.writer.stream:
+                    await self._stream(jobs, send)
+                else:
+                    body = msgspec.json.encode(self.writer.whole(await completions(jobs)))
+                    await Response(body, media_type="application/json")(scope, receive, send)
+            except RootformError as error:
+                raise in_words_of(self.writer, error) from error
+            finally:
+                cancel_all(jobs)
 
     async def _stream(self, jobs: Sequence[Job], send: Send) -> None:
         async with aclosing(merged(jobs)) as happenings:
@@ -86,6 +90,12 @@ class Answering:
             await send(sse.end())
 
 
+def in_words_of(writer: Writer, error: RootformError) -> RootformError:
+    """The same error with the field at fault named as the client named it."""
+    param = writer.params.get(error.param, error.param) if error.param else None
+    return RootformError(str(error), status=error.status, param=param)
+
+
 async def replies(
     writer: Writer, first: tuple[int, Happening], rest: AsyncIterator[tuple[int, Happening]]
 ) -> AsyncGenerator[Message, None]:
@@ -95,7 +105,7 @@ async def replies(
     ended: dict[int, Completion] = {}
     async for index, happening in _chain(first, rest):
         if isinstance(happening, Exception):
-            yield sse.event(envelope(as_rootform_error(happening)))
+            yield sse.event(envelope(in_words_of(writer, as_rootform_error(happening))))
             return
         if isinstance(happening, Delta):
             piece = writer.piece(index, happening)

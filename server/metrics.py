@@ -19,12 +19,15 @@ COUNTERS = {
     "prefill_tokens": "Prompt tokens computed.",
     "cached_tokens": "Prompt tokens found in the prefix tree instead of being computed.",
     "output_tokens": "Tokens generated.",
+    "put_back": "Times a running call had to give its memory up for an older one.",
 }
 GAUGES = {
     "running": "Calls with a row in the running batch.",
     "waiting": "Calls waiting for one.",
+    "compiling": "Calls whose constraint is being compiled.",
+    "grammar_rows": "Rows in the table of allowed tokens.",
 }
-PAGES = ("free", "cached", "locked", "total")
+PAGE_STATES = ("free", "cached", "locked", "total")
 OUTCOMES = ("finished", "cancelled", "failed")
 
 
@@ -40,14 +43,18 @@ class EngineCollector(Collector):
         for field, help_text in COUNTERS.items():
             yield CounterMetricFamily(f"rootform_{field}", help_text, value=getattr(stats, field))
         for field, help_text in GAUGES.items():
-            yield GaugeMetricFamily(f"rootform_{field}_calls", help_text, value=getattr(stats, field))
-        pages = GaugeMetricFamily("rootform_pages", "Pages of KV memory, by what holds them.", labels=["state"])
-        for state in PAGES:
-            pages.add_metric([state], getattr(stats, f"{state}_pages"))
+            yield GaugeMetricFamily(f"rootform_{field}", help_text, value=getattr(stats, field))
+        pages = GaugeMetricFamily(
+            "rootform_pages",
+            "Pages of KV memory: free, cached by the tree, locked of those, and all.",
+            labels=["state"],
+        )
+        for state in PAGE_STATES:
+            pages.add_metric([state], getattr(stats, f"pages_{state}"))
         yield pages
         calls = CounterMetricFamily("rootform_calls", "Calls that ended, by how.", labels=["outcome"])
         for outcome in OUTCOMES:
-            calls.add_metric([outcome], getattr(stats, outcome))
+            calls.add_metric([outcome], getattr(stats, f"requests_{outcome}"))
         yield calls
 
 

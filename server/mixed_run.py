@@ -248,7 +248,7 @@ async def _faults(http: httpx.AsyncClient) -> list[str]:
     faults = [] if health.status_code == 200 else [f"health: {health.status_code} {health.text}"]
     families = text_string_to_metric_families((await http.get("/metrics")).text)
     now = {(one.name, one.labels.get("state", "")): one.value for family in families for one in family.samples}
-    busy = {name: now[name, ""] for name in ("rootform_running_calls", "rootform_waiting_calls")}
+    busy = {name: now[name, ""] for name in ("rootform_running", "rootform_waiting", "rootform_compiling")}
     pages = {state: now["rootform_pages", state] for state in ("free", "cached", "locked", "total")}
     faults += [f"{name} is {value:g}" for name, value in busy.items() if value]
     if pages["locked"] or pages["free"] + pages["cached"] != pages["total"]:

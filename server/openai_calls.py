@@ -158,6 +158,11 @@ def read_constraint(asked: Asked) -> Constraint | None:
     return next(iter(given.values()), None)
 
 
+def constraint_field(asked: Asked) -> str:
+    """The field of the request that its constraint came in."""
+    return next((field for field in ("regex", "choice") if getattr(asked, field) is not None), "response_format")
+
+
 def read_response_format(form: ResponseFormat, spacing: Literal["compact", "flexible"]) -> Constraint | None:
     """None for plain text."""
     if form.type == "json_schema":

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from msgspec import UNSET
 
 from ..engine.types import Completion, Delta, ModelInfo
+from .openai_calls import constraint_field
 from .openai_reply import content_logprobs, extras, piece_extras, says_something, usage_body
 from .openai_types import (
     AssistantMessage,
@@ -34,6 +35,7 @@ class ChatWriter:
         self.with_usage = bool(asked.stream_options and asked.stream_options.include_usage)
         self.with_ids = bool(asked.return_token_ids)
         self.with_logprobs = bool(asked.logprobs)
+        self.params = {"constraint": constraint_field(asked), "prompt": "messages"}
 
     def whole(self, completions: Sequence[Completion]) -> Reply:
         """The response to a request that does not stream."""

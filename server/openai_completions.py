@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from msgspec import UNSET
 
 from ..engine.types import Completion, Delta, ModelInfo, TokenLogprob
+from .openai_calls import constraint_field
 from .openai_reply import content_logprobs, extras, json_logprob, piece_extras, says_something, token_text, usage_body
 from .openai_types import CompletionChoice, CompletionLogprobs, CompletionRequest, Reply, UsageBody
 
@@ -53,6 +54,7 @@ class CompletionWriter:
         self.with_usage = bool(asked.stream_options and asked.stream_options.include_usage)
         self.with_ids = bool(asked.return_token_ids)
         self.with_logprobs = asked.logprobs is not None
+        self.params = {"constraint": constraint_field(asked), "top_logprobs": "logprobs"}
         self.offsets = [TextOffsets() for _ in range(choices)]
 
     def whole(self, completions: Sequence[Completion]) -> Reply:

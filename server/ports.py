@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from ..engine.job import Job
 from ..engine.types import Call, ModelInfo
 
-
-class Stats(Protocol):
-    """What the engine counts, read all at one moment. Counters only ever grow; gauges say how it is now."""
-
-    @property
-    def waiting(self) -> int:
-        """Gauge: accepted calls that have no row in the running batch yet."""
-        ...
+if TYPE_CHECKING:
+    from ..engine.api import EngineStats  # which imports torch
 
 
 class Engine(Protocol):
@@ -29,7 +23,7 @@ class Engine(Protocol):
         """Start a call, from any thread. Raises RootformError at once for what can be seen to be wrong."""
         ...
 
-    def stats(self) -> Stats:
+    def stats(self) -> EngineStats:
         """Counters and gauges; cheap, from any thread."""
         ...
 

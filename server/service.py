@@ -30,19 +30,20 @@ class Service:
         self.engine = engine
         self.limits = limits
         self.metrics = Metrics(engine)
-        self._entering = 0  # calls let in that the engine may not yet count as waiting
+        self._in_flight = 0  # calls taken in and not ended; exact, where the engine's counts are as of its last step
 
     @contextmanager
     def admitted(self, calls: int) -> Iterator[None]:
-        """Hold `calls` places while they are handed to the engine. Raises RootformError 429 when the queue is full."""
+        """Count `calls` in while they are answered. Raises RootformError 429 when the queue is full."""
         most = self.limits.max_waiting
         if calls > most:
             raise RootformError(f"{calls} completions in one request; this server queues {most} at most: send fewer")
-        waiting = self.engine.stats().waiting + self._entering
+        stats = self.engine.stats()
+        waiting = max(stats.waiting + stats.compiling, self._in_flight - stats.running)
         if waiting + calls > most:
             raise RootformError(f"{waiting} calls are waiting, of {most} at most; try again later", status=429)
-        self._entering += calls
+        self._in_flight += calls
         try:
             yield
         finally:
-            self._entering -= calls
+            self._in_flight -= calls

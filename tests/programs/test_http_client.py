@@ -58,7 +58,7 @@ class FakeEngine:
 
     info = INFO
     trouble = None
-    waiting = 0
+    waiting = compiling = running = 0
 
     def __init__(self) -> None:
         self.calls: list[Call] = []

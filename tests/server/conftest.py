@@ -29,21 +29,24 @@ from rootform.server.service import HttpLimits
 
 
 class Stats(msgspec.Struct, kw_only=True):
-    """The counts of the scripted engine."""
+    """The counts of the scripted engine, by the names of engine.api.EngineStats (which imports torch)."""
 
     forward_passes: int = 0
     prefill_tokens: int = 0
     cached_tokens: int = 0
     output_tokens: int = 0
+    requests_finished: int = 0
+    requests_cancelled: int = 0
+    requests_failed: int = 0
+    put_back: int = 0
     running: int = 0
     waiting: int = 0
-    free_pages: int = 6
-    cached_pages: int = 4
-    locked_pages: int = 0
-    total_pages: int = 10
-    finished: int = 0
-    cancelled: int = 0
-    failed: int = 0
+    compiling: int = 0
+    pages_total: int = 10
+    pages_free: int = 6
+    pages_cached: int = 4
+    pages_locked: int = 0
+    grammar_rows: int = 0
 
 
 class ScriptedEngine:
@@ -73,7 +76,7 @@ class ScriptedEngine:
         said = call.messages[-1].content if call.messages else call.prompt
         text = said if isinstance(said, str) else bytes(said or ()).decode()
         if len(text) > 400:
-            raise RootformError(f"the prompt is {len(text)} tokens, of 400 at most", param="messages")
+            raise RootformError(f"the prompt is {len(text)} tokens, of 400 at most", param="prompt")
         stop = threading.Event()
         job = Job(stop.set)
         with self._lock:
@@ -86,7 +89,7 @@ class ScriptedEngine:
         tokens: list[TokenLogprob] = []
         try:
             if isinstance(call.constraint, Regex) and call.constraint.pattern == "(":
-                raise RootformError("regex, column 1: unclosed group", param="regex")
+                raise RootformError("regex, column 1: unclosed group", param="constraint")
             if "early failure" in text:
                 raise RootformError("no room", status=500)
             for word in self._words(text, stop, call.max_tokens):
@@ -137,7 +140,8 @@ class ScriptedEngine:
     def _count(self, outcome: str) -> None:
         with self._lock:
             self.counts.running -= 1
-            setattr(self.counts, outcome, getattr(self.counts, outcome) + 1)
+            field = f"requests_{outcome}"
+            setattr(self.counts, field, getattr(self.counts, field) + 1)
 
 
 @contextmanager

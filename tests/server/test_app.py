@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+from contextlib import contextmanager
 
 import httpx
 import openai
@@ -97,7 +98,7 @@ def test_a_client_that_hangs_up_cancels_all_its_calls(serving, make_engine, stre
             if stream:
                 assert connection.recv(100).startswith(b"HTTP/1.1 200 OK")
         assert engine.cancelled.wait(10)
-        wait_until(lambda: engine.counts.cancelled == 3)
+        wait_until(lambda: engine.counts.requests_cancelled == 3)
         wait_until(lambda: samples(url)["rootform_http_requests_in_flight",] == 1)
         status = "200" if stream else "499"
         assert samples(url)["rootform_http_requests_total", "/v1/completions", status] == 1
@@ -151,6 +152,18 @@ def test_urls_of_listeners():
     assert "-H 'Authorization: Bearer <key>'" in greeting("http://h:1", "m", with_key=True)
 
 
+@contextmanager
+def ending(process):
+    """Whatever goes wrong, no process is waited for in vain."""
+    watch = threading.Timer(60, process.kill)
+    watch.start()
+    try:
+        yield
+    finally:
+        watch.cancel()
+        process.kill()
+
+
 SERVER = """
     import sys, threading
     from rootform.engine.job import Job
@@ -162,7 +175,7 @@ SERVER = """
         trouble = None
 
         def stats(self):
-            return type("Stats", (), {"waiting": 0})
+            return type("Stats", (), {"waiting": 0, "compiling": 0, "running": 0})
 
         def submit(self, call):
             job = Job(lambda: None)
@@ -180,7 +193,10 @@ SERVER = """
 @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_lets_running_requests_finish(stop):
     command = [sys.executable, "-c", textwrap.dedent(SERVER)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with (
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process,
+        ending(process),
+    ):
         ready = process.stderr.readline()
         assert ready.startswith("serving slow at http://127.0.0.1:")
         url = ready.split()[3]
