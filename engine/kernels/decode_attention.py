@@ -329,11 +329,9 @@ if HAS_TRITON:
         highest = tl.full([BLOCK_M], float("-inf"), tl.float32)
         total = tl.zeros([BLOCK_M], tl.float32)
         acc = tl.zeros([BLOCK_M, BLOCK_V], tl.float32)
-        # Blocks start at multiples of BLOCK_N whatever the window, so the last blocks add up the same way.
-        skipped = (visible_from - first) // BLOCK_N * BLOCK_N
-        for block in range(first + skipped, stop, BLOCK_N):
+        for block in range(visible_from, stop, BLOCK_N):
             token = block + tl.arange(0, BLOCK_N)
-            is_seen = (token >= visible_from) & (token < stop)
+            is_seen = token < stop  # the first one always is, so no maximum below is -inf
             page = tl.load(block_table + seq * table_stride + token // PAGE_TOKENS, mask=is_seen, other=0)
             page = page.to(tl.int64)
             slot = token % PAGE_TOKENS
@@ -350,9 +348,8 @@ if HAS_TRITON:
             scores = tl.where(is_seen[None, :], scores, float("-inf"))
 
             new_highest = tl.maximum(highest, tl.max(scores, 1))
-            finite = tl.where(new_highest == float("-inf"), 0.0, new_highest)  # -inf - -inf would be nan
-            weights = tl.exp(scores - finite[:, None])
-            shrink = tl.exp(highest - finite)
+            weights = tl.exp(scores - new_highest[:, None])
+            shrink = tl.exp(highest - new_highest)
             values = tl.load(
                 v_pages
                 + (page * v_page_stride + slot * v_token_stride + kv_head * v_head_stride)[:, None]
@@ -409,7 +406,7 @@ if HAS_TRITON:
                 other=0.0,
             )
             new_highest = tl.maximum(highest, tl.max(part_logs, 0))
-            finite = tl.where(new_highest == float("-inf"), 0.0, new_highest)
+            finite = tl.where(new_highest == float("-inf"), 0.0, new_highest)  # -inf - -inf would be nan
             weights = tl.exp(part_logs - finite)
             shrink = tl.exp(highest - finite)
             total = total * shrink + tl.sum(weights, 0)

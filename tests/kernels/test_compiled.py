@@ -75,8 +75,20 @@ SOURCES = {
     "merge fp16 64": lambda: merge_source("fp16", 64),
     "merge bf16 256": lambda: merge_source("bf16", 256),
 }
-ALSO_FOR_SM_80 = ("mask fp32", "split fp16 1:4 64", "split bf16 1:2 256, window, softcap", "merge bf16 256")
-CASES = [*((name, 90) for name in SOURCES), *((name, 80) for name in ALSO_FOR_SM_80)]
+CASES = [
+    ("mask fp32", 80),
+    ("mask bf16", 90),
+    ("split fp16 1:4 64", 80),
+    ("split fp16 1:4 64", 90),
+    ("split bf16 1:8 128", 90),
+    ("split bf16 1:70 128, positions", 90),
+    ("split fp16 1:1 80, pages of 1", 90),
+    ("split bf16 1:2 256, window, softcap", 80),
+    ("split bf16 1:2 256, window, softcap", 90),
+    ("split fp32 1:4 128", 90),
+    ("merge fp16 64", 80),
+    ("merge bf16 256", 90),
+]
 
 
 def compile_case(name: str, arch: int) -> dict[str, int]:
