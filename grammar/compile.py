@@ -6,6 +6,7 @@ from .constraints import Choice, Constraint, JsonObject, JsonSchema, Regex
 from .errors import GrammarError
 from .expr import ALL_BYTES, POOL, Kind
 from .regex import compile_pattern
+from .schema_compile import compile_json_object, compile_schema
 
 _UTF8_BYTES = ALL_BYTES & ~sum(1 << byte for byte in (0xC0, 0xC1, *range(0xF5, 0x100)))
 
@@ -33,12 +34,10 @@ def _expression(constraint: Constraint) -> int:
         return compile_pattern(constraint.pattern, mode="fullmatch", encoding="utf8")
     if isinstance(constraint, Choice):
         return POOL.alt(*[_option(i, option) for i, option in enumerate(constraint.options)])
-    from .schema_compile import json_object, json_schema
-
     if isinstance(constraint, JsonSchema):
-        return json_schema(constraint.schema, constraint.spacing)
+        return compile_schema(constraint.schema, constraint.spacing)
     assert isinstance(constraint, JsonObject)
-    return json_object(constraint.spacing)
+    return compile_json_object(constraint.spacing)
 
 
 def _option(index: int, option: str) -> int:

@@ -5,7 +5,7 @@ as JSON writes it without needless escapes, so `"` is spelled `\\"`. Sources: RF
 RFC 5321 (email), RFC 1123 (hostname), RFC 4291 (ipv6), RFC 3986 and 3987 (uri, iri), RFC 6570 (uri-template),
 RFC 6901 (json-pointer), RFC 9562 (uuid).
 
-Known limits: a leap second is written in UTC only; the year 0000 is left out; labels of host names that begin with
+Known limits: a leap second is written with offset zero only; the year 0000 is left out; labels of host names that begin with
 `xn--` are not decoded.
 """
 
@@ -26,7 +26,7 @@ _DAY = f"(?:{_LONG_MONTH}|{_SHORT_MONTH}|02-(?:0[1-9]|1[0-9]|2[0-8]))"
 _DATE = f"(?:{_YEAR}-{_DAY}|{_LEAP_YEAR}-02-29)"
 _HOUR, _MINUTE, _SUBSECOND = "(?:[01][0-9]|2[0-3])", "[0-5][0-9]", r"(?:\.[0-9]+)?"
 _LOCAL_TIME = f"{_HOUR}:{_MINUTE}:{_MINUTE}{_SUBSECOND}"
-_TIME = f"(?:{_LOCAL_TIME}(?:[Zz]|[+-]{_HOUR}:{_MINUTE})|23:59:60{_SUBSECOND}[Zz])"
+_TIME = f"(?:{_LOCAL_TIME}(?:[Zz]|[+-]{_HOUR}:{_MINUTE})|23:59:60{_SUBSECOND}(?:[Zz]|[+-]00:00))"
 _TIME_PART = "T(?:[0-9]+H(?:[0-9]+M(?:[0-9]+S)?)?|[0-9]+M(?:[0-9]+S)?|[0-9]+S)"
 _DATE_PART = "(?:[0-9]+Y(?:[0-9]+M(?:[0-9]+D)?)?|[0-9]+M(?:[0-9]+D)?|[0-9]+D)"
 _DURATION = f"P(?:[0-9]+W|{_DATE_PART}(?:{_TIME_PART})?|{_TIME_PART})"
@@ -75,7 +75,7 @@ def _reference(ucs: str, private: str, *, absolute: bool) -> str:
     plain = f"A-Za-z0-9._~!$&'()*+,;={ucs}-"
     char = f"(?:[:@{plain}]|{_ESCAPED})"
     first_without_colon = f"(?:[@{plain}]|{_ESCAPED})+"
-    host = rf"(?:\[(?:{_IPV6}|v[0-9A-Fa-f]+\.[:A-Za-z0-9._~!$&'()*+,;=-]+)\]|(?:[{plain}]|{_ESCAPED})*)"
+    host = rf"(?:\[(?:{_IPV6}|[Vv][0-9A-Fa-f]+\.[:A-Za-z0-9._~!$&'()*+,;=-]+)\]|(?:[{plain}]|{_ESCAPED})*)"
     authority = f"(?:(?:[:{plain}]|{_ESCAPED})*@)?{host}(?::[0-9]*)?"
     rest = f"(?:/{char}*)*"
     rooted = f"//{authority}{rest}|/(?:{char}+{rest})?"
@@ -86,7 +86,7 @@ def _reference(ucs: str, private: str, *, absolute: bool) -> str:
 
 _NAME_CHAR = f"(?:[A-Za-z0-9_]|{_ESCAPED})"
 _VARIABLE = rf"{_NAME_CHAR}(?:\.?{_NAME_CHAR})*(?::[1-9][0-9]{{0,3}}|\*)?"
-_TEMPLATE = rf"(?:[!#$&(-;=?-\[\]_a-z~{_UCS}{_PRIVATE}]|{_ESCAPED}|\{{[+#./;?&=,!@|]?{_VARIABLE}(?:,{_VARIABLE})*\}})*"
+_TEMPLATE = rf"(?:[!#$&-;=?-\[\]_a-z~{_UCS}{_PRIVATE}]|{_ESCAPED}|\{{[+#./;?&=,!@|]?{_VARIABLE}(?:,{_VARIABLE})*\}})*"
 
 _RAW = {
     "date": _DATE,
