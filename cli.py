@@ -1,0 +1,332 @@
+"""The command line: each verb reads its arguments and calls one function in a room."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from . import __version__
+from .engine.types import RootformError
+from .grammar.errors import GrammarError
+
+if TYPE_CHECKING:
+    from .engine.api import Engine
+    from .extract.asking import Options
+    from .extract.job import Settings
+    from .programs.client import Client
+
+CANNOT, INTERRUPTED = 2, 130
+
+_EXTRACT_HELP = """\
+Extract one JSON object from each document of a file. Rows keep their order and ids; a row that cannot be extracted
+becomes a row with an error and its reason, and the job goes on.
+
+A killed job goes on where it was: run the same command again. Finished rows are kept in OUTPUT.journal; every row goes
+to the operating system as it finishes, and to the disk about once a second.
+
+exit codes:
+  0    every row was extracted
+  1    the output is complete, but some rows failed (the summary says how many, and why)
+  2    the job could not start, or could not go on; finished rows are in the journal
+  130  interrupted; finished rows are in the journal
+
+examples:
+  rootform extract docs.jsonl --schema invoice.schema.json --output out.jsonl
+  rootform extract mails.csv --text-field body --id-field message_id --schema s.json --output out.jsonl
+  rootform extract docs.jsonl --schema s.json --output out.jsonl --retry-failed
+  zcat docs.jsonl.gz | rootform extract - --schema s.json --output out.jsonl --server http://127.0.0.1:8000
+
+prompt template (--prompt FILE): {document} is the document, {schema} the schema, {name} any other field of the row;
+{{ and }} are plain braces.
+"""
+_RUN_HELP = """\
+Extract one document and print the result as it is generated, field by field. The output is JSON.
+
+examples:
+  rootform run "Meet Ann Berg of Nordlicht, ann@nordlicht.example" --schema contact.schema.json
+  rootform run - --schema contact.schema.json < letter.txt
+"""
+_CHECK_HELP = """\
+Say what a JSON Schema enforces, what is refused and why, and what to write instead. Exit code 0: everything can be
+enforced exactly; 1: something is refused; 2: the file cannot be read, or is not JSON.
+
+examples:
+  rootform check invoice.schema.json
+  rootform check invoice.schema.json --json
+"""
+_SERVE_HELP = """\
+Serve a model over HTTP: OpenAI's chat and completions, with JSON Schemas enforced exactly.
+API keys: --api-key (repeatable) or ROOTFORM_API_KEY; none: everybody may ask.
+
+examples:
+  rootform serve
+  rootform serve --model Qwen/Qwen3-0.6B --port 8000
+"""
+_DEMO_HELP = "Extract the packaged example documents with the bundled model; show results, accuracy and speed."
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a verb; its exit code. What goes wrong for a known reason is one message on stderr, never a traceback."""
+    given = _parser().parse_args(arguments)
+    try:
+        return given.verb(given)
+    except (RootformError, GrammarError) as error:
+        print(f"rootform: {error}", file=sys.stderr)
+    except BrokenPipeError:  # the reader of our output went away, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        print(f"rootform: {error}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("rootform: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    return CANNOT
+
+
+# -- the verbs ------------------------------------------------------------------------------------------------------
+
+
+def _extract(given: argparse.Namespace) -> int:
+    from .extract.job import run_job
+    from .extract.progress import progress_on
+    from .extract.report import exit_code, summary
+
+    settings = _settings(given)
+    progress = progress_on(sys.stderr, quiet=given.quiet)
+    result = run_job(settings, lambda: _client(given, quiet=given.quiet, concurrency=given.concurrency), progress)
+    if not given.quiet:
+        print(summary(result, settings), file=sys.stderr)
+    return exit_code(result)
+
+
+def _run(given: argparse.Namespace) -> int:
+    from .extract.asking import Asker
+    from .extract.prompt import read_template
+    from .extract.schema import enforceable_schema
+    from .extract.single import extract_one
+
+    schema = enforceable_schema(given.schema, given.spacing)
+    template = read_template(given.prompt) if given.prompt else None
+    document = _standard_input() if given.text == "-" else given.text
+    with closing(_client(given, quiet=True)) as client:
+        asker = Asker.make(client.info, schema, _options(given), template)
+        completion = extract_one(client, asker, document, _print_now)
+    if completion.closed_early:
+        print("rootform: closed early at the token limit; the rest was cut short", file=sys.stderr)
+    return 0
+
+
+def _check(given: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from .extract.check import check_schema
+
+    return check_schema(given.schema, given.spacing, Console(), as_json=given.json)
+
+
+def _serve(given: argparse.Namespace) -> int:
+    from .server.serve import bind, serve
+
+    listener = bind(given.host, given.port)
+    keys = given.api_key or [key for key in [os.environ.get("ROOTFORM_API_KEY")] if key]
+    with closing(_engine(given, quiet=False)) as engine:
+        serve(engine, listener=listener, api_keys=keys)
+    return 0
+
+
+def _demo(given: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from .extract.demo import run_demo
+
+    with closing(_engine(given, quiet=False)) as client:
+        return 1 if run_demo(client, Console()) else 0
+
+
+# -- arguments ------------------------------------------------------------------------------------------------------
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="rootform", description="Structured generation: documents in, exact JSON out."
+    )
+    parser.add_argument("--version", action="version", version=f"rootform {__version__}")
+    verbs = parser.add_subparsers(metavar="VERB", required=True)
+    _add_extract(_add_verb(verbs, "extract", "extract JSON from every document of a file", _EXTRACT_HELP, _extract))
+    _add_run(_add_verb(verbs, "run", "extract JSON from one document", _RUN_HELP, _run))
+    _add_check(_add_verb(verbs, "check", "say what a schema enforces", _CHECK_HELP, _check))
+    _add_serve(_add_verb(verbs, "serve", "serve a model over HTTP", _SERVE_HELP, _serve))
+    _add_engine(_add_verb(verbs, "demo", "see it work on packaged examples", _DEMO_HELP, _demo))
+    return parser
+
+
+def _add_verb(
+    verbs: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    summary: str,
+    description: str,
+    verb: Callable[[argparse.Namespace], int],
+) -> argparse.ArgumentParser:
+    keep = argparse.RawDescriptionHelpFormatter
+    parser = verbs.add_parser(name, help=summary, description=description, formatter_class=keep)
+    parser.set_defaults(verb=verb)
+    return parser
+
+
+def _add_extract(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("input", help="JSON lines or CSV with a header; - is standard input")
+    add("--schema", type=Path, required=True, help="file with the JSON Schema of one result")
+    add("--output", type=Path, required=True, help="file for the results, JSON lines")
+    add("--format", choices=("jsonl", "csv"), help="of the input (default: by its name)")
+    add("--text-field", default="text", help="field that holds the document (default: text)")
+    add("--id-field", default="id", help="field that holds the id (default: id; where there is none, the line number)")
+    _add_generation(parser)
+    add("--concurrency", type=_positive, default=128, help="documents under way at once (default: 128)")
+    add("--window", type=_positive, default=1024, help="rows sorted at a time, so that shared prefixes meet")
+    add("--with-meta", action="store_true", help="write token counts into every row")
+    add("--restart", action="store_true", help="throw the journal of an earlier run away first")
+    add("--retry-failed", action="store_true", help="do the rows again that failed in an earlier run")
+    add("--overwrite", action="store_true", help="replace OUTPUT if it exists")
+    add("--keep-journal", action="store_true", help="keep OUTPUT.journal also when every row succeeded")
+    add("--quiet", action="store_true", help="no progress and no summary; errors only")
+    _add_client(parser)
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("text", help="the document; - is standard input")
+    parser.add_argument("--schema", type=Path, required=True, help="file with the JSON Schema of the result")
+    _add_generation(parser)
+    _add_client(parser)
+
+
+def _add_check(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("schema", type=Path, help="file with a JSON Schema")
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    _add_spacing(parser)
+
+
+def _add_serve(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1; 0.0.0.0: every interface)")
+    add("--port", type=int, default=8000, help="port (default: 8000; 0: any free one)")
+    add("--api-key", action="append", help="a key that callers must give; may be repeated")
+    _add_model(parser)
+    _add_engine(parser)
+
+
+def _add_generation(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--prompt", type=Path, help="file with a prompt template (see above); default: the model's own")
+    add("--max-tokens", type=_positive, help="of one answer (default: 1024, or what the model's context leaves)")
+    add("--temperature", type=_not_negative, default=0.0, help="0 (default): the likeliest token always")
+    add("--seed", type=int, default=0, help="for temperatures above 0 (default: 0)")
+    _add_spacing(parser)
+
+
+def _add_spacing(parser: argparse.ArgumentParser) -> None:
+    choices = ("compact", "flexible")
+    parser.add_argument("--spacing", choices=choices, default="compact", help="whitespace between JSON tokens")
+
+
+def _add_client(parser: argparse.ArgumentParser) -> None:
+    _add_model(parser)
+    parser.add_argument("--server", metavar="URL", help="use a running server (its key: ROOTFORM_API_KEY)")
+    _add_engine(parser)
+
+
+def _add_model(parser: argparse.ArgumentParser) -> None:
+    what = "a folder, a Hugging Face name, or sprout (default: the small bundled model)"
+    parser.add_argument("--model", metavar="PATH_OR_NAME", help=what)
+
+
+def _add_engine(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--dtype", help="float32, bfloat16, ... (default: the fastest that is exact enough here)")
+    parser.add_argument("--max-batch", type=_positive, help="sequences in one forward pass")
+    parser.add_argument("--threads", type=_positive, help="CPU threads for the model")
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is less than 1")
+    return number
+
+
+def _not_negative(text: str) -> float:
+    number = float(text)
+    if not 0 <= number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not 0 or more")
+    return number
+
+
+# -- from arguments to what the rooms take --------------------------------------------------------------------------
+
+
+def _settings(given: argparse.Namespace) -> Settings:
+    from .extract.job import Settings
+
+    return Settings(
+        input=given.input,
+        schema=given.schema,
+        output=given.output,
+        format=given.format,
+        text_field=given.text_field,
+        id_field=given.id_field,
+        prompt=given.prompt,
+        options=_options(given),
+        concurrency=given.concurrency,
+        window=given.window,
+        restart=given.restart,
+        retry_failed=given.retry_failed,
+        overwrite=given.overwrite,
+        keep_journal=given.keep_journal,
+        with_meta=given.with_meta,
+    )
+
+
+def _options(given: argparse.Namespace) -> Options:
+    from .extract.asking import Options
+
+    return Options(given.max_tokens, given.temperature, given.seed, given.spacing)
+
+
+def _client(given: argparse.Namespace, *, quiet: bool, concurrency: int = 1) -> Client:
+    """A server's client, or an engine in this process."""
+    if given.server is None:
+        return _engine(given, quiet=quiet)
+    here = [name for name in ("dtype", "max_batch", "threads") if getattr(given, name) is not None]
+    if here:
+        raise RootformError(f"--{here[0].replace('_', '-')} is for a model in this process; leave it out with --server")
+    from .programs.http_client import HttpClient
+
+    key = os.environ.get("ROOTFORM_API_KEY")
+    return HttpClient(given.server, given.model, api_key=key, concurrency=concurrency)
+
+
+def _engine(given: argparse.Namespace, *, quiet: bool) -> Engine:
+    name = getattr(given, "model", None) or "sprout"
+    if not quiet:
+        print(f"loading {name} ...", file=sys.stderr)
+    from .engine.api import Engine
+
+    engine = Engine(name, dtype=given.dtype, max_batch=given.max_batch, threads=given.threads)
+    if not quiet:
+        print(engine.limits.describe(), file=sys.stderr)
+    return engine
+
+
+def _standard_input() -> str:
+    try:
+        return sys.stdin.buffer.read().decode()
+    except UnicodeDecodeError as error:
+        raise RootformError(f"standard input: byte {error.start} is not UTF-8; give the text as UTF-8") from None
+
+
+def _print_now(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()

@@ -1,0 +1,85 @@
+"""The output file: complete and in the order of the input, or not there at all."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+from ..engine.types import RootformError
+from .journal import Journal
+from .outcome import output_line
+from .tally import Total
+
+
+def journal_path(output: Path) -> Path:
+    """Where the journal of an output lies."""
+    return output.with_name(output.name + ".journal")
+
+
+def check_place(output: Path, overwrite: bool) -> None:
+    """Refuse, before any work, an output that cannot be written, or a file that is nobody's to overwrite."""
+    if str(output) == "-":
+        raise RootformError("--output -: results cannot go to standard output, which has no journal; name a file")
+    if output.is_dir():
+        raise RootformError(f"output {output}: this is a folder; name a file in it")
+    if not output.parent.is_dir():
+        raise RootformError(f"output {output}: there is no folder {output.parent}; make it, or choose another --output")
+    if not os.access(output.parent, os.W_OK | os.X_OK):
+        raise RootformError(f"output {output}: files cannot be written in {output.parent}; choose another --output")
+    if output.exists() and not overwrite and not journal_path(output).exists():
+        raise _exists(output)
+
+
+def check_ours(output: Path, journal: Journal, overwrite: bool) -> None:
+    """Refuse to replace a file that this journal's job did not write."""
+    if output.exists() and not overwrite and _digest(output) not in journal.written:
+        raise _exists(output)
+
+
+def write_output(output: Path, journal: Journal, with_meta: bool) -> Total:
+    """Write every outcome to a file beside `output`, then give it its name in one step."""
+    total, digest = Total(), hashlib.sha256()
+    partial = output.with_name(f".{output.name}.partial")
+    try:
+        with partial.open("wb") as file:
+            for outcome in journal.outcomes():
+                line = output_line(outcome, with_meta)
+                file.write(line)
+                digest.update(line)
+                total.count(outcome)
+            file.flush()
+            os.fsync(file.fileno())
+        journal.record_written(digest.hexdigest())
+        partial.replace(output)
+        _sync_folder(output.parent)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise RootformError(
+            f"output {output}: cannot be written: {error.strerror}; all {journal.done} rows are safe in "
+            f"{journal.path}: make room, then run the same command again"
+        ) from None
+    return total
+
+
+def _exists(output: Path) -> RootformError:
+    return RootformError(
+        f"output {output} exists already, and not from a job that is being continued; choose another --output, "
+        "or replace it with --overwrite"
+    )
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, hashlib.sha256).hexdigest()
+
+
+def _sync_folder(folder: Path) -> None:
+    """The new name itself reaches the disk."""
+    if os.name == "nt":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,45 @@
+"""Schema files: read, checked for JSON, and refused when the grammar room cannot enforce them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from ..engine.types import RootformError
+from ..grammar.constraints import Spacing
+from ..grammar.report import Report, inspect_schema
+
+
+def read_schema(path: Path) -> str:
+    """The text of a schema file. Raises RootformError when it is not there, not UTF-8, or not JSON."""
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+        json.loads(text)
+    except OSError as error:
+        raise RootformError(f"schema {path}: cannot be read: {error.strerror}; check the path") from None
+    except UnicodeDecodeError as error:
+        raise RootformError(f"schema {path}: byte {error.start} is not UTF-8; save the file as UTF-8") from None
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        raise RootformError(f"schema {path}, {where}: this is not JSON: {error.msg}; mend the file") from None
+    except RecursionError:
+        raise RootformError(f"schema {path}: nested too deeply to be read") from None
+    return text
+
+
+def enforceable_schema(path: Path, spacing: Spacing) -> str:
+    """The text of a schema file that can be enforced to the letter; otherwise RootformError with every obstacle."""
+    text = read_schema(path)
+    report = inspect_schema(text, spacing)
+    if report.refused:
+        raise RootformError(f"schema {path} cannot be enforced exactly:\n{refusals(report)}")
+    return text
+
+
+def refusals(report: Report) -> str:
+    """One line for each keyword that is refused: where, which, why, and what to write instead."""
+    lines = []
+    for refusal in report.refused:
+        place = f"{refusal.where}, {refusal.keyword!r}" if refusal.keyword else refusal.where
+        lines.append(f"  {place}: {refusal.reason}" + (f"; {refusal.rewrite}" if refusal.rewrite else ""))
+    return "\n".join(lines)
