@@ -15,6 +15,7 @@ costs less (see cascade.py).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
@@ -30,6 +31,8 @@ from .slabs import Slab, Slabs
 # The last cached tokens, up to so many, are copied into the slab when they stand in runs of their own: reading so
 # short a run by itself costs more than the copy.
 _COPIED_TOKENS = 32
+
+_CACHE_LINE = 64
 
 Extent = tuple[int, int]  # first row, number of rows
 
@@ -180,10 +183,14 @@ class CpuMemory:
 
 
 def _lazy_zeros(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
-    """Zeros that take memory only once written (numpy asks the system for zeroed pages; torch writes them)."""
-    if dtype == torch.bfloat16:
-        return torch.from_numpy(np.zeros(shape, dtype=np.int16)).view(torch.bfloat16)
-    return torch.from_numpy(np.zeros(shape, dtype=np.float32)).to(dtype)
+    """Zeros that take memory only once written (numpy asks the system for zeroed pages; torch writes them).
+
+    They begin on a cache line, where vector instructions are fastest.
+    """
+    n_bytes = math.prod(shape) * dtype.itemsize
+    raw = np.zeros(n_bytes + _CACHE_LINE, dtype=np.uint8)
+    offset = -raw.ctypes.data % _CACHE_LINE
+    return torch.from_numpy(raw[offset : offset + n_bytes]).view(dtype).view(shape)
 
 
 def _runs(pages: np.ndarray) -> tuple[Extent, ...]:

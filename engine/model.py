@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM
 from transformers.utils import logging as transformers_logging
 
@@ -121,7 +122,7 @@ def _from_pretrained(folder: Path, dtype: torch.dtype) -> Any:
                 local_files_only=True,
                 output_loading_info=True,
             )
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
         kind = read_config(folder).get("model_type")
         raise RootformError(f"{folder}: transformers cannot load this model (model_type {kind!r}): {error}") from error
     model, report = loaded  # a pair, because of output_loading_info

@@ -23,7 +23,7 @@ NO_PAGES = np.empty(0, dtype=np.int32)
 SIZES: dict[str, Any] = {
     "vocab_size": VOCAB,
     "hidden_size": 32,
-    "intermediate_size": 48,
+    "intermediate_size": 64,  # whole vectors: torch rounds silu differently in the rest of a row
     "num_hidden_layers": 3,
     "num_attention_heads": 4,
     "num_key_value_heads": 2,
@@ -123,7 +123,8 @@ def test_logits_equal_the_plain_models(family: str, tmp_path: Path) -> None:
     wanted = [plain_logits(reference, ids) for ids in texts]
 
     first, stranger = memory.open(NO_PAGES, 0, 80), memory.open(NO_PAGES, 0, 60)
-    assert first is not None and stranger is not None
+    assert first is not None
+    assert stranger is not None
     got = step(model, [(stranger, 0, texts[5][:20])])
     assert_same(got[0], wanted[5][:20])
     got = step(model, [(first, 0, texts[0][:25]), (stranger, 20, texts[5][20:21])])
@@ -161,9 +162,11 @@ def test_logits_equal_the_plain_models(family: str, tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def windowed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
+def windowed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[torch.Tensor]]:
+    """A model's folder, and its plain logits of TEXTS."""
     folder = tmp_path_factory.mktemp("windowed")
-    return folder, save(CONFIGS["qwen2, windows in some layers"](), folder)
+    model = save(CONFIGS["qwen2, windows in some layers"](), folder)
+    return folder, [plain_logits(model, ids) for ids in TEXTS]
 
 
 TRUNK = text(100, 50)
@@ -176,17 +179,16 @@ TEXTS = [
 
 
 @given(seed=st.integers(0, 2**32 - 1), memory_tokens=st.sampled_from([260, 400, 5000]), cached=st.booleans())
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=6, deadline=None)
 def test_logits_are_right_whatever_came_before(
-    windowed: tuple[Path, Any], seed: int, memory_tokens: int, cached: bool
+    windowed: tuple[Path, list[torch.Tensor]], seed: int, memory_tokens: int, cached: bool
 ) -> None:
     """A random life of many sequences: with the tree or without, in roomy memory or so little that all is evicted
     and scattered. Afterwards all room is back."""
-    folder, reference = windowed
+    folder, wanted = windowed
     model = load_model(folder, kv_bytes=memory_tokens * 384)
     assert model.memory.total_pages == memory_tokens
     prefixes = Prefixes(model.memory, enabled=cached)
-    wanted = [plain_logits(reference, ids) for ids in TEXTS]
     random = np.random.default_rng(seed)
     running: list[tuple[int, Room, int]] = []  # text, room, tokens computed
     for _ in range(25):

@@ -1,0 +1,61 @@
+"""Packed linear layers give what nn.Linear gives, and the same for a row whatever its neighbours."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from rootform.engine.linears import PackedLinear, can_pack, pack_linears
+
+pytestmark = pytest.mark.skipif(not can_pack(torch.float32), reason="no oneDNN on this machine")
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize(("n_in", "n_out"), [(1, 1), (192, 512), (33, 97), (512, 192)])
+def test_equals_nn_linear(n_in: int, n_out: int, bias: bool) -> None:
+    torch.manual_seed(0)
+    linear = nn.Linear(n_in, n_out, bias=bias)
+    packed = PackedLinear(linear)
+    with torch.inference_mode():
+        for shape in ((n_in,), (1, n_in), (1, 7, n_in), (2, 3, 5, n_in)):
+            x = torch.randn(shape)
+            torch.testing.assert_close(packed(x), linear(x), rtol=1e-5, atol=1e-5)
+
+
+def test_bfloat16() -> None:
+    if not can_pack(torch.bfloat16):
+        pytest.skip("this CPU has no bfloat16 kernels")
+    linear = nn.Linear(64, 48).bfloat16()
+    x = torch.randn(5, 64).bfloat16()
+    with torch.inference_mode():
+        out = PackedLinear(linear)(x)
+        assert out.dtype == torch.bfloat16
+        torch.testing.assert_close(out, linear(x), rtol=2e-2, atol=2e-2)
+
+
+def test_a_row_does_not_depend_on_its_neighbours() -> None:
+    torch.manual_seed(0)
+    packed = PackedLinear(nn.Linear(192, 512, bias=False))
+    x = torch.randn(64, 192)
+    with torch.inference_mode():
+        together = packed(x)
+        for rows in (1, 2, 3, 8, 33):
+            assert torch.equal(packed(x[:rows]), together[:rows])
+
+
+def test_every_linear_of_a_model_is_replaced_and_its_subclasses_are_not() -> None:
+    class Special(nn.Linear):
+        pass
+
+    model = nn.Sequential(nn.Linear(3, 4), nn.Sequential(nn.ReLU(), nn.Linear(4, 5)), Special(5, 6))
+    x = torch.randn(2, 3)
+    with torch.inference_mode():
+        before = model(x)
+        assert pack_linears(model) == 2
+        assert [type(each).__name__ for each in model.modules() if "Linear" in type(each).__name__] == [
+            "PackedLinear"
+        ] * 2
+        assert type(model[2]) is Special
+        torch.testing.assert_close(model(x), before)
+    assert pack_linears(nn.Sequential(nn.Linear(3, 4).double())) == 0
