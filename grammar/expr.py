@@ -64,8 +64,8 @@ class Exprs:
 
     def concat(self, *ids: int) -> int:
         """Strings of each of `ids`, one after the other."""
-        result = EPSILON
-        for item in reversed(ids):
+        result = ids[-1] if ids else EPSILON
+        for item in reversed(ids[:-1]):
             heads = []
             while (node := self._nodes[item])[0] == Kind.CAT:
                 heads.append(node[1])

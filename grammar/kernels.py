@@ -88,7 +88,7 @@ def walk(
     Range i is nodes [begins[i], finishes[i]), entered in states[i] with counts[i] units behind it. transitions:
     (states, 256) int32, 0 dead, -1 not known yet. Nodes reached go to `out`, rows (node, state, count); the walk does
     not go below nodes whose state `stops`. The count grows by one for each byte that leaves the state `unit`. Nodes
-    whose transition is not known go to `missing`, rows (node, state before, count before). Returns how many rows of each.
+    whose transition is not known go to `missing`, rows (node, state before, count before). Returns the rows of each.
     """
     path_state = np.empty(deepest + 2, np.int32)
     path_count = np.empty(deepest + 2, np.int32)

@@ -1,0 +1,187 @@
+"""Masks and transitions against the expression that is left, token by token."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rootform.grammar.automaton import Automaton
+from rootform.grammar.batch import StateBatch
+from rootform.grammar.constraints import Choice, Regex
+from rootform.grammar.errors import GrammarError
+from rootform.grammar.expr import POOL
+from rootform.grammar.vocab import Vocabulary
+
+randoms = st.randoms(use_true_random=False)
+
+
+def after(expression: int, data: bytes) -> int:
+    for byte in data:
+        expression = POOL.raw_derivative(expression, byte)
+    return expression
+
+
+def expected(vocabulary: Vocabulary, left: int) -> set[int]:
+    """Tokens after which something of `left` can still follow, and EOS where nothing needs to."""
+    found = {t for t, data in enumerate(vocabulary.tokens) if data and not POOL.is_empty(after(left, data))}
+    return found | (set(vocabulary.eos_ids) if POOL.nullable(left) else set())
+
+
+@pytest.fixture(scope="module")
+def automata(toy: Vocabulary) -> list[Automaton]:
+    return [Automaton(toy), Automaton(toy, use_compiled=False)]
+
+
+def check_walks(automata: list[Automaton], expression: int, rng: random.Random, tokens_of, n_walks: int = 3) -> None:
+    """Random walks, on which every mask, every refused token and every way to close is checked."""
+    for automaton in automata:
+        vocabulary = automaton.vocabulary
+        batch, root = StateBatch(automaton), automaton.root_of(expression)
+        for _ in range(n_walks):
+            slot, left, text = batch.open(root), expression, b""
+            for _ in range(5):
+                wanted = expected(vocabulary, left)
+                row = int(batch.row_ids([slot])[0])
+                assert tokens_of(automaton.rows[row]) == wanted, text
+                assert automaton.allowed(row).tolist() == sorted(wanted)
+                assert batch.accepting([slot])[0] == POOL.nullable(left)
+                assert batch.finished([slot])[0] == (wanted == set(vocabulary.eos_ids))
+                closing = b"".join(vocabulary.tokens[t] for t in batch.closing(slot))
+                assert POOL.fullmatch(left, closing)
+                assert len(closing) == len(POOL.shortest(left))
+                forced = batch.forced(slot)
+                assert all(t in vocabulary.eos_ids or _agree(vocabulary.tokens[t], forced) for t in wanted)
+                assert not (forced and POOL.nullable(left))
+                here = batch.save(slot)
+                for token in set(range(vocabulary.size)) - wanted | set(vocabulary.eos_ids):
+                    assert not batch.advance([slot], [token])[0]
+                assert batch.save(slot) == here
+                steps = sorted(wanted - set(vocabulary.eos_ids))
+                if not steps:
+                    break
+                token = rng.choice(steps)
+                assert batch.advance([slot], [token])[0]
+                text += vocabulary.tokens[token]
+                left = after(expression, text)
+            batch.close(slot)
+
+
+def _agree(token: bytes, forced: bytes) -> bool:
+    length = min(len(token), len(forced))
+    return token[:length] == forced[:length]
+
+
+@settings(max_examples=80, deadline=None)
+@given(rng=randoms)
+def test_masks_are_exactly_the_tokens_that_can_be_completed(rng, automata, random_expression, tokens_of) -> None:
+    expression, _ = random_expression(rng)
+    if not POOL.is_empty(expression):
+        check_walks(automata, expression, rng, tokens_of)
+
+
+def json_like(lo: int, hi: int | None) -> int:
+    """`"xyz","xyz",...`: strings as frames with counted bodies, one of whose characters takes two bytes."""
+    char = POOL.alt(POOL.byte_set(b"ab,"), POOL.literal("é".encode()))
+    string = POOL.frame(POOL.concat(POOL.literal(b'"'), POOL.counted(char, lo, hi), POOL.literal(b'"')))
+    return POOL.concat(string, POOL.repeat(POOL.concat(POOL.literal(b","), string), 0, 3))
+
+
+@pytest.mark.parametrize("bounds", [(0, 3), (2, 4), (1, None), (3, 3)])
+def test_counted_strings_in_frames(bounds, automata, tokens_of) -> None:
+    check_walks(automata, json_like(*bounds), random.Random(1), tokens_of, n_walks=15)
+
+
+def test_a_limit_costs_no_states(toy: Vocabulary) -> None:
+    def states_met(hi: int) -> int:
+        automaton = Automaton(toy)
+        batch = StateBatch(automaton)
+        slot = batch.open(automaton.root_of(json_like(0, hi)))
+        assert batch.advance([slot], [3])[0]
+        for _ in range(hi):
+            batch.row_ids([slot])
+            assert batch.advance([slot], [0])[0]
+        assert not batch.advance([slot], [0])[0]
+        return len(automaton._places)
+
+    assert states_met(5) == states_met(60)
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    ["[ab]{2,6}a", "([ab]{1,4},){2,3}", 'a{4,8}b?"', "é{2,5}|[ab,]{4}", "(a|aa){0,5}", "a*,?a{2,4}", "([ab]{0,4})*,"],
+)
+def test_counted_runs_of_regexes(pattern, automata, tokens_of) -> None:
+    expression = automata[0].compile(Regex(pattern))
+    assert expression == automata[0].compile(Regex(pattern))
+    from rootform.grammar.regex import compile_pattern
+
+    body = compile_pattern(pattern, mode="fullmatch", encoding="utf8")
+    check_walks(automata, body, random.Random(2), tokens_of, n_walks=6)
+
+
+def test_a_frame_that_may_end_and_go_on_with_the_same_byte(automata, tokens_of) -> None:
+    digits = POOL.frame(POOL.repeat(POOL.byte_set(b"ab"), 1, None))
+    ambiguous = POOL.concat(digits, POOL.frame(POOL.repeat(POOL.literal(b"ab"), 1, 2)), POOL.literal(b","))
+    check_walks(automata, ambiguous, random.Random(3), tokens_of, n_walks=20)
+
+
+def test_the_answer_is_the_same_on_a_second_visit_and_finds_nothing_new(toy: Vocabulary) -> None:
+    automaton = Automaton(toy)
+    root = automaton.root_of(json_like(0, 4))
+
+    def visit() -> list[int]:
+        batch, rng = StateBatch(automaton), np.random.default_rng(5)
+        slots = np.array([batch.open(root) for _ in range(16)], np.int32)
+        seen = []
+        for _ in range(12):
+            rows = batch.row_ids(slots)
+            seen += rows.tolist()
+            choices = [rng.choice(automaton.allowed(row)) for row in rows.tolist()]
+            batch.advance(slots, np.array(choices, np.int32))
+        return seen
+
+    first = visit()
+    walks, misses = automaton.walker.walks, automaton.misses
+    assert misses > 0
+    assert visit() == first
+    assert (automaton.walker.walks, automaton.misses) == (walks, misses)
+
+
+def test_choices(toy: Vocabulary, tokens_of) -> None:
+    automaton = Automaton(toy)
+    batch = StateBatch(automaton)
+    slot = batch.open(automaton.compile(Choice(("ab", 'b","a', "ab,"))))
+    row = batch.row_ids([slot])[0]
+    assert {toy.tokens[t] for t in tokens_of(automaton.rows[row])} == {b"a", b"ab", b"b", b'b","a'}
+    assert batch.forced(slot) == b""
+    batch.advance([slot], [6])
+    assert batch.accepting([slot])[0]
+    assert not batch.finished([slot])[0]
+
+
+def test_what_the_tokenizer_cannot_spell_is_left_out(tokens_of) -> None:
+    vocabulary = Vocabulary([b"a", b"b", b"bc", b"cc"], [4], 5)  # no token for c alone
+    automaton = Automaton(vocabulary)
+    batch = StateBatch(automaton)
+    slot = batch.open(automaton.compile(Regex("[abc]{2}")))
+    row = batch.row_ids([slot])[0]
+    assert tokens_of(automaton.rows[row]) == {0, 1}
+    with pytest.raises(GrammarError, match="no tokens to spell"):
+        automaton.compile(Regex("c+"))
+
+
+@pytest.mark.parametrize(
+    ("constraint", "message"),
+    [
+        (Regex("a(?<=b)"), "regex, column 2, '\\(\\?<='"),
+        (Regex("a(?!a)a|(?=b)a"), "regex, column 1: nothing can satisfy this"),
+        (Choice(()), "choices: nothing can satisfy this"),
+    ],
+)
+def test_refusals(constraint, message, toy: Vocabulary) -> None:
+    with pytest.raises(GrammarError, match=message):
+        Automaton(toy).compile(constraint)

@@ -1,0 +1,105 @@
+"""Expressions against the sets of strings they stand for."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rootform.grammar.errors import GrammarError
+from rootform.grammar.expr import EMPTY, EPSILON, POOL
+
+randoms = st.randoms(use_true_random=False)
+
+
+@settings(max_examples=100, deadline=None)
+@given(rng=randoms)
+def test_membership_agrees_with_joining_sets_of_strings(rng: random.Random, random_expression) -> None:
+    expression, language = random_expression(rng)
+    for n in range(4):
+        for _ in range(4):
+            text = bytes(rng.choices(b'ab,"', k=n))
+            assert POOL.fullmatch(expression, text) == (text in language)
+    for text in sorted(language)[:40]:
+        assert POOL.fullmatch(expression, text)
+
+
+@settings(max_examples=100, deadline=None)
+@given(rng=randoms)
+def test_shortest_is_a_shortest_member(rng: random.Random, random_expression) -> None:
+    expression, language = random_expression(rng)
+    shortest = POOL.shortest(expression)
+    assert POOL.is_empty(expression) == (shortest is None)
+    if language:
+        assert shortest is not None
+        assert len(shortest) == min(map(len, language))
+    if shortest is not None:
+        assert POOL.fullmatch(expression, shortest)
+
+
+@settings(max_examples=80, deadline=None)
+@given(rng=randoms)
+def test_bytes_of_a_class_have_the_same_derivative(rng: random.Random, random_expression) -> None:
+    expression, _ = random_expression(rng)
+    seen = 0
+    for mask in POOL.byte_classes(expression):
+        assert not seen & mask
+        seen |= mask
+        members = [b for b in range(256) if mask >> b & 1]
+        assert len({POOL.derivative(expression, b) for b in members}) == 1
+        if POOL.derivative(expression, members[0]) != EMPTY:
+            assert POOL.first(expression) & mask == mask
+    assert seen == (1 << 256) - 1
+
+
+@settings(max_examples=80, deadline=None)
+@given(rng=randoms)
+def test_algebra(rng: random.Random, random_expression) -> None:
+    (a, _), (b, _), (c, _) = (random_expression(rng, regular=True) for _ in range(3))
+    assert POOL.alt(a, b) == POOL.alt(b, a)
+    assert POOL.alt(a, a) == POOL.alt(a)
+    assert POOL.and_(a, b) == POOL.and_(b, a)
+    assert POOL.concat(POOL.concat(a, b), c) == POOL.concat(a, POOL.concat(b, c))
+    assert POOL.not_(POOL.not_(POOL.unframed(a))) == POOL.unframed(a)
+    assert POOL.is_empty(POOL.and_(a, POOL.not_(a)))
+    assert POOL.concat(a, EPSILON) == a
+    assert POOL.concat(a, EMPTY) == EMPTY
+
+
+def test_huge_bounds_are_not_unrolled() -> None:
+    million = POOL.repeat(POOL.literal(b"ab"), 1_000_000, 2_000_000_000)
+    assert POOL.node(POOL.derivative(million, ord("a")))[0] is not None
+    before = len(POOL._nodes)
+    POOL.derivative(POOL.derivative(million, ord("a")), ord("b"))
+    assert len(POOL._nodes) - before < 10
+    assert POOL.shortest(million) == b"ab" * 1_000_000
+
+
+def test_long_words_with_a_long_common_beginning() -> None:
+    words = [b"x" * 3000 + tail for tail in (b"a", b"bc", b"b")]
+    expression = POOL.alt(*map(POOL.literal, words))
+    assert all(POOL.fullmatch(expression, word) for word in words)
+    assert POOL.shortest(expression) == words[0]
+
+
+def test_a_reference_without_end_is_empty() -> None:
+    POOL.define("endless", lambda: POOL.concat(POOL.literal(b"["), POOL.ref("endless"), POOL.literal(b"]")))
+    assert POOL.is_empty(POOL.ref("endless"))
+    either = POOL.alt(POOL.ref("endless"), POOL.literal(b"[1"))
+    assert POOL.derivative(POOL.derivative(either, ord("[")), ord("[")) == EMPTY
+
+
+def test_a_reference_to_itself_is_refused() -> None:
+    POOL.define("left", lambda: POOL.alt(POOL.ref("left"), POOL.literal(b"a")))
+    with pytest.raises(GrammarError, match="refers to itself without anything in between"):
+        POOL.first(POOL.ref("left"))
+
+
+def test_an_intersection_too_large_is_refused_not_guessed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rootform.grammar.witness.SEARCH_BUDGET", 50)
+    letters = POOL.byte_set(b"xyz")
+    many = [POOL.repeat(POOL.repeat(letters, n, n), 1, None) for n in (7, 11, 13)]
+    with pytest.raises(GrammarError, match="too large to decide"):
+        POOL.is_empty(POOL.and_(*many))
