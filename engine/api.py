@@ -214,6 +214,11 @@ class Engine:
         """As of the last step. Never waits."""
         return self._stats
 
+    @property
+    def trouble(self) -> str | None:
+        """Why it can take no calls (closed, or its loop broke), for health checks; None while all is well."""
+        return self._thread.trouble
+
     def cache_snapshot(self, ids_per_node: int | None = 16) -> TreeView:
         """The tree of cached prefixes as plain data. Waits for the step now running."""
         return self._thread.ask(lambda: self._loop.prefixes.tree.snapshot(ids_per_node))

@@ -93,6 +93,7 @@ class StepThread:
         self._accepted: dict[int, _Accepted] = {}  # touched by the thread only
         self._closing = threading.Lock()
         self._is_closed = False
+        self._broke: str | None = None
         self._compilers = ThreadPoolExecutor(max_workers=2, thread_name_prefix="rootform-compile")
         self._thread = threading.Thread(target=self._run, name="rootform-step", daemon=True)
         self._thread.start()
@@ -109,6 +110,11 @@ class StepThread:
         if not self._leave(lambda: self._accept(request, job)):
             raise RootformError("this engine was closed; make a new one", status=503)
         return job
+
+    @property
+    def trouble(self) -> str | None:
+        """Why no request can be taken; None while all is well."""
+        return self._broke or ("the engine was closed" if self._is_closed else None)
 
     def ask(self, question: Callable[[], T]) -> T:
         """The answer of a function run on the thread, between steps, where it may look at all state."""
@@ -159,7 +165,8 @@ class StepThread:
             pass
         except BaseException as unexpected:
             log.exception("the step loop broke")
-            error = RootformError(f"the engine broke: {type(unexpected).__name__}: {unexpected}", status=500)
+            self._broke = f"the engine broke: {type(unexpected).__name__}: {unexpected}"
+            error = RootformError(self._broke, status=500)
         finally:
             self._end_all(error)
 
