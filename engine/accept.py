@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, TypedDict, Unpack, cast
+from typing import Any, TypedDict, cast
 
 import msgspec
 
 from ..grammar.constraints import Spacing
 from .tokenizer import Tokenizer
-from .types import Call, Choice, Constraint, JsonObject, JsonSchema, Message, Regex, Request, RootformError, Sampling
+from .types import Call, Choice, JsonObject, JsonSchema, Message, Regex, Request, RootformError, Sampling
 
 
 def accept_call(call: Call, request_id: int, tokenizer: Tokenizer, *, sequence_tokens: int, vocab_size: int) -> Request:

@@ -17,14 +17,16 @@ from .types import RootformError
 
 if TYPE_CHECKING:
     from ..grammar.automaton import Automaton
-    from ..grammar.batch import StateBatch
+    from ..grammar.batch import Saved, StateBatch
+
+_MOST_WAYS_OUT = 100_000
 
 
 class Taken(NamedTuple):
     """What became of a token. token: the one that was taken, or None: the value is complete and must end here."""
 
     token: int | None
-    error: str | None = None
+    error: Exception | None = None
 
 
 class Grammars:
@@ -33,11 +35,12 @@ class Grammars:
     def __init__(self, automaton: Automaton, states: StateBatch) -> None:
         self.automaton = automaton
         self._states = states
+        self._ways_out: dict[Saved, tuple[int, ...]] = {}  # closing() of states met, for they come again and again
 
     def open(self, root: int, max_new_tokens: int) -> Constrained:
         """Start a request. Raises RootformError when the constraint cannot be met in max_new_tokens."""
         slot = self._states.open(root)
-        way_out = tuple(self._states.closing(slot))
+        way_out = self._closing(slot)
         if len(way_out) > max_new_tokens:
             self._states.close(slot)
             raise RootformError(
@@ -49,6 +52,10 @@ class Grammars:
 
     def close(self, place: Constrained) -> None:
         self._states.close(place.slot)
+
+    def error_of(self, place: Constrained) -> Exception | None:
+        """Why the grammar cannot go on from here; None: it can."""
+        return self._states.errors.get(place.slot)
 
     def look(self, places: Sequence[Constrained]) -> None:
         """Note in each place the mask row of its state, and the tokens it allows where they are few."""
@@ -72,7 +79,10 @@ class Grammars:
         answers = []
         for i, (place, token) in enumerate(zip(places, tokens, strict=True)):
             if not went[i]:
-                answers.append(Taken(None, f"token {token} was sampled although the grammar does not allow it"))
+                error = self.error_of(place)
+                answers.append(
+                    Taken(None, error or RuntimeError(f"the grammar does not allow the sampled token {token}"))
+                )
                 continue
             way_out = self._way_out_after(place, token, bool(accepting[i]))
             if len(way_out) < remaining[i]:
@@ -88,7 +98,16 @@ class Grammars:
             return ()
         if place.way_out[:1] == (token,):
             return place.way_out[1:]
-        return tuple(self._states.closing(place.slot))
+        return self._closing(place.slot)
+
+    def _closing(self, slot: int) -> tuple[int, ...]:
+        state = self._states.save(slot)
+        way_out = self._ways_out.get(state)
+        if way_out is None:
+            if len(self._ways_out) >= _MOST_WAYS_OUT:
+                self._ways_out.clear()
+            way_out = self._ways_out[state] = tuple(self._states.closing(slot))
+        return way_out
 
     def _steer(self, place: Constrained) -> Taken:
         """Take the first step of the way out instead."""
@@ -97,7 +116,8 @@ class Grammars:
             return Taken(None)
         token, *rest = place.way_out
         if not self._states.advance(_slots([place]), np.array([token], dtype=np.int64))[0]:
-            return Taken(None, f"the grammar does not allow token {token} of its own way out")
+            error = self.error_of(place)
+            return Taken(None, error or RuntimeError(f"the grammar does not allow token {token} of its own way out"))
         place.way_out = tuple(rest)
         return Taken(token)
 

@@ -69,9 +69,11 @@ class Settler:
         if not sequences:
             return
         assert self._grammars is not None
-        finished = self._grammars.finished([each.grammar for each in sequences if each.grammar is not None])
-        for sequence, is_finished in zip(sequences, finished, strict=True):
-            if is_finished:
+        places = [each.grammar for each in sequences if each.grammar is not None]
+        for sequence, place, is_finished in zip(sequences, places, self._grammars.finished(places), strict=True):
+            if (error := self._grammars.error_of(place)) is not None:
+                ends[sequence.key] = error
+            elif is_finished:
                 ends[sequence.key] = "stop"
             elif sequence.remaining == 0:
                 ends[sequence.key] = "length"
@@ -98,7 +100,7 @@ class Settler:
 
     def _add_taken(self, sequence: Sequence, answer: Taken, scores: Scores | None, row: int, ends: Ends) -> None:
         if answer.error is not None:
-            ends[sequence.key] = RuntimeError(answer.error)
+            ends[sequence.key] = answer.error
         elif answer.token is None:
             ends[sequence.key] = "length"
         else:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from ..grammar.errors import GrammarError
 from .detokenise import Detokeniser
 from .grammars import Grammars
 from .limits import Limits
@@ -128,6 +129,7 @@ class StepLoop:
 
     # -- one step ---------------------------------------------------------------------------------------------
 
+    @torch.inference_mode()
     def step(self) -> list[Event]:
         """One forward pass and what comes of it; no pass when there is nothing to run."""
         self.counts.steps += 1
@@ -262,12 +264,14 @@ class StepLoop:
             self.counts.failed += 1
             return failure(sequence.key, end)
         self.counts.finished += 1
+        closed_early = sequence.grammar is not None and sequence.grammar.closed_early
+        matched_stop = sequence.text.matched_stop
         return Finished(
             request_id=sequence.key,
-            reason=end,
+            reason="length" if closed_early and matched_stop is None else end,  # it was the limit that closed it
             usage=sequence.usage(),
-            closed_early=sequence.grammar is not None and sequence.grammar.closed_early,
-            matched_stop=sequence.text.matched_stop,
+            closed_early=closed_early,
+            matched_stop=matched_stop,
         )
 
     def _drop(self, sequence: Sequence, *, remember: bool = True) -> None:
@@ -331,6 +335,8 @@ class StepLoop:
 
 def failure(request_id: int, error: Exception) -> Failed:
     """The final event of a request that failed with this error."""
+    if isinstance(error, GrammarError):
+        return Failed(request_id=request_id, error=str(error), status=400)
     if isinstance(error, RootformError):
         return Failed(request_id=request_id, error=str(error), status=error.status)
     return Failed(request_id=request_id, error=f"{type(error).__name__}: {error}", status=500)
