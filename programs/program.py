@@ -55,7 +55,7 @@ class Program(Generic[R]):
         self.__doc__ = function.__doc__
 
     def run(self, client: Client, /, *args: Any, **kwargs: Any) -> Run[R]:
-        """Run once, to the end; raises what a generation failed with."""
+        """Run once, until all generations and forks are done; raises what any of them failed with."""
         return self._run(client, None, args, kwargs)
 
     async def arun(self, client: Client, /, *args: Any, **kwargs: Any) -> Run[R]:
@@ -134,7 +134,7 @@ class Program(Generic[R]):
     def _run(self, client: Client, listener: Listener | None, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Run[R]:
         state = State(client, listener)
         value = self.function(state, *args, **kwargs)
-        state.wait()
+        state.wait_with_forks()
         return Run(value, state)
 
 

@@ -103,6 +103,7 @@ class State:
         self._completions: dict[str, Future[Completion]] = {}
         self._gens: dict[str, Gen] = {}
         self._usages: list[Usage] = []
+        self._forks: list[State] = []
 
     # -- appending ------------------------------------------------------------------------------------------
 
@@ -131,6 +132,7 @@ class State:
                 child._busy = True
                 child._completions.update(self._completions)
                 child._gens.update(self._gens)
+            self._forks.extend(children)
         self._append([_Fork(children)])
         return list(children)
 
@@ -262,6 +264,12 @@ class State:
         if error is not None:
             raise error
         return self
+
+    def wait_with_forks(self) -> None:
+        """wait() for this state and every fork of it; raises the first failure."""
+        self.wait()
+        for fork in self._forks:
+            fork.wait_with_forks()
 
     def messages(self) -> tuple[Message, ...]:
         """All whole turns so far; waits for pending generations."""
