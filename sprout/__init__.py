@@ -1,0 +1,1 @@
+"""The small bundled model and the code that grew it."""
