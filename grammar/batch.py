@@ -98,11 +98,13 @@ class StateBatch:
 
     def accepting(self, slots: np.ndarray) -> np.ndarray:
         """Whether each sequence may end here, (n,) bool."""
-        return self._automaton.row_table.accepts[self.row_ids(slots)]
+        rows = self.row_ids(slots)  # first: it may make rows, which moves the table
+        return self._automaton.row_table.accepts[rows]
 
     def finished(self, slots: np.ndarray) -> np.ndarray:
         """Whether each sequence can do nothing but end, (n,) bool."""
-        return self._automaton.row_table.ends[self.row_ids(slots)]
+        rows = self.row_ids(slots)
+        return self._automaton.row_table.ends[rows]
 
     # -- what is to come --------------------------------------------------------------------------------------
 
