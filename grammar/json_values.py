@@ -11,7 +11,6 @@ import json
 from collections.abc import Sequence
 from decimal import Decimal
 from functools import cache
-from itertools import groupby
 from typing import Any, NamedTuple
 
 from .chars import JSON_CHAR, json_text
@@ -129,26 +128,17 @@ def object_(
         tails[most] = POOL.concat(POOL.repeat(POOL.concat(form.comma, other), 0, None), tails[most])
     for n in reversed(range(most)):
         tails[n] = POOL.alt(tails[n], POOL.concat(form.comma if n else EPSILON, other, tails[n + 1]))
-    for required, run in groupby(reversed(members), key=lambda member: member.required):
-        if required:
-            tails = _after_run(form, [_written(form, m) for m in reversed(list(run))], tails, high)
-        else:
-            for member in run:
-                with_it = _after_run(form, [_written(form, member)], tails, high)
-                tails = [POOL.alt(*pair) for pair in zip(with_it, tails, strict=True)]
+    for member in reversed(members):
+        with_it = _written_first(form, member, tails, high)
+        tails = with_it if member.required else [POOL.alt(*pair) for pair in zip(with_it, tails, strict=True)]
     return POOL.frame(POOL.concat(form.open_object, tails[0]))
 
 
-def _after_run(form: Layout, texts: list[int], tails: list[int], high: int | None) -> list[int]:
-    """The tails in front of these members. All at once, as joining a long run one by one would take its square."""
-    run = [part for text in texts for part in (form.comma, text)]
-    most = len(tails) - 1
-    result = []
-    for n in range(len(tails)):
-        written = n + len(texts)
-        tail = tails[min(written, most)] if written <= most or high is None else EMPTY
-        result.append(POOL.concat(*(run if n else run[1:]), tail))
-    return result
+def _written_first(form: Layout, member: Member, tails: list[int], high: int | None) -> list[int]:
+    """The tails with this member in front: one more is written then."""
+    after = [*tails[1:], tails[-1] if high is None else EMPTY]
+    text = _written(form, member)
+    return [POOL.concat(form.comma if n else EPSILON, text, tail) for n, tail in enumerate(after)]
 
 
 def _written(form: Layout, member: Member) -> int:

@@ -47,6 +47,7 @@ class Schema:
     def __init__(self, text: str, notes: Notes) -> None:
         self.document = Document(text)
         self._notes = notes
+        self._check_dialect()
         self._of_place: dict[str, Shapes] = {}
         self._unsettled: dict[Conj, Shapes] = {}
         self._of_conj: dict[Conj, Shapes] = {}
@@ -64,6 +65,12 @@ class Schema:
             while self._claims:
                 self._check_disjoint(*self._claims.pop())
         return self._of_conj[conj]
+
+    def _check_dialect(self) -> None:
+        known = ("json-schema.org", "spec.openapis.org")
+        dialect = self.document.dialect
+        if dialect and not any(host in str(dialect) for host in known):
+            self._notes.warn(f"#: {dialect!r} in $schema is not a known dialect; read as draft 2020-12")
 
     def _all_of(self, conj: Conj) -> Shapes:
         """`shapes`, with values listed that the rules beside them do not accept."""

@@ -81,6 +81,7 @@ class _Emitter:
         self._name = name
         self._done: dict[Conj, int] = {}
         self._referred: dict[Conj, int] = {}
+        self._key_texts: dict[Hashable, int] = {}
 
     def emit(self, root: Conj) -> int:
         """The expression of a schema and all it rests on."""
@@ -191,7 +192,6 @@ class _Emitter:
 
     def _other_keys(self, rule: ObjectRule) -> list[tuple[int, Conj]]:
         """Keys that are not listed, each kind with its schema: one kind for each set of patterns a name may match."""
-        names = rule.listed()
         kinds: list[tuple[int, Conj]] = []
         if len(rule.pattern_texts()) > MAX_KEY_PATTERNS:
             return kinds
@@ -199,17 +199,23 @@ class _Emitter:
             conj = rule.schema_of(None, matched)
             if conj and not self._schema.shapes(conj):
                 continue
-            text = key_besides(self._key_body(rule, matched), names)
-            if not POOL.is_empty(text):
+            text = self._key_text(rule, matched)
+            if text != EMPTY:
                 kinds.append((text, conj))
         return kinds
 
-    def _key_body(self, rule: ObjectRule, matched: frozenset[str]) -> int:
-        parts = [_names_of(self._schema, rule.names)]
-        for pattern in rule.pattern_texts():
-            found = compile_pattern(pattern, mode="search", encoding="json")
-            parts.append(found if pattern in matched else POOL.not_(found))
-        return POOL.and_(*parts)
+    def _key_text(self, rule: ObjectRule, matched: frozenset[str]) -> int:
+        """Keys that are not listed and match just these patterns; EMPTY when there are none."""
+        known = (rule.listed(), rule.pattern_texts(), rule.names, matched)
+        if known not in self._key_texts:
+            parts = [_names_of(self._schema, rule.names)]
+            for pattern in rule.pattern_texts():
+                found = compile_pattern(pattern, mode="search", encoding="json")
+                parts.append(found if pattern in matched else POOL.not_(found))
+            text = key_besides(POOL.and_(*parts), rule.listed())
+            can_be_empty = len(parts) > 1 or rule.names
+            self._key_texts[known] = EMPTY if can_be_empty and POOL.is_empty(text) else text
+        return self._key_texts[known]
 
 
 def _number(rule: NumberRule) -> int:

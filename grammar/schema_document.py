@@ -165,6 +165,7 @@ def parse(text: str) -> Json:
     except ValueError as error:
         raise GrammarError("schema", "", f"not JSON: {error}", "give the schema as JSON text") from None
     _check_depth(value)
+    _check_characters(value)
     return value
 
 
@@ -198,6 +199,16 @@ def _check_depth(value: Json) -> None:
         if not level:
             return
     raise _too_deep()
+
+
+def _check_characters(value: Json) -> None:
+    todo = [value]
+    while todo:
+        item = todo.pop()
+        if isinstance(item, str) and not item.isascii() and any("\ud800" <= char <= "\udfff" for char in item):
+            reason = f"{item!r} has a lone surrogate, which is half of a character"
+            raise GrammarError("schema", "", reason, "write the whole character, or remove it")
+        todo += item if isinstance(item, list) else [*item, *item.values()] if isinstance(item, dict) else []
 
 
 def _items(value: Json) -> list[Json]:

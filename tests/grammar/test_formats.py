@@ -1,0 +1,114 @@
+"""Formats: examples of each, and every shortest text checked by the standard library."""
+
+import datetime
+import ipaddress
+import json
+import uuid
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rootform.grammar import formats
+from rootform.grammar.expr import POOL
+from rootform.grammar.schema_strings import inside_quotes
+
+EXAMPLES: dict[str, tuple[list[str], list[str]]] = {
+    "date": (
+        ["2024-02-29", "2000-02-29", "0001-12-31"],
+        ["2023-02-29", "1900-02-29", "2024-04-31", "2024-13-01", "24-01-01"],
+    ),
+    "date-time": (
+        ["2024-02-29T23:59:59.5Z", "2024-01-01t00:00:00+05:30"],
+        ["2024-01-01 00:00:00Z", "2024-01-01T24:00:00Z", "2024-01-01T00:00:00"],
+    ),
+    "time": (["12:00:00Z", "23:59:60Z", "01:02:03.004-08:00"], ["12:00:00", "22:59:60Z", "1:00:00Z", "12:60:00Z"]),
+    "duration": (["P3Y6M4DT12H30M5S", "PT0S", "P2W", "P1M"], ["P", "PT", "P1Y2W", "PT1D", "P1D2H", "PT1H1S", "1D"]),
+    "email": (
+        ["a@b.c", "joe+x@example.com", '"a b\\"c"@example.com', "a@[127.0.0.1]"],
+        ["a", "a@", "@b", "a b@c", ".a@b", "a..b@c", "a@-b"],
+    ),
+    "hostname": (
+        ["a", "example.com", "1.2", "a-b.c", "a" * 63],
+        ["", "-a", "a-", "a..b", "a_b", "a" * 64, ".".join(["a" * 63] * 4)],
+    ),
+    "ipv4": (["0.0.0.0", "255.255.255.255"], ["256.0.0.0", "1.2.3", "01.2.3.4", "1.2.3.4.5"]),
+    "ipv6": (
+        ["::", "::1", "1::", "1:2:3:4:5:6:7:8", "::ffff:1.2.3.4", "1:2:3:4:5:6:7::"],
+        [":", "1:2:3", "1::2::3", "12345::", "1:2:3:4:5:6:7:8:9", "::1.2.3"],
+    ),
+    "uuid": (
+        ["2eb8aa08-aa98-11ea-b4aa-73b441d16380"],
+        ["2eb8aa08aa9811eab4aa73b441d16380", "2eb8aa08-aa98-11ea-b4aa-73b441d1638g"],
+    ),
+    "uri": (
+        ["http://a.b/c?d=e#f", "urn:isbn:1", "mailto:a@b", "http://[::1]:80/"],
+        ["//a/b", "a b:c", "http://a b", "/a", "http://é"],
+    ),
+    "uri-reference": (["", "/a", "//a/b", "a?b#c", "http://a"], ["a b", "\\a", "1:2", "é"]),
+    "iri": (["http://é.com/ü"], ["é", "http://a b"]),
+    "iri-reference": (["é", "/ü?x#é"], ["a b", "\\"]),
+    "uri-template": (["http://a/{b}/{+c,d*}{?e:3}"], ["{", "{a", "a}", "{a b}"]),
+    "json-pointer": (["", "/", "/a~1b/0", '/"'], ["a", "/~", "/~2"]),
+    "relative-json-pointer": (["0", "1/a", "2#"], ["/a", "01", "-1"]),
+}
+
+
+def accepts(name: str, text: str) -> bool:
+    return POOL.fullmatch(formats.body(name), inside_quotes(text))
+
+
+@pytest.mark.parametrize("name", formats.NAMES)
+def test_examples(name: str) -> None:
+    good, bad = EXAMPLES[name]
+    assert [text for text in good if not accepts(name, text)] == []
+    assert [text for text in bad if accepts(name, text)] == []
+
+
+@settings(deadline=None)
+@given(st.dates())
+def test_every_date(date: datetime.date) -> None:
+    assert accepts("date", date.isoformat())
+
+
+@settings(deadline=None)
+@given(year=st.integers(1, 9999), month=st.integers(0, 13), day=st.integers(0, 32))
+def test_dates_that_exist_and_no_others(year: int, month: int, day: int) -> None:
+    text = f"{year:04}-{month:02}-{day:02}"
+    try:
+        datetime.date.fromisoformat(text)
+        exists = True
+    except ValueError:
+        exists = False
+    assert accepts("date", text) == exists
+
+
+@settings(deadline=None)
+@given(st.datetimes(timezones=st.just(datetime.UTC)))
+def test_every_moment(moment: datetime.datetime) -> None:
+    assert accepts("date-time", moment.isoformat())
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.ip_addresses(v=6) | st.from_regex(r"[0-9a-f]{0,5}(:[0-9a-f]{0,4}){1,8}", fullmatch=True))
+def test_ipv6_as_the_standard_library_has_it(address: ipaddress.IPv6Address | str) -> None:
+    try:
+        ipaddress.IPv6Address(str(address))
+        valid = True
+    except ValueError:
+        valid = False
+    assert accepts("ipv6", str(address)) == valid
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.ip_addresses(v=4), st.uuids())
+def test_addresses_and_ids(address: ipaddress.IPv4Address, identity: uuid.UUID) -> None:
+    assert accepts("ipv4", str(address))
+    assert accepts("uuid", str(identity))
+
+
+@pytest.mark.parametrize("name", formats.NAMES)
+def test_the_shortest_text_can_be_read_back(name: str) -> None:
+    shortest = POOL.shortest(formats.body(name))
+    assert shortest is not None
+    assert isinstance(json.loads(b'"' + shortest + b'"'), str)
