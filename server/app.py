@@ -10,7 +10,7 @@ import msgspec
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from ..engine.types import ModelInfo, RootformError
 from .answering import Answering
 from .body import decode_body, read_body
-from .errors import error_response, on_crash, on_http_error, on_rootform_error
+from .errors import error_response, on_client_gone, on_crash, on_http_error, on_rootform_error
 from .openai_calls import chat_calls, completion_calls, no_such_model
 from .openai_chat import ChatWriter
 from .openai_completions import CompletionWriter
@@ -75,7 +75,12 @@ def create_app(engine: Engine, *, limits: HttpLimits | None = None, api_keys: Se
             Middleware(Counted, service=service, paths=frozenset(route.path for route in routes)),
             Middleware(KeyCheck, api_keys=tuple(api_keys)),
         ],
-        exception_handlers={RootformError: on_rootform_error, HTTPException: on_http_error, Exception: on_crash},
+        exception_handlers={
+            RootformError: on_rootform_error,
+            HTTPException: on_http_error,
+            ClientDisconnect: on_client_gone,
+            Exception: on_crash,
+        },
     )
     app.router.redirect_slashes = False
     return app

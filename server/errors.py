@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from ..engine.types import RootformError
 
+CLIENT_GONE = 499  # nginx's number for a client that left before the answer
 CODES = {401: "invalid_api_key", 413: "request_too_large", 429: "queue_full"}
 RETRY_AFTER_S = {429: "1", 503: "5"}
 
@@ -76,6 +77,11 @@ async def on_http_error(request: Request, error: Exception) -> Response:
     else:
         message = f"{where}: {error.detail}"
     return error_response(RootformError(message, status=error.status_code), dict(error.headers or {}))
+
+
+async def on_client_gone(request: Request, error: Exception) -> Response:
+    """Exception handler: the client left while its body was read. Nobody reads this; the metrics count it."""
+    return Response(status_code=CLIENT_GONE)
 
 
 async def on_crash(request: Request, error: Exception) -> Response:

@@ -10,10 +10,10 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from .errors import CLIENT_GONE
 from .ports import Engine
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
-CLIENT_GONE = 499  # nginx's number for a client that left before the answer
 COUNTERS = {
     "forward_passes": "Forward passes of the model.",
     "prefill_tokens": "Prompt tokens computed.",

@@ -184,7 +184,10 @@ async def mixed_run(
 async def verdict(http: httpx.AsyncClient, ask: Ask) -> str:
     """What is wrong with the answer to a request; "" when nothing is."""
     body = ask.body if isinstance(ask.body, bytes) else msgspec.json.encode(ask.body)
-    answer = await http.request(ask.method, ask.path, content=body)
+    try:
+        answer = await http.request(ask.method, ask.path, content=body)
+    except httpx.HTTPError as error:
+        return f"{ask.method} {ask.path}: {type(error).__name__}: {error}"
     if ask.refused is not None:
         return judge_refusal(answer, *ask.refused)
     if answer.status_code != 200:

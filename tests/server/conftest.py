@@ -162,7 +162,7 @@ def serving(engine, **options) -> Iterator[str]:
         assert not thread.is_alive()
 
 
-@pytest.fixture(name="serving")
+@pytest.fixture(name="serving", scope="session")
 def serving_fixture() -> Callable:
     return serving
 
