@@ -131,9 +131,8 @@ def _check(given: argparse.Namespace) -> int:
 def _serve(given: argparse.Namespace) -> int:
     from .server.serve import bind, serve
 
-    listener = bind(given.host, given.port)
     keys = given.api_key or [key for key in [os.environ.get("ROOTFORM_API_KEY")] if key]
-    with closing(_engine(given, quiet=False)) as engine:
+    with bind(given.host, given.port) as listener, closing(_engine(given, quiet=False)) as engine:
         serve(engine, listener=listener, api_keys=keys)
     return 0
 
@@ -213,7 +212,7 @@ def _add_check(parser: argparse.ArgumentParser) -> None:
 def _add_serve(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1; 0.0.0.0: every interface)")
-    add("--port", type=int, default=8000, help="port (default: 8000; 0: any free one)")
+    add("--port", type=_port, default=8000, help="port (default: 8000; 0: any free one)")
     add("--api-key", action="append", help="a key that callers must give; may be repeated")
     _add_model(parser)
     _add_engine(parser)
@@ -254,6 +253,13 @@ def _positive(text: str) -> int:
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text} is less than 1")
+    return number
+
+
+def _port(text: str) -> int:
+    number = int(text)
+    if not 0 <= number <= 65535:
+        raise argparse.ArgumentTypeError(f"{text} is not a port (0 to 65535)")
     return number
 
 

@@ -41,16 +41,21 @@ def _print(path: Path, report: Report, console: Console) -> None:
 
 
 def _table(report: Report) -> Table:
-    """One line per keyword: refusals first, then what is enforced, then what asserts nothing."""
-    table = Table("where", "keyword", "", "why", show_edge=False)
+    """Refusals first, one a line; then what is enforced, place by place; then what asserts nothing."""
+    table = Table(show_edge=False)
+    table.add_column("")
+    for name in ("where", "keywords"):
+        table.add_column(name, overflow="fold")
     for refused in report.refused:
-        why = refused.reason + (f"\n-> {refused.rewrite}" if refused.rewrite else "")
-        table.add_row(Text(refused.where), Text(refused.keyword), Text("refused", style="bold red"), Text(why))
-    for enforced in report.enforced:
-        table.add_row(Text(enforced.where), Text(enforced.keyword), Text("enforced", style="green"), "")
+        why = f"{refused.keyword}: {refused.reason}" if refused.keyword else refused.reason
+        rewrite = f"\ninstead: {refused.rewrite}" if refused.rewrite else ""
+        table.add_row(Text("refused", style="bold red"), Text(refused.where), Text(why + rewrite))
+    for where in dict.fromkeys(enforced.where for enforced in report.enforced):
+        keywords = ", ".join(enforced.keyword for enforced in report.enforced if enforced.where == where)
+        table.add_row(Text("enforced", style="green"), Text(where), Text(keywords))
     for ignored in report.ignored:
         note = Text("asserts nothing", style="dim")
-        table.add_row(Text(ignored.where), Text(ignored.keyword), note, Text(ignored.reason))
+        table.add_row(note, Text(ignored.where), Text(f"{ignored.keyword}: {ignored.reason}"))
     return table
 
 

@@ -71,11 +71,14 @@ def run_demo(client: Client, console: Console) -> int:
     """Extract every packaged document and print results, accuracy and speed. Returns how many failed."""
     examples = load_examples(EXAMPLES)
     console.print(f"{len(examples)} documents of {len(KINDS)} kinds, one batch, model {client.info.name}")
-    spent = Spent()
-    judged = extract_examples(client, EXAMPLES, examples, spent)
+    judged, spent = extract_examples(client, EXAMPLES, examples)
+    again, spent_again = extract_examples(client, EXAMPLES, examples)
     console.print(_results(judged))
     console.print(_accuracy(judged))
-    console.print(spent.describe(), highlight=False)
+    console.print(f"first time:  {spent.describe()}", highlight=False, soft_wrap=True)
+    console.print(f"once more:   {spent_again.describe()}", highlight=False, soft_wrap=True)
+    same_answers = [each.given for each in judged] == [each.given for each in again]
+    console.print("once more, the answers were the same" if same_answers else "once more, some answers were DIFFERENT")
     failures = [each.outcome for each in judged if isinstance(each.outcome, Failure)]
     for failure in failures:
         console.print(f"{failure.id} failed: {failure.reason}", markup=False, style="red")
@@ -83,7 +86,7 @@ def run_demo(client: Client, console: Console) -> int:
     return len(failures)
 
 
-def extract_examples(client: Client, folder: Traversable, examples: list[Example], spent: Spent) -> list[Judged]:
+def extract_examples(client: Client, folder: Traversable, examples: list[Example]) -> tuple[list[Judged], Spent]:
     """The examples with their outcomes, in the same order; all kinds, and so all schemas, run side by side."""
     askers = {
         kind: Asker.make(client.info, (folder / name).read_text("utf-8"), Options()) for kind, name in KINDS.items()
@@ -91,13 +94,13 @@ def extract_examples(client: Client, folder: Traversable, examples: list[Example
     calls = [(each, askers[each.kind].call(askers[each.kind].prompt(each.row.text))) for each in examples]
     again = askers[examples[0].kind].again  # depends on the options only, and they are the same for all kinds
     outcomes: dict[str, Outcome] = {}
-    spent.start()
+    spent = Spent()
     with closing(fly(client, calls, _CONCURRENCY, again)) as landings:
         for example, given in landings:
             outcomes[example.row.id] = outcome_of(example.row, given)
             spent.count(outcomes[example.row.id])
     spent.stop()
-    return [_judge(each, outcomes[each.row.id]) for each in examples]
+    return [_judge(each, outcomes[each.row.id]) for each in examples], spent
 
 
 def _judge(example: Example, outcome: Outcome) -> Judged:

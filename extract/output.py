@@ -25,8 +25,12 @@ def check_place(output: Path, overwrite: bool) -> None:
         raise RootformError(f"output {output}: this is a folder; name a file in it")
     if not output.parent.is_dir():
         raise RootformError(f"output {output}: there is no folder {output.parent}; make it, or choose another --output")
-    if not os.access(output.parent, os.W_OK | os.X_OK):
-        raise RootformError(f"output {output}: files cannot be written in {output.parent}; choose another --output")
+    partial = _partial(output)
+    try:
+        partial.open("ab").close()
+        partial.unlink()
+    except OSError as error:
+        raise RootformError(f"output {output}: cannot be written: {error.strerror}; choose another --output") from None
     if output.exists() and not overwrite and not journal_path(output).exists():
         raise _exists(output)
 
@@ -40,7 +44,7 @@ def check_ours(output: Path, journal: Journal, overwrite: bool) -> None:
 def write_output(output: Path, journal: Journal, with_meta: bool) -> Total:
     """Write every outcome to a file beside `output`, then give it its name in one step."""
     total, digest = Total(), hashlib.sha256()
-    partial = output.with_name(f".{output.name}.partial")
+    partial = _partial(output)
     try:
         with partial.open("wb") as file:
             for outcome in journal.outcomes():
@@ -60,6 +64,11 @@ def write_output(output: Path, journal: Journal, with_meta: bool) -> Total:
             f"{journal.path}: make room, then run the same command again"
         ) from None
     return total
+
+
+def _partial(output: Path) -> Path:
+    """The output until it is complete."""
+    return output.with_name(f".{output.name}.partial")
 
 
 def _exists(output: Path) -> RootformError:

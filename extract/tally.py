@@ -10,7 +10,7 @@ from .outcome import Answer, Failure, Outcome
 
 @dataclass
 class Spent:
-    """What this run did, rows from an earlier run's journal left out. seconds: from `start` to `stop`."""
+    """What this run did, rows from an earlier run's journal left out. seconds: from its making to `stop`."""
 
     documents: int = 0
     prompt_tokens: int = 0
@@ -19,10 +19,6 @@ class Spent:
     forward_passes: int = 0
     seconds: float = 0.0
     _started: float = field(default_factory=time.perf_counter)
-
-    def start(self) -> None:
-        """Begin to measure."""
-        self._started = time.perf_counter()
 
     def stop(self) -> None:
         """The measured time ends now."""

@@ -1,0 +1,115 @@
+"""The command line: what each verb prints and the code it ends with. A process of its own where that matters."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rootform.cli import main
+
+SCHEMA = '{"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}'
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    Path("s.json").write_text(SCHEMA)
+    Path("in.jsonl").write_text('{"text": "one"}\n')
+    return tmp_path
+
+
+def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    try:
+        code = main(arguments)
+    except SystemExit as exit:
+        code = int(exit.code or 0)
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+@pytest.mark.parametrize("verb", ["extract", "run", "check", "serve", "demo"])
+def test_every_verb_has_help(capsys: pytest.CaptureFixture[str], verb: str) -> None:
+    code, out, _ = said(capsys, verb, "--help")
+    assert code == 0
+    assert f"usage: rootform {verb}" in out
+
+
+def test_help_documents_exit_codes_and_shows_examples(capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = said(capsys, "extract", "--help")
+    assert "exit codes:" in out
+    assert "rootform extract docs.jsonl --schema" in out
+
+
+def test_version_and_no_verb(capsys: pytest.CaptureFixture[str]) -> None:
+    assert said(capsys, "--version")[:2] == (0, "rootform 0.1.0\n")
+    code, _, err = said(capsys)
+    assert code == 2
+    assert "VERB" in err
+
+
+BAD = [
+    (["extract", "none.jsonl", "--schema", "s.json", "--output", "o"], "input none.jsonl: cannot be read"),
+    (["extract", "in.jsonl", "--schema", "none.json", "--output", "o"], "schema none.json: cannot be read"),
+    (["extract", "in.jsonl", "--schema", "s.json", "--output", "no/o"], "there is no folder no"),
+    (["extract", "in.jsonl", "--schema", "s.json", "--output", "."], "this is a folder"),
+    (["extract", "in.jsonl", "--schema", "s.json", "--output", "o", "--text-field", "body"], "no row has a field"),
+    (["extract", "in.jsonl", "--schema", "s.json", "--output", "o", "--prompt", "none"], "prompt none: cannot be"),
+    (["extract", "in.jsonl", "--schema", "s.json", "--output", "o", "--concurrency", "0"], "0 is less than 1"),
+    (["extract", "in.jsonl", "--schema", "s.json", "--output", "o", "--temperature", "-1"], "-1 is not 0 or more"),
+    (
+        ["extract", "in.jsonl", "--schema", "s.json", "--output", "o", "--server", "http://127.0.0.1:9"],
+        "http://127.0.0.1:9 cannot be reached",
+    ),
+    (["run", "x", "--schema", "s.json", "--server", "http://h", "--threads", "1"], "--threads is for a model in this"),
+    (["check", "none.json"], "schema none.json: cannot be read"),
+    (["serve", "--port", "80000"], "80000 is not a port"),
+    (["serve", "--host", "no.such.host.invalid"], "no.such.host.invalid"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), BAD)
+def test_bad_usage_is_one_message_and_code_2(
+    folder: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    code, out, err = said(capsys, *arguments)
+    assert (code, out) == (2, "")
+    assert message in err
+    assert "Traceback" not in err
+    assert {path.name for path in folder.iterdir()} == {"s.json", "in.jsonl"}
+
+
+def test_a_model_that_is_not_there(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = said(capsys, "run", "x", "--schema", "s.json", "--model", "./none")
+    assert code == 2
+    assert "'./none'" in err
+    assert "Traceback" not in err
+
+
+def test_check(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = said(capsys, "check", "s.json", "--json")
+    assert (code, json.loads(out)["example"]) == (0, '{"n":0}')
+    Path("bad.json").write_text('{"not": {}}')
+    assert said(capsys, "check", "bad.json")[0] == 1
+    Path("broken.json").write_text('{"not": ')
+    code, _, err = said(capsys, "check", "broken.json")
+    assert code == 2
+    assert "line 1, column 9: this is not JSON" in err
+
+
+def test_an_unwritable_folder(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    if not os.path.isdir("/proc/self"):
+        pytest.skip("needs a place where nobody, not even root, can write")
+    code, _, err = said(capsys, "extract", "in.jsonl", "--schema", "s.json", "--output", "/proc/o.jsonl")
+    assert code == 2
+    assert "output /proc/o.jsonl: cannot be written" in err
+
+
+def test_a_closed_pipe_and_light_verbs_need_no_torch(folder: Path) -> None:
+    code = (
+        "import sys; from rootform.cli import main; code = main(['check', 's.json']); "
+        "sys.exit('torch' in sys.modules or code)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False, stdout=subprocess.DEVNULL).returncode == 0
