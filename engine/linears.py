@@ -38,6 +38,11 @@ def can_pack(dtype: torch.dtype) -> bool:
     return dtype != torch.bfloat16 or torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
+def packed(linear: nn.Linear) -> nn.Module:
+    """The layer packed, or itself where this machine cannot pack it."""
+    return PackedLinear(linear) if can_pack(linear.weight.dtype) else linear
+
+
 def pack_linears(model: nn.Module) -> int:
     """Replace every nn.Linear in the model; how many there were. Subclasses are left alone: they mean something else.
 

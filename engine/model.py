@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -18,7 +18,8 @@ from transformers.utils import logging as transformers_logging
 
 from .attention import StepAttention
 from .cascade import Composition, Kind, compose, plan_step
-from .context import ATTENTION_NAME, attention_done_by
+from .context import ATTENTION_NAME, Attend, attention_done_by
+from .fused import FusedDecoder, can_fuse
 from .geometry import LayerGeometry, kv_tokens, token_bytes
 from .linears import pack_linears
 from .memory_cpu import CpuMemory
@@ -26,6 +27,8 @@ from .modelfiles import model_folder, read_config
 from .ports import ForwardBatch
 from .probe import probe, uses_longrope
 from .types import RootformError
+
+_TRIAL_TOKENS = 7
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -53,16 +56,44 @@ def load_model(
     folder = model_folder(path)
     model = _from_pretrained(folder, DTYPES[dtype])
     layers = probe(model)
-    logits = _trial_logits(model, layers, DTYPES[dtype])
+    vocab_size = model.config.get_text_config().vocab_size
+    classes = ClassesDecoder(model)
+    logits = _trial_logits(classes, layers, vocab_size, DTYPES[dtype])
     _compare(model, logits, _own_logits(model), "rootform's attention")
-    if pack_linears(model):
-        _compare(model, _trial_logits(model, layers, DTYPES[dtype]), logits, "packed linear layers")
     context_tokens = _context_tokens(model.config.get_text_config())
     n_tokens = kv_tokens(token_bytes(layers, DTYPES[dtype].itemsize), context_tokens, kv_bytes)
     if n_tokens < 2:
         raise RootformError(f"there is no room for KV: kv_bytes is {kv_bytes}, two tokens need more", param="kv_bytes")
+    context_tokens = min(context_tokens, n_tokens)
+    decoder = _fast_decoder(model, classes, context_tokens)
+    _compare(model, _trial_logits(decoder, layers, vocab_size, DTYPES[dtype]), logits, "its fast decoder")
     memory = CpuMemory(layers, n_tokens, DTYPES[dtype])
-    return CpuModel(model, memory, vocab_size=logits.shape[-1], context_tokens=min(context_tokens, n_tokens))
+    return CpuModel(decoder, memory, vocab_size=logits.shape[-1], context_tokens=context_tokens)
+
+
+class Decoder(Protocol):
+    """Token ids to logits; what attention does is given."""
+
+    def __call__(self, ids: torch.Tensor, positions: torch.Tensor, rows: torch.Tensor, attend: Attend) -> torch.Tensor:
+        """ids, positions (T,), rows (m,) of the T -> logits (m, vocab)."""
+        ...
+
+
+class ClassesDecoder:
+    """The transformers classes as a Decoder."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        self._keeps_rows = "logits_to_keep" in inspect.signature(model.forward).parameters
+
+    def __call__(self, ids: torch.Tensor, positions: torch.Tensor, rows: torch.Tensor, attend: Attend) -> torch.Tensor:
+        """See Decoder."""
+        keep = {"logits_to_keep": rows} if self._keeps_rows else {}
+        with attention_done_by(attend):
+            out = self._model(
+                input_ids=ids[None], position_ids=positions[None], attention_mask=None, use_cache=False, **keep
+            )
+        return out.logits[0] if self._keeps_rows else out.logits[0][rows]
 
 
 class CpuModel:
@@ -71,15 +102,14 @@ class CpuModel:
     One thread at a time.
     """
 
-    def __init__(self, model: Any, memory: CpuMemory, *, vocab_size: int, context_tokens: int) -> None:
+    def __init__(self, decoder: Decoder, memory: CpuMemory, *, vocab_size: int, context_tokens: int) -> None:
         self.vocab_size = vocab_size
         self.context_tokens = context_tokens
         self.memory = memory
-        self._model = model
+        self._decoder = decoder
         self._kinds = [Kind(each.window, each.groups) for each in memory.layers]
         self._distinct_kinds = list(dict.fromkeys(self._kinds))
         self._dtype = memory.keys[0].dtype
-        self._keeps_rows = "logits_to_keep" in inspect.signature(model.forward).parameters
         self._composed: tuple[tuple[int, bytes, bytes], Composition] | None = None
 
     def forward(self, batch: ForwardBatch) -> torch.Tensor:
@@ -87,18 +117,11 @@ class CpuModel:
         self.memory.check_room(batch.slots, batch.starts, batch.lengths)
         plan = plan_step(self._composition(batch), batch.starts, batch.positions, self._distinct_kinds, self._dtype)
         attention = StepAttention(self.memory, plan, self._kinds)
-        rows = torch.from_numpy(batch.logit_rows)
-        with torch.inference_mode(), attention_done_by(attention):
-            logits = self._run(torch.from_numpy(batch.token_ids)[None], torch.from_numpy(batch.positions)[None], rows)
+        ids, positions = torch.from_numpy(batch.token_ids), torch.from_numpy(batch.positions)
+        with torch.inference_mode():
+            logits = self._decoder(ids, positions, torch.from_numpy(batch.logit_rows), attention).float()
         self.memory.wrote(batch.slots, batch.lengths)
         return logits
-
-    def _run(self, ids: torch.Tensor, positions: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-        keep = {"logits_to_keep": rows} if self._keeps_rows else {}
-        logits = self._model(
-            input_ids=ids, position_ids=positions, attention_mask=None, use_cache=False, **keep
-        ).logits[0]
-        return (logits if self._keeps_rows else logits[rows]).float()
 
     def _composition(self, batch: ForwardBatch) -> Composition:
         """compose(), remembered while the sequences and their numbers of new tokens stay the same."""
@@ -110,6 +133,14 @@ class CpuModel:
 
 
 # -- loading --------------------------------------------------------------------------------------------------
+
+
+def _fast_decoder(model: Any, classes: ClassesDecoder, context_tokens: int) -> Decoder:
+    """The quickest way to run the model on this machine."""
+    if can_fuse(model):
+        return FusedDecoder(model, max(context_tokens, _TRIAL_TOKENS))
+    pack_linears(model)
+    return classes
 
 
 def _from_pretrained(folder: Path, dtype: torch.dtype) -> Any:
@@ -162,18 +193,19 @@ def _context_tokens(config: Any) -> int:
 
 
 def _trial_ids(vocab_size: int) -> np.ndarray:
-    return (np.arange(7, dtype=np.int64) * 7919 + 1) % vocab_size
+    return (np.arange(_TRIAL_TOKENS, dtype=np.int64) * 7919 + 1) % vocab_size
 
 
-def _trial_logits(model: Any, layers: tuple[LayerGeometry, ...], dtype: torch.dtype) -> torch.Tensor:
+def _trial_logits(
+    decoder: Decoder, layers: tuple[LayerGeometry, ...], vocab_size: int, dtype: torch.dtype
+) -> torch.Tensor:
     """Logits (7, vocab) of a trial text, in two chunks and one step of decoding, through our own attention."""
-    config = model.config.get_text_config()
-    trial = CpuModel(model, CpuMemory(layers, 64, dtype), vocab_size=config.vocab_size, context_tokens=64)
+    trial = CpuModel(decoder, CpuMemory(layers, 64, dtype), vocab_size=vocab_size, context_tokens=64)
     slot = trial.memory.open(np.empty(0, dtype=np.int32), 0, 16)
     assert slot is not None
-    ids = _trial_ids(config.vocab_size)
+    ids = _trial_ids(vocab_size)
     logits = []
-    for start, stop in ((0, 4), (4, 6), (6, 7)):
+    for start, stop in ((0, 4), (4, 6), (6, _TRIAL_TOKENS)):
         batch = ForwardBatch(
             token_ids=ids[start:stop],
             positions=np.arange(start, stop),

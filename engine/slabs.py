@@ -17,7 +17,7 @@ import numpy as np
 from ..radix.pages import PageAllocator
 
 _MOST_PLACES = 64
-_SHARE_OF_POOL = 16  # one arena takes at most this fraction of the pool, or one slab
+_SHARE_OF_POOL = 8  # one arena takes at most this fraction of the pool, or one slab
 
 
 class Slab(NamedTuple):

@@ -60,7 +60,7 @@ def life(draw: st.DrawFn) -> list[tuple[str, int, int]]:
 
 
 @given(calls=life(), total=st.sampled_from([40, 300, 4000]))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_any_life_keeps_values_and_gives_all_room_back(calls: list[tuple[str, int, int]], total: int) -> None:
     """A toy tree of one trunk: tokens are numbered, and every sequence writes the same stamps at the same positions."""
     memory = memory_of(total)
@@ -86,7 +86,9 @@ def test_any_life_keeps_values_and_gives_all_room_back(calls: list[tuple[str, in
         elif slot is None:
             continue
         elif verb == "write":
-            write(memory, slot, min(b, memory[slot].capacity - memory[slot].n_tokens), 0.0)
+            room = memory[slot].capacity - memory[slot].n_tokens
+            if room:
+                write(memory, slot, min(b + 1, room), 0.0)
         elif verb == "share" and memory[slot].n_tokens > len(trunk) >= memory[slot].base:
             pages = memory.share(slot, len(trunk), memory[slot].n_tokens)
             if pages is not None:
@@ -181,7 +183,7 @@ def test_size_classes_hold_what_they_are_for_and_little_more(n_tokens: int) -> N
 
 
 def test_slabs_of_a_class_stand_side_by_side_and_use_the_gaps_of_larger_ones() -> None:
-    allocator = PageAllocator(16 * 128 * 4)
+    allocator = PageAllocator(8 * 128 * 4)
     slabs = Slabs(allocator)
     same = [slabs.take(100) for _ in range(4)]
     firsts = [int(slab.rows[0]) for slab in same if slab is not None]
@@ -203,7 +205,7 @@ def test_slabs_of_a_class_stand_side_by_side_and_use_the_gaps_of_larger_ones() -
 
 
 @given(seed=st.integers(0, 2**32 - 1), window=st.sampled_from([None, 3, 40]), groups=st.sampled_from([1, 3]))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_attention_equals_attending_each_sequence_by_itself(seed: int, window: int | None, groups: int) -> None:
     """Sequences that share pages in many ways, in one step of mixed widths, against a softmax over written-out keys."""
     random = np.random.default_rng(seed)

@@ -13,6 +13,7 @@ import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rootform.engine.fused import can_fuse
 from rootform.engine.model import CpuModel, load_model
 from rootform.engine.ports import ForwardBatch
 from rootform.engine.prefixes import Prefixes, Room
@@ -224,9 +225,10 @@ def test_logits_are_right_whatever_came_before(
     assert model.memory.free_pages == memory_tokens
 
 
-def test_a_sequence_has_the_same_logits_alone_and_among_strangers(tmp_path: Path) -> None:
+@pytest.mark.parametrize("family", ["qwen3", "qwen2"])
+def test_a_sequence_has_the_same_logits_alone_and_among_strangers(family: str, tmp_path: Path) -> None:
     """Bit by bit, in float32: decoding and prefill read the same numbers in the same order."""
-    save(CONFIGS["qwen3"](), tmp_path)
+    assert can_fuse(save(CONFIGS[family](), tmp_path)) == (family == "qwen2")
     ids = text(0, 50)
 
     def run(n_strangers: int) -> torch.Tensor:

@@ -1,0 +1,116 @@
+"""The decoder of the Llama family spelled out, for speed: fewer, larger operations than the transformers classes.
+
+Same mathematics (Llama, arXiv:2302.13971; rotary positions, arXiv:2104.09864): queries, keys and values come from one
+matrix, gate and up from another, and queries and keys are rotated together. Loading compares its logits with those
+of the transformers classes, and refuses the model when they differ.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from .context import Attend
+from .linears import packed
+
+FUSED_CLASSES = ("LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM")
+
+
+class FusedDecoder:
+    """Runs a model of the family. Takes over its weights; the model itself is not needed any more.
+
+    max_tokens: the longest sequence; rotary tables are made up to there.
+    """
+
+    def __init__(self, model: Any, max_tokens: int) -> None:
+        decoder = model.model
+        with torch.inference_mode():
+            self._embedding = decoder.embed_tokens.weight.detach()
+            self._cos, self._sin = _rotary_tables(decoder.rotary_emb, max_tokens, self._embedding)
+            self._layers = [_Layer(layer) for layer in decoder.layers]
+            self._norm = _Norm(decoder.norm)
+            self._head = packed(model.lm_head)
+
+    def __call__(self, ids: torch.Tensor, positions: torch.Tensor, rows: torch.Tensor, attend: Attend) -> torch.Tensor:
+        """ids, positions (T,), rows (m,) of the T -> logits (m, vocab)."""
+        cos, sin = self._cos[positions], self._sin[positions]
+        hidden = functional.embedding(ids, self._embedding)
+        for number, layer in enumerate(self._layers):
+            hidden = layer(number, hidden, cos, sin, attend)
+        return self._head(self._norm(hidden[rows]))
+
+
+def can_fuse(model: Any) -> bool:
+    """Whether FusedDecoder computes what this model computes."""
+    return type(model).__name__ in FUSED_CLASSES and model.config.hidden_act == "silu"
+
+
+class _Norm:
+    def __init__(self, norm: Any) -> None:
+        self._weight = norm.weight.detach()
+        self._shape = tuple(self._weight.shape)
+        self._eps = norm.variance_epsilon
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        return functional.rms_norm(x, self._shape, self._weight, self._eps)
+
+
+class _Layer:
+    def __init__(self, layer: Any) -> None:
+        attention, mlp = layer.self_attn, layer.mlp
+        self._scale = attention.scaling
+        self._head_dim = attention.head_dim
+        self._n_queries = attention.q_proj.out_features // self._head_dim
+        self._n_keys = attention.k_proj.out_features // self._head_dim
+        self._qkv = _joined(attention.q_proj, attention.k_proj, attention.v_proj)
+        self._out = packed(attention.o_proj)
+        self._gate_up = _joined(mlp.gate_proj, mlp.up_proj)
+        self._down = packed(mlp.down_proj)
+        self._before_attention = _Norm(layer.input_layernorm)
+        self._before_mlp = _Norm(layer.post_attention_layernorm)
+
+    def __call__(
+        self, number: int, hidden: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, attend: Attend
+    ) -> torch.Tensor:
+        """hidden (T, width) -> (T, width); cos, sin (T, 1, head_dim)."""
+        heads = self._qkv(self._before_attention(hidden)).unflatten(1, (-1, self._head_dim))
+        n_rotated = self._n_queries + self._n_keys
+        rotated = heads[:, :n_rotated]
+        rotated = torch.addcmul(rotated * cos, rotated.roll(self._head_dim // 2, -1), sin).transpose(0, 1)[None]
+        values = heads[:, n_rotated:].transpose(0, 1)[None]
+        attended = attend(
+            number,
+            rotated[:, : self._n_queries],
+            rotated[:, self._n_queries :],
+            values,
+            attention_mask=None,
+            scaling=self._scale,
+            sliding_window=None,  # known to the memory's layers since the probe
+            softcap=None,
+            sinks=None,
+        )
+        hidden = hidden + self._out(attended[0].flatten(1))
+        gate, up = self._gate_up(self._before_mlp(hidden)).chunk(2, dim=-1)
+        return hidden + self._down(functional.silu(gate) * up)
+
+
+def _joined(*linears: nn.Linear) -> nn.Module:
+    """One linear layer that gives the outputs of several, side by side."""
+    has_bias = linears[0].bias is not None
+    with torch.device("meta"):
+        joined = nn.Linear(linears[0].in_features, sum(each.out_features for each in linears), bias=has_bias)
+    joined.weight = nn.Parameter(torch.cat([each.weight for each in linears]), requires_grad=False)
+    if has_bias:
+        joined.bias = nn.Parameter(torch.cat([each.bias for each in linears]), requires_grad=False)
+    return packed(joined)
+
+
+def _rotary_tables(rotary: Any, max_tokens: int, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """cos, and sin with its first half negated, (max_tokens, 1, head_dim): x * cos + roll(x, head_dim / 2) * sin."""
+    cos, sin = rotary(like, torch.arange(max_tokens)[None])
+    half = sin.shape[-1] // 2
+    signed = torch.cat([-sin[..., :half], sin[..., half:]], dim=-1)
+    return cos[0][:, None], signed[0][:, None]
