@@ -264,15 +264,16 @@ class _Reader:
         return () if is_free(value) else (child(self.place, *steps),)
 
     def _count(self, keyword: str) -> int | None:
-        value = self.schema.get(keyword)
-        whole = isinstance(value, (int, Decimal)) and not isinstance(value, bool) and value == int(value)
-        if keyword in self.schema and (not whole or value < 0):
+        if keyword not in self.schema:
+            return None
+        value = self.schema[keyword]
+        if isinstance(value, bool) or not isinstance(value, (int, Decimal)) or value < 0 or value != int(value):
             self._refuse(keyword, "must be a whole number, 0 or greater", "give a number without quotes")
             return None
-        if whole and value > MAX_LEAST and keyword.startswith("min"):
+        if value > MAX_LEAST and keyword.startswith("min"):
             self._refuse(keyword, f"asks for more than {MAX_LEAST}", "lower it")
             return None
-        return int(value) if whole else None
+        return int(value)
 
     def _drop(self, keyword: str, reason: str) -> None:
         if keyword in self.schema:

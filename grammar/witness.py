@@ -93,8 +93,7 @@ class Witness:
             changed = False
             for part in order:
                 value = self._combine(part, values)
-                if part in refs:
-                    changed |= value < values[part]
+                changed |= value < values.get(part, NEVER)  # a reference may come before what it stands for
                 values[part] = value
             changed = changed and bool(refs)
         self._length.update(values)

@@ -169,6 +169,9 @@ def test_recursion_has_no_limit() -> None:
     assert not accepts(expression, deep.replace("1", '"a"', 1))
     assert not accepts(expression, deep[:-2])
     assert POOL.shortest(expression) == b'{"value":0,"children":[]}'
+    for byte in deep.encode():
+        expression = POOL.derivative(expression, byte)  # leaves out what it takes to be empty
+    assert POOL.nullable(expression)
 
 
 def test_two_recursive_schemas_at_once() -> None:
