@@ -228,8 +228,13 @@ def _said(choice: dict[str, Any]) -> str:
 
 
 async def leave(http: httpx.AsyncClient, ask: Ask, after_s: float) -> str:
-    """Ask, and hang up after a while. Nothing can be wrong here; what is left behind shows in the aftermath."""
-    asking = asyncio.create_task(http.request("POST", ask.path, content=msgspec.json.encode(ask.body)))
+    """Ask, and hang up: from a stream after its first bytes, else after a while. What stays shows in the aftermath."""
+    body = msgspec.json.encode(ask.body)
+    if b'"stream":true' in body:
+        async with http.stream(ask.method, ask.path, content=body) as answer:
+            await anext(answer.aiter_bytes())
+            return "" if answer.status_code == 200 else f"status {answer.status_code}"
+    asking = asyncio.create_task(http.request(ask.method, ask.path, content=body))
     await asyncio.wait((asking,), timeout=after_s)
     asking.cancel()
     await asyncio.gather(asking, return_exceptions=True)

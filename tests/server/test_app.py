@@ -213,6 +213,43 @@ def test_a_signal_lets_running_requests_finish(stop):
         httpx.get(url)
 
 
+ENDLESS = """
+    from rootform.engine.job import Job
+    from rootform.engine.types import Delta, ModelInfo
+    from rootform.server.serve import serve
+
+    class Endless:
+        info = ModelInfo(name="endless", context_tokens=9, has_chat_template=True)
+        trouble = None
+
+        def stats(self):
+            return type("Stats", (), {"waiting": 0, "compiling": 0, "running": 0})
+
+        def submit(self, call):
+            job = Job(lambda: print("cancelled", flush=True))
+            job.push(Delta(request_id=1, text="on and on", token_ids=(1,)))
+            return job
+
+    serve(Endless(), port=0, drain_s=1)
+    print("returned", flush=True)
+"""
+
+
+def test_a_drain_has_an_end():
+    command = [sys.executable, "-c", textwrap.dedent(ENDLESS)]
+    with (
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process,
+        ending(process),
+    ):
+        url = process.stderr.readline().split()[3]
+        body = {"prompt": "x", "stream": True}
+        with httpx.Client(timeout=20) as client, client.stream("POST", url + "/completions", json=body) as answer:
+            assert "on and on" in next(answer.iter_text())
+            process.send_signal(signal.SIGTERM)
+            rest, _ = process.communicate(timeout=30)
+    assert (process.returncode, rest) == (0, "cancelled\nreturned\n")
+
+
 def wait_until(true, timeout_s=10.0):
     done = threading.Event()
     for _ in range(int(timeout_s / 0.01)):
