@@ -13,6 +13,7 @@ import math
 import os
 import random
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -66,14 +67,14 @@ def rate_factor(done: float, flat: float) -> float:
     return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, (done - flat) / (1 - flat))))
 
 
-def build_tokenizer(snips: Path | None, seed: int) -> Tokenizer:
+def build_tokenizer(snips: Path | None, seed: int, documents: int = 6000) -> Tokenizer:
     """A tokenizer learnt from the utterances and their answers and from generated documents."""
     rng = random.Random(seed)
     texts: list[str] = []
     if snips:
         for row in read_rows(snips):
             texts += [row.text, answer(row)]
-    for _ in range(6000):
+    for _ in range(documents):
         document = make_document(rng)
         texts += [document.text, compact(document.answer)]
     return train_tokenizer(texts)
@@ -198,14 +199,15 @@ def run(recipe: Recipe, snips: Path | None, out: Path, port: int = 29517) -> Non
         spawn(worker, arguments, nprocs=recipe.processes)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--snips", type=Path, help="training utterances, .jsonl or .jsonl.gz")
     parser.add_argument("--tokens", type=float, default=21e6, help="how many tokens to train on")
     parser.add_argument("--out", type=Path, required=True, help="the folder to write the model to")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--processes", type=int, default=min(2, os.cpu_count() or 1))
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     snips = args.snips if args.snips and args.snips.exists() else None
     if snips is None:
         print("no SNIPS file: training on generated documents alone; the model will not know utterances")
