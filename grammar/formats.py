@@ -5,8 +5,8 @@ as JSON writes it without needless escapes, so `"` is spelled `\\"`. Sources: RF
 RFC 5321 (email), RFC 1123 (hostname), RFC 4291 (ipv6), RFC 3986 and 3987 (uri, iri), RFC 6570 (uri-template),
 RFC 6901 (json-pointer), RFC 9562 (uuid).
 
-Known limits: a leap second is written with offset zero only; the year 0000 is left out; labels of host names that begin with
-`xn--` are not decoded.
+Known limits: a leap second is written with offset zero only; the year 0000 is left out; labels of host names that begin
+with `xn--` are not decoded.
 """
 
 from __future__ import annotations
