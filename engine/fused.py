@@ -20,7 +20,7 @@ FUSED_CLASSES = ("LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM")
 
 
 class FusedDecoder:
-    """Runs a model of the family. Takes over its weights; the model itself is not needed any more.
+    """Runs a model of the family. Takes its layers over from the model, which cannot run any more afterwards.
 
     max_tokens: the longest sequence; rotary tables are made up to there.
     """
@@ -30,7 +30,10 @@ class FusedDecoder:
         with torch.inference_mode():
             self._embedding = decoder.embed_tokens.weight.detach()
             self._cos, self._sin = _rotary_tables(decoder.rotary_emb, max_tokens, self._embedding)
-            self._layers = [_Layer(layer) for layer in decoder.layers]
+            self._layers = []
+            for number, layer in enumerate(decoder.layers):
+                self._layers.append(_Layer(layer))
+                decoder.layers[number] = nn.Identity()  # its weights are packed now; both at once would be too much
             self._norm = _Norm(decoder.norm)
             self._head = packed(model.lm_head)
 
