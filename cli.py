@@ -111,6 +111,8 @@ def _run(given: argparse.Namespace) -> int:
 
     schema = enforceable_schema(given.schema, given.spacing)
     template = read_template(given.prompt) if given.prompt else None
+    if template and template.fields:
+        raise RootformError(f"prompt {given.prompt}: one document has no field {template.fields[0]!r}; leave it out")
     document = _standard_input() if given.text == "-" else given.text
     with closing(_client(given, quiet=True)) as client:
         asker = Asker.make(client.info, schema, _options(given), template)
@@ -220,7 +222,7 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
 
 def _add_generation(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--prompt", type=Path, help="file with a prompt template (see above); default: the model's own")
+    add("--prompt", type=Path, help="file with a prompt template: {document}, {schema}; default: the model's own")
     add("--max-tokens", type=_positive, help="of one answer (default: 1024, or what the model's context leaves)")
     add("--temperature", type=_not_negative, default=0.0, help="0 (default): the likeliest token always")
     add("--seed", type=int, default=0, help="for temperatures above 0 (default: 0)")

@@ -86,6 +86,7 @@ def open_source(path: str, format: Format | None = None) -> Iterator[Source]:
 def _spooled(file: IO[bytes], copy: IO[bytes]) -> IO[bytes]:
     while chunk := file.read(_CHUNK_BYTES):
         copy.write(chunk)
+    copy.flush()
     return copy
 
 

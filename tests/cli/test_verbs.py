@@ -1,0 +1,112 @@
+"""The verbs that need a model, with one that echoes: options arrive, results are printed, codes are right."""
+
+import io
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from rootform import cli
+from rootform.engine.job import Job
+from rootform.engine.types import Call, Completion, Delta, JsonSchema, ModelInfo, RootformError, Usage
+
+
+class Echo:
+    """Answers {"said": PROMPT}; a prompt with "broken" in it fails."""
+
+    info = ModelInfo(name="echo", context_tokens=1000, has_chat_template=False, extract_prompt="{document}")
+
+    def __init__(self) -> None:
+        self.calls: list[Call] = []
+        self.closed = False
+
+    def submit(self, call: Call) -> Job:
+        self.calls.append(call)
+        job = Job(lambda: None)
+        if "broken" in str(call.prompt):
+            job.fail(RootformError("no luck", status=500))
+            return job
+        text = json.dumps({"said": call.prompt})
+        job.push(Delta(request_id=0, text=text, token_ids=()))
+        usage = Usage(prompt_tokens=4, cached_tokens=1, completion_tokens=3, forward_passes=3)
+        early = "long" in str(call.prompt)
+        job.finish(Completion(text=text, token_ids=(), finish_reason="stop", usage=usage, closed_early=early))
+        return job
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.fixture
+def echo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Echo:
+    client = Echo()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cli, "_client", lambda *_, **__: client)
+    Path("s.json").write_text('{"type": "object"}')
+    return client
+
+
+def test_extract(echo: Echo, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("in.csv").write_text("key;x,body\na,one\nb,two\n")
+    arguments = "extract in.csv --schema s.json --output out.jsonl --text-field body --id-field key;x --max-tokens 7"
+    assert cli.main([*arguments.split(), "--temperature", "0.5", "--seed", "3", "--spacing", "flexible"]) == 0
+    assert Path("out.jsonl").read_text() == (
+        '{"id":"a","result":{"said": "one"}}\n{"id":"b","result":{"said": "two"}}\n'
+    )
+    err = capsys.readouterr().err
+    assert "2 rows: 2 extracted, 0 failed" in err
+    assert "written: out.jsonl" in err
+    assert [call.max_tokens for call in echo.calls] == [7, 7]
+    assert [(call.sampling.temperature, call.sampling.seed) for call in echo.calls] == [(0.5, 3), (0.5, 4)]
+    assert echo.calls[0].constraint == JsonSchema('{"type": "object"}', spacing="flexible")
+    assert echo.closed
+
+
+def test_failed_rows_are_exit_code_1(echo: Echo, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("in.jsonl").write_text('{"text": "broken"}\n{"text": "fine"}\n')
+    arguments = ["extract", "in.jsonl", "--schema", "s.json", "--output", "out.jsonl", "--with-meta"]
+    assert cli.main(arguments) == 1
+    assert "1 x failed; the first: line 1: no luck" in capsys.readouterr().err
+    assert cli.main([*arguments, "--quiet"]) == 1
+    assert capsys.readouterr() == ("", "")
+    error, result = (json.loads(line) for line in Path("out.jsonl").read_text().splitlines())
+    assert error == {"id": 1, "error": {"kind": "failed", "reason": "line 1: no luck", "line": 1}}
+    assert result["usage"]["prompt_tokens"] == 4
+
+
+def test_an_output_is_not_overwritten_unasked(echo: Echo, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("in.jsonl").write_text('{"text": "fine"}\n')
+    arguments = ["extract", "in.jsonl", "--schema", "s.json", "--output", "out.jsonl"]
+    assert [cli.main(arguments), cli.main(arguments), cli.main([*arguments, "--overwrite"])] == [0, 2, 0]
+    assert "--overwrite" in capsys.readouterr().err
+
+
+def test_standard_input(echo: Echo, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b'{"id": 9, "text": "piped"}')))
+    assert cli.main(["extract", "-", "--schema", "s.json", "--output", "out.jsonl", "--quiet"]) == 0
+    assert json.loads(Path("out.jsonl").read_text()) == {"id": 9, "result": {"said": "piped"}}
+
+
+def test_run(echo: Echo, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("p.txt").write_text("Read this: {document}\n")
+    assert cli.main(["run", "long text", "--schema", "s.json", "--prompt", "p.txt"]) == 0
+    out, err = capsys.readouterr()
+    assert out == '{\n  "said": "Read this: long text"\n}\n'
+    assert "closed early" in err
+    assert cli.main(["run", "broken", "--schema", "s.json"]) == 2
+    assert capsys.readouterr() == ("", "rootform: no luck\n")
+
+
+def test_a_prompt_for_one_document_has_no_other_fields(echo: Echo, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("p.txt").write_text("{document} {who}")
+    assert cli.main(["run", "x", "--schema", "s.json", "--prompt", "p.txt"]) == 2
+    assert "'who'" in capsys.readouterr().err
+
+
+def test_an_interrupt_has_its_own_code(echo: Echo, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_client", interrupted)
+    assert cli.main(["run", "x", "--schema", "s.json"]) == 130
