@@ -13,6 +13,7 @@ import threading
 import numpy as np
 
 from . import kernels
+from .chars import JSON_CHAR
 from .compile import expression_of
 from .constraints import Constraint
 from .dfa import Dfa, Walker, bytes_of
@@ -86,6 +87,19 @@ class Automaton:
             self._root_starts.append((self._state(place), 0, stack))
             return len(self._root_starts) - 1
 
+    def warm(self) -> None:
+        """Compile the compiled loops and walk the body of a JSON string once. To be called before the first request."""
+        string = POOL.concat(POOL.literal(b'"'), POOL.counted(JSON_CHAR, 0, None), POOL.literal(b'"'))
+        root = self.root_of(POOL.frame(string))
+        with self.lock:
+            state, register, stack = self.start(root)
+            self.find_transition(state, 0, stack)
+            self.find_row(state, register, stack)
+            quote = Path(self._frames, self._places[state], Reader(self.stacks, stack), 0, open_run=False)
+            if quote.take(ord('"')):
+                self.find_row(self._state(quote.place), 0, self.stacks.push_all(stack, self._pushed(quote)))
+            kernels.warm()
+
     def start(self, root: int) -> tuple[int, int, int]:
         """State, register and stack at a root."""
         return self._root_starts[root]
@@ -139,7 +153,7 @@ class Automaton:
         record = _NOT_ALLOWED
         if data and path.take_all(data):
             record = self._record(path)
-            self.stacks.push_all(reader.stack(path.place.popped), self.stacks.sequence(path.place.pushes))
+            self.stacks.push_all(reader.stack(path.place.popped), self._pushed(path))
         self._put(self.transitions, state, token, stack, reader.level, record)
 
     def completion(self, state: int, register: int, stack: int) -> bytes:
@@ -182,7 +196,7 @@ class Automaton:
         record = (
             self._state(place),
             place.popped,
-            self.stacks.sequence(place.pushes),
+            self._pushed(path),
             path.units if path.open_run else path.run_units,
             int(path.open_run),
             path.units if counting and not path.open_run else 0,
@@ -192,6 +206,9 @@ class Automaton:
         self.records[self._n_records] = record
         self._n_records += 1
         return self._n_records - 1
+
+    def _pushed(self, path: Path) -> int:
+        return self.stacks.sequence(path.place.pushes)
 
     def _put(self, table: Table, state: int, key: int, stack: int, level: int, value: int) -> None:
         contexts = self.stacks.contexts[stack].tolist()

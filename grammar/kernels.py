@@ -223,3 +223,15 @@ def find_rows(
             missed[n_missed] = i
             n_missed += 1
     return n_missed
+
+
+def warm() -> None:
+    """Have every loop compiled, by calling it with nothing to do. The rest is compiled by the calls they make."""
+    ints, table = np.zeros(0, np.int32), np.full((2, 3), -1, np.int32)
+    values, rows = np.full(2, MISSING, np.int32), np.zeros((1, 6), np.int32)
+    one, threes = np.zeros(1, np.int32), np.zeros((1, 3), np.int32)
+    rehash(table, values, table.copy(), values.copy())
+    look_up(table, values, 0, 0, one)
+    ok, stay = np.zeros(0, bool), np.zeros((1, 1), np.uint8)
+    advance(ints, ints, threes, threes, stay, table, values, rows, rows[:, :5].copy(), one, table, values, ok, ints)
+    find_rows(ints, threes, threes, 1, rows[:, :5].copy(), table, values, ints, ints)

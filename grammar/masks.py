@@ -12,13 +12,14 @@ from .stacks import Reader
 from .vocab import Vocabulary
 
 _PART_BYTES_LIMIT = 256 << 20
+_PART_OVERHEAD = 1000
 
 
 class Part(NamedTuple):
     """What a walk inside one frame came to. Arrays of int32; `counts` are the units begun on the way.
 
     tokens: those that end inside, with the DFA state they end in. exits: trie nodes below which the frame may be over.
-    entries: trie nodes at which a frame within begins, with the DFA state there.
+    entries: for each DFA state at which a frame within begins, the trie nodes that come to it.
     """
 
     tokens: np.ndarray
@@ -26,18 +27,17 @@ class Part(NamedTuple):
     token_counts: np.ndarray
     exits: np.ndarray
     exit_counts: np.ndarray
-    entries: np.ndarray
-    entry_states: np.ndarray
+    entries: list[tuple[int, np.ndarray]]
 
 
 class Masks:
-    """Makes masks for one vocabulary. The walks from the trie's root are kept, and dropped when they grow too large."""
+    """Makes masks for one vocabulary. Walks are kept, as contexts share them, and dropped when they grow too large."""
 
     def __init__(self, frames: Frames, walker: Walker, vocabulary: Vocabulary) -> None:
         self._frames = frames
         self._walker = walker
         self._vocabulary = vocabulary
-        self._parts: dict[tuple[int, int], Part] = {}
+        self._parts: dict[tuple[int, int, bytes], Part] = {}
         self._kept_bytes = 0
 
     def mask(self, place: Place, reader: Reader) -> tuple[np.ndarray, bool]:
@@ -58,10 +58,10 @@ class Masks:
             allowed[tokens] = True
             if len(exits) and (behind := self._frames.leave(at, reader)):
                 todo.setdefault(behind, []).append(exits)
-            for state in np.unique(part.entry_states).tolist():
+            for state, entries in part.entries:
                 expression = self._frames.dfa.expression(state)
                 inside = self._frames.enter(expression, at.popped, at.pushes, reader)
-                todo.setdefault(inside, []).append(part.entries[part.entry_states == state])
+                todo.setdefault(inside, []).append(entries)
         accepts = Path(self._frames, place, reader, 0, open_run=False).accepts()
         if accepts:
             allowed[list(self._vocabulary.eos_ids)] = True
@@ -69,15 +69,14 @@ class Masks:
 
     def part(self, local: int, unit: int, nodes: np.ndarray) -> Part:
         """The walk of one frame from given trie nodes."""
-        if len(nodes) != 1 or nodes[0] != 0:
-            return self._walk(local, unit, nodes)
-        known = self._parts.get((local, unit))
+        key = (local, unit, nodes.tobytes())
+        known = self._parts.get(key)
         if known is None:
-            known = self._parts[local, unit] = self._walk(local, unit, nodes)
-            self._kept_bytes += sum(a.nbytes for a in known)
+            known = self._parts[key] = self._walk(local, unit, nodes)
+            self._kept_bytes += _PART_OVERHEAD + sum(a.nbytes for a in known[:-1])
             if self._kept_bytes > _PART_BYTES_LIMIT:
-                self._parts = {(local, unit): known}
-                self._kept_bytes = sum(a.nbytes for a in known)
+                self._parts = {key: known}
+                self._kept_bytes = 0
         return known
 
     def _walk(self, local: int, unit: int, nodes: np.ndarray) -> Part:
@@ -95,6 +94,9 @@ class Masks:
         if local == unit if unit != NO_UNIT else dfa.nullable[local]:
             exits = np.concatenate([nodes, exits])
             exit_counts = np.concatenate([np.zeros(len(nodes), np.int32), exit_counts])
-        return Part(
-            tokens, walked.states[at], walked.counts[at], exits, exit_counts, walked.nodes[stops], walked.states[stops]
-        )
+        entries = _grouped(walked.states[stops], walked.nodes[stops])
+        return Part(tokens, walked.states[at], walked.counts[at], exits, exit_counts, entries)
+
+
+def _grouped(states: np.ndarray, nodes: np.ndarray) -> list[tuple[int, np.ndarray]]:
+    return [(state, nodes[states == state]) for state in dict.fromkeys(states.tolist())]

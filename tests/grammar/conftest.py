@@ -112,3 +112,11 @@ def _random_leaf(rng: random.Random) -> tuple[int, Language]:
         return POOL.literal(text), _short([text])
     members = bytes(rng.sample(ALPHABET, rng.randint(1, 3)))
     return POOL.byte_set(members), frozenset(bytes([m]) for m in members)
+
+
+@pytest.fixture(scope="session")
+def toy_bytes() -> Vocabulary:
+    """Every byte is a token, by its own number; then some words of JSON, EOS at 300."""
+    words = [b'","', b'":"', b"},{", b'{"', b'"}', b"true", b"false", b"null", b"]]", b"}}"]
+    tokens = [bytes([b]) for b in range(256)] + words
+    return Vocabulary([*tokens, *[b""] * (301 - len(tokens))], [300], 301)

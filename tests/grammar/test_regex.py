@@ -1,0 +1,193 @@
+"""Regexes against Python's `re`, interegular and outlines-core."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import warnings
+
+import interegular
+import numpy as np
+import outlines_core
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rootform.grammar import chars
+from rootform.grammar.automaton import Automaton
+from rootform.grammar.batch import StateBatch
+from rootform.grammar.constraints import Regex
+from rootform.grammar.errors import GrammarError
+from rootform.grammar.expr import POOL
+from rootform.grammar.regex import compile_pattern
+from rootform.grammar.vocab import Vocabulary
+
+leaves = st.sampled_from(["a", "b", "é", ".", "[ab]", "[^a]", r"\d", r"\w", r"\.", "", "[a-c1]", r"\x61", "(?i:B)"])
+patterns = st.recursive(
+    leaves,
+    lambda inner: st.one_of(
+        st.tuples(inner, inner).map("".join),
+        st.tuples(inner, inner).map(lambda p: f"(?:{p[0]}|{p[1]})"),
+        st.tuples(inner, st.sampled_from(["*", "+?", "?", "{2}", "{1,3}", "{,2}", "{4,6}"])).map(
+            lambda p: f"({p[0]}){p[1]}"
+        ),
+    ),
+    max_leaves=6,
+)
+texts = st.text("abBcé1._ \n", max_size=7)
+anchored = st.tuples(
+    st.sampled_from(["", "^", "(?=.b)", "(?!a)"]), patterns, st.sampled_from(["", r"\Z", "(?!b)", r"|^a\Z"])
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(pattern=patterns, samples=st.lists(texts, min_size=10, max_size=10))
+def test_fullmatch_agrees_with_re(pattern: str, samples: list[str]) -> None:
+    expression = compile_pattern(pattern, mode="fullmatch", encoding="utf8")
+    compiled = re.compile(pattern)
+    for text in samples:
+        assert POOL.fullmatch(expression, text.encode()) == bool(compiled.fullmatch(text)), text
+    shortest = POOL.shortest(expression)
+    assert shortest is not None
+    assert compiled.fullmatch(shortest.decode())
+
+
+@settings(max_examples=150, deadline=None)
+@given(parts=anchored, samples=st.lists(texts, min_size=10, max_size=10))
+def test_search_agrees_with_re(parts: tuple[str, str, str], samples: list[str]) -> None:
+    pattern = "".join(parts)
+    expression = compile_pattern(pattern, mode="search", encoding="utf8")
+    for text in samples:
+        assert POOL.fullmatch(expression, text.encode()) == bool(re.search(pattern, text)), text
+
+
+@settings(max_examples=100, deadline=None)
+@given(pattern=patterns, text=texts, choices=st.lists(st.integers(0, 3), min_size=7, max_size=7))
+def test_json_spellings_all_match(pattern: str, text: str, choices: list[int]) -> None:
+    expression = compile_pattern(pattern, mode="fullmatch", encoding="json", dialect="python")
+    spelled = "".join(_spellings(c)[n % len(_spellings(c))] for c, n in zip(text, choices, strict=False))
+    assert json.loads(f'"{spelled}"') == text
+    assert POOL.fullmatch(expression, spelled.encode()) == bool(re.fullmatch(pattern, text))
+
+
+def _spellings(char: str) -> list[str]:
+    hexed = f"\\u{ord(char):04x}"
+    return [json.dumps(char, ensure_ascii=False)[1:-1], hexed, "\\u" + hexed[2:].upper(), json.dumps(char)[1:-1]]
+
+
+def test_json_characters() -> None:
+    good = [
+        "a",
+        "é",
+        "😀",
+        '\\"',
+        "\\\\",
+        "\\/",
+        "\\n",
+        "\\u0000",
+        "\\uD83D\\uDE00",
+        "\\ud83d\\ude00",
+        "\x7f",
+        "\\uFFFF",
+    ]
+    bad = ["", "ab", '"', "\\", "\n", "\\x", "\\u12", "\\uD83D", "\\uDE00", "\\uDE00\\uD83D", "\\uD83Da"]
+    assert [POOL.fullmatch(chars.JSON_CHAR, text.encode()) for text in good] == [True] * len(good)
+    assert [POOL.fullmatch(chars.JSON_CHAR, text.encode()) for text in bad] == [False] * len(bad)
+    assert not any(POOL.fullmatch(chars.JSON_CHAR, data) for data in (b"\xff", b"\xed\xa0\x80", b"\xc0\x80"))
+    name = chars.json_text('a"é')
+    assert POOL.fullmatch(name, b'\\u0061\\"\xc3\xa9')
+    assert not POOL.fullmatch(name, b'a"\xc3\xa9')
+
+
+@pytest.mark.parametrize("pattern", ["a|b*c", "(ab|a)(bc|c)*", "[^ab]{1,2}b", "(a{2}){1,2}|b", "a?b?c?(?=c)c|ab"])
+def test_agrees_with_interegular(pattern: str) -> None:
+    expression = compile_pattern(pattern, mode="fullmatch", encoding="utf8")
+    fsm = interegular.parse_pattern(pattern).to_fsm()
+    for n in range(6):
+        for letters in itertools.product("abc", repeat=n):
+            text = "".join(letters)
+            assert POOL.fullmatch(expression, text.encode()) == fsm.accepts(text), text
+
+
+@pytest.mark.parametrize("pattern", ["[ab]{2,6}c?", "(ab|ba)+,?", 'a{1,3}"[ab",]*"', "é+a|b{4,9}", "(a|aa){3}"])
+def test_masks_agree_with_outlines_core(pattern: str, toy: Vocabulary, tokens_of) -> None:
+    eos = toy.eos_ids[0]
+    ids: dict[bytes, list[int]] = {}
+    for i, token in enumerate(toy.tokens):
+        if token:
+            ids.setdefault(token, []).append(i)
+    index = outlines_core.Index(pattern, outlines_core.Vocabulary(eos, ids))
+    guide = outlines_core.Guide(index)
+    automaton = Automaton(toy)
+    batch, rng = StateBatch(automaton), np.random.default_rng(4)
+    slot = batch.open(automaton.compile(Regex(pattern)))
+    for _ in range(8):
+        row = batch.row_ids([slot])[0]
+        ours = tokens_of(automaton.rows[row])
+        assert ours == set(guide.get_tokens())
+        token = int(rng.choice(sorted(ours)))
+        if token == eos:
+            break
+        assert batch.advance([slot], [token])[0]
+        guide.advance(token)
+
+
+def test_ecma_and_python_differ_where_they_say() -> None:
+    def matches(pattern: str, text: str, dialect: str) -> bool:
+        expression = compile_pattern(pattern, mode="fullmatch", encoding="utf8", dialect=dialect)
+        return POOL.fullmatch(expression, text.encode())
+
+    for pattern, text in [(r"\d", "٣"), (r"\w", "é"), (".", "\r"), (".", "\u2028")]:
+        assert matches(pattern, text, "python")
+        assert not matches(pattern, text, "ecma")
+    assert matches(r"\s", "\ufeff", "ecma")
+    assert not matches(r"\s", "\ufeff", "python")
+    assert matches(r"\p{Lu}\p{L}+\u{1F600}\cJ", "Éa😀\n", "ecma")
+    assert matches(r"\uD83D\uDE00", "😀", "ecma")
+    assert matches(r"[\w-.]", "-", "ecma")
+
+
+def test_case_is_ignored_as_re_ignores_it() -> None:
+    for letter in "aSKßıéÅσ":
+        expression = compile_pattern(f"(?i){letter}", mode="fullmatch", encoding="utf8")
+        for point in itertools.chain(range(0x20, 0x250), range(0x390, 0x3D0), [0x1E9E, 0x2126, 0x212A, 0x212B]):
+            text = chr(point)
+            same = bool(re.fullmatch(letter, text, re.IGNORECASE))
+            assert POOL.fullmatch(expression, text.encode()) == same, (letter, text)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message"),
+    [
+        (r"ab(?<=b)c", "regex, column 3, '(?<=': look-behind is not supported; move that text into the match"),
+        (r"(a)\1", "regex, column 4, '\\\\1': back-references are not regular; spell the repeated text out"),
+        (r"a\b", "regex, column 2, '\\\\b': word boundaries are not supported; spell the separator out"),
+        ("(a", "regex, column 1, '(': this group is not closed; write '\\(' for the character"),
+        ("a)", "regex, column 2, ')': there is no '(' for this; write '\\)' for the character"),
+        ("[a", "regex, column 1, '[': this class is not closed; write '\\[' for the character"),
+        ("a{3,1}", "regex, column 2, '{3,1}': the bounds are out of order"),
+        ("*a", "regex, column 1, '*': there is nothing to repeat here; write '\\*' for the character"),
+        ("[z-a]", "regex, column 2, 'z-a': the range is out of order"),
+        (r"\ud800", "regex, column 1, '\\\\ud800': this is not a character"),
+        ("(^a)*", "regex, column 5: anchors and look-aheads inside a repetition are not supported; "
+         "move them out of the repeated group"),
+        (r"\q", "regex, column 1, '\\\\q': this escape is not known; leave the backslash out for the letter"),
+        (r"\p{Greek}", "regex, column 1, '\\\\p': only general categories are known; write \\p{L}, \\p{Lu} or a class"),
+        ("a++", "regex, column 3, '+': possessive quantifiers are not supported; leave the '+' out"),
+    ],
+)  # fmt: skip
+def test_refusals_say_where_and_what_to_do(pattern: str, message: str) -> None:
+    with pytest.raises(GrammarError) as caught:
+        compile_pattern(pattern, mode="fullmatch", encoding="utf8")
+    assert str(caught.value) == message
+
+
+def test_what_re_refuses_is_refused() -> None:
+    for pattern in ["(", "[", "a**", "(?P<n", "x{2}{3}", "[b-a]", "\\", "(?z)"]:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with pytest.raises(re.error):
+                re.compile(pattern)
+        with pytest.raises(GrammarError):
+            compile_pattern(pattern, mode="fullmatch", encoding="utf8")
