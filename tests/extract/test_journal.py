@@ -4,7 +4,7 @@ import io
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rootform.engine.types import RootformError, Usage
@@ -37,6 +37,7 @@ def read(data: bytes) -> list[Entry]:
 
 
 @given(st.lists(entries, max_size=5), st.data())
+@settings(max_examples=60, deadline=None)
 def test_cut_anywhere_it_reads_as_a_prefix(written: list[Entry], data: st.DataObject) -> None:
     lines = [encode_entry(entry) for entry in written]
     whole = b"".join(lines)
@@ -46,6 +47,7 @@ def test_cut_anywhere_it_reads_as_a_prefix(written: list[Entry], data: st.DataOb
 
 
 @given(st.lists(entries, min_size=1, max_size=5), st.data())
+@settings(max_examples=60, deadline=None)
 def test_with_any_byte_changed_it_reads_as_a_prefix(written: list[Entry], data: st.DataObject) -> None:
     whole = bytearray(b"".join(encode_entry(entry) for entry in written))
     place = data.draw(st.integers(0, len(whole) - 1))
@@ -56,6 +58,7 @@ def test_with_any_byte_changed_it_reads_as_a_prefix(written: list[Entry], data: 
 
 
 @given(st.lists(answers | failures, max_size=12))
+@settings(max_examples=60, deadline=None)
 def test_the_latest_outcome_of_a_row_counts(tmp_path_factory: pytest.TempPathFactory, given: list[Outcome]) -> None:
     path = tmp_path_factory.mktemp("journal") / "j"
     latest = {outcome.number: outcome for outcome in given}

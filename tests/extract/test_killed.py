@@ -51,7 +51,7 @@ def wait_for_more(folder: Path, process: subprocess.Popen[bytes], rows: int) -> 
         time.sleep(0.002)
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 8))])
 def test_killed_at_random_points_it_ends_as_if_nothing_had_happened(tmp_path: Path, seed: int) -> None:
     plain = make_folder(tmp_path / "plain")
     assert start(plain, 0).wait() == 1

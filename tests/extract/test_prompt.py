@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rootform.engine.types import ModelInfo, RootformError
@@ -19,6 +19,7 @@ def test_names_and_doubled_braces() -> None:
 
 
 @given(st.text())
+@settings(max_examples=60, deadline=None)
 def test_any_text_can_be_written_with_doubled_braces(text: str) -> None:
     template = parse_template("{document}" + text.replace("{", "{{").replace("}", "}}"), "prompt p")
     assert template.render("", "", {}) == text
@@ -73,6 +74,7 @@ def test_a_models_prompt_cannot_ask_for_fields_of_rows() -> None:
 
 
 @given(st.dictionaries(st.text(max_size=5), st.lists(st.text(max_size=5) | st.integers(), max_size=3), max_size=3))
+@settings(max_examples=60, deadline=None)
 def test_schemas_stand_compactly_in_prompts(value: object) -> None:
     compact = json.dumps(value, separators=(",", ":"))
     assert compact_json(json.dumps(value, indent=3)) == compact

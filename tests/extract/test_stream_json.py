@@ -3,7 +3,7 @@
 import json
 from itertools import pairwise
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rootform.extract.stream_json import PrettyPrinter
@@ -14,6 +14,7 @@ spacings = st.sampled_from([{"separators": (",", ":")}, {"indent": 1}, {"separat
 
 
 @given(values, spacings, st.booleans(), st.lists(st.integers(0, 200), max_size=8))
+@settings(max_examples=60, deadline=None)
 def test_it_lays_out_as_json_dumps_does(value: object, spacing: dict, ascii_only: bool, cuts: list[int]) -> None:
     text = json.dumps(value, ensure_ascii=ascii_only, **spacing)
     places = [0, *sorted(cuts), len(text)]
