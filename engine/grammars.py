@@ -8,16 +8,16 @@ output is valid whatever the model prefers, and the token limit is never passed.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from ..grammar.automaton import Automaton
+from ..grammar.batch import Saved, StateBatch
+from ..grammar.constraints import Choice
+from ..grammar.errors import GrammarError
 from .running import Constrained
 from .types import RootformError
-
-if TYPE_CHECKING:
-    from ..grammar.automaton import Automaton
-    from ..grammar.batch import Saved, StateBatch
 
 _MOST_WAYS_OUT = 100_000
 
@@ -120,6 +120,18 @@ class Grammars:
             return Taken(None, error or RuntimeError(f"the grammar does not allow token {token} of its own way out"))
         place.way_out = tuple(rest)
         return Taken(token)
+
+
+def warm(automaton: Automaton) -> None:
+    """Have the machine code of the grammar made (once per installation; seconds) before the first request needs it."""
+    states = StateBatch(automaton)
+    try:
+        slot = states.open(automaton.compile(Choice(("ab", "ba"))))
+    except GrammarError:  # a vocabulary that cannot spell even this; nothing is lost but time
+        return
+    slots = np.array([slot], dtype=np.int32)
+    states.row_ids(slots)
+    states.advance(slots, np.array(states.closing(slot)[:1], dtype=np.int32))
 
 
 def _slots(places: Sequence[Constrained]) -> np.ndarray:

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from ..grammar.automaton import Automaton
 from ..grammar.errors import GrammarError
+from .grammars import warm
 from .job import Job
 from .step import StepLoop
 from .types import (
@@ -97,6 +98,8 @@ class StepThread:
         self._compilers = ThreadPoolExecutor(max_workers=2, thread_name_prefix="rootform-compile")
         self._thread = threading.Thread(target=self._run, name="rootform-step", daemon=True)
         self._thread.start()
+        if automaton is not None:
+            self._compilers.submit(warm, automaton)
 
     # -- from any thread --------------------------------------------------------------------------------------
 
@@ -241,6 +244,8 @@ class StepThread:
             message = self._inbox.get()
             with contextlib.suppress(_Stop):
                 message()
-        for accepted in self._accepted.values():
+        for request_id, accepted in self._accepted.items():
+            self._loop.cancel(request_id)
             accepted.job.fail(error)
         self._accepted.clear()
+        self._on_step(0)
