@@ -101,7 +101,7 @@ class Walked(NamedTuple):
 
 
 class Walker:
-    """Walks of one vocabulary's trie. `walks` and `found` count the walks made and the transitions they asked for."""
+    """Walks of one vocabulary's trie. `walks` counts the walks made, `reached` the nodes they came to."""
 
     def __init__(self, vocabulary: Vocabulary, dfa: Dfa, *, use_compiled: bool) -> None:
         self._vocabulary = vocabulary
@@ -109,7 +109,7 @@ class Walker:
         self._pass = self._depth_first if use_compiled else self._level_by_level
         self._children: tuple[np.ndarray, np.ndarray] | None = None
         self.walks = 0
-        self.found = 0
+        self.reached = 0
 
     def walk(self, state: int, unit: int, nodes: np.ndarray, counts: np.ndarray) -> Walked:
         """All nodes below `nodes` that live, entered in `state`. unit: the state whose leaving is counted, or -1."""
@@ -125,6 +125,7 @@ class Walker:
             begins, states, counts = missing[:, 0], missing[:, 1], missing[:, 2]
             finishes = ends[begins]
         reached = np.concatenate(parts) if parts else np.empty((0, 3), np.int32)
+        self.reached += len(reached)
         return Walked(reached[:, 0], reached[:, 1], reached[:, 2])
 
     def _fill(self, missing: np.ndarray) -> None:
@@ -132,7 +133,6 @@ class Walker:
         for key in np.unique(wanted).tolist():
             if self._dfa.transitions[key >> 8, key & 255] == _UNKNOWN:
                 self._dfa.find(key >> 8, key & 255)
-                self.found += 1
 
     def _depth_first(
         self, unit: int, begins: np.ndarray, finishes: np.ndarray, states: np.ndarray, counts: np.ndarray

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 
 import numpy as np
@@ -11,9 +12,10 @@ from hypothesis import strategies as st
 
 from rootform.grammar.automaton import Automaton
 from rootform.grammar.batch import StateBatch
-from rootform.grammar.constraints import Choice, Regex
+from rootform.grammar.constraints import Choice, JsonSchema, Regex
 from rootform.grammar.errors import GrammarError
 from rootform.grammar.expr import POOL
+from rootform.grammar.regex import compile_pattern
 from rootform.grammar.vocab import Vocabulary
 
 randoms = st.randoms(use_true_random=False)
@@ -117,8 +119,6 @@ def test_a_limit_costs_no_states(toy: Vocabulary) -> None:
 def test_counted_runs_of_regexes(pattern, automata, tokens_of) -> None:
     expression = automata[0].compile(Regex(pattern))
     assert expression == automata[0].compile(Regex(pattern))
-    from rootform.grammar.regex import compile_pattern
-
     body = compile_pattern(pattern, mode="fullmatch", encoding="utf8")
     check_walks(automata, body, random.Random(2), tokens_of, n_walks=6)
 
@@ -149,6 +149,46 @@ def test_the_answer_is_the_same_on_a_second_visit_and_finds_nothing_new(toy: Voc
     assert misses > 0
     assert visit() == first
     assert (automaton.walker.walks, automaton.misses) == (walks, misses)
+
+
+def test_documents_of_a_larger_vocabulary_cost_nothing_twice(tokens_of) -> None:
+    words = [
+        "name",
+        "age",
+        "tags",
+        "true",
+        "false",
+        "null",
+        *("".join(p) for p in itertools.permutations("aeilnst", 4)),
+    ]
+    pieces = [before + word + end for word in words for before, end in (("", ""), (" ", ""), ('"', '":'), ("", '","'))]
+    tokens = [bytes([b]) for b in range(256)] + [p.encode() for p in pieces] + [b'{"', b'"}', b'":"', b"]}", b'":[']
+    automaton = Automaton(Vocabulary([*tokens, b""], [len(tokens)], len(tokens) + 1))
+    schema = """{"type": "object", "additionalProperties": false, "required": ["name", "age", "tags"], "properties": {
+        "name": {"type": "string", "maxLength": 12}, "age": {"type": "integer", "minimum": 0, "maximum": 150},
+        "tags": {"type": "array", "items": {"type": "string", "maxLength": %d}, "maxItems": 5}}}"""
+
+    def write(root: int, text: bytes) -> set[int]:
+        """The rows met on the way."""
+        batch = StateBatch(automaton)
+        slot = batch.open(root)
+        rows = []
+        for token in automaton.vocabulary.spell(text):
+            rows.append(int(batch.row_ids([slot])[0]))
+            assert token in tokens_of(automaton.rows[rows[-1]])
+            assert batch.advance([slot], [token])[0]
+        assert batch.finished([slot])[0]
+        return set(rows)
+
+    text = b'{"name":"list alein","age":42,"tags":["sail","nest in","t"]}'
+    root = automaton.compile(JsonSchema(schema % 20))
+    write(root, text)
+    misses, reached = automaton.misses, automaton.walker.reached
+    assert reached > len(tokens)
+    write(root, text)
+    assert (automaton.misses, automaton.walker.reached) == (misses, reached)
+    write(automaton.compile(JsonSchema(schema % 30)), text)
+    assert automaton.walker.reached - reached < reached / 4, "another limit must not walk the string's body again"
 
 
 def test_choices(toy: Vocabulary, tokens_of) -> None:
