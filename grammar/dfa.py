@@ -128,6 +128,12 @@ class Walker:
         self.reached += len(reached)
         return Walked(reached[:, 0], reached[:, 1], reached[:, 2])
 
+    def has_dead_child(self, state: int, nodes: np.ndarray) -> np.ndarray:
+        """Which of `nodes` have a child that dies in `state`, (n,) bool."""
+        children, owners = self._children_of(nodes)
+        dead = self._dfa.transitions[state, self._vocabulary.node_byte[children]] == DEAD
+        return np.bincount(owners[dead], minlength=len(nodes)) > 0
+
     def _fill(self, missing: np.ndarray) -> None:
         wanted = missing[:, 1].astype(np.int64) << 8 | self._vocabulary.node_byte[missing[:, 0]]
         for key in np.unique(wanted).tolist():

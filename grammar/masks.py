@@ -94,6 +94,9 @@ class Masks:
         if local == unit if unit != NO_UNIT else dfa.nullable[local]:
             exits = np.concatenate([nodes, exits])
             exit_counts = np.concatenate([np.zeros(len(nodes), np.int32), exit_counts])
+        if unit != NO_UNIT:  # what may follow a run begins with no byte the run goes on with
+            useful = self._walker.has_dead_child(unit, exits)
+            exits, exit_counts = exits[useful], exit_counts[useful]
         entries = _grouped(walked.states[stops], walked.nodes[stops])
         return Part(tokens, walked.states[at], walked.counts[at], exits, exit_counts, entries)
 

@@ -161,8 +161,12 @@ def test_documents_of_a_larger_vocabulary_cost_nothing_twice(tokens_of) -> None:
         "null",
         *("".join(p) for p in itertools.permutations("aeilnst", 4)),
     ]
-    pieces = [before + word + end for word in words for before, end in (("", ""), (" ", ""), ('"', '":'), ("", '","'))]
-    tokens = [bytes([b]) for b in range(256)] + [p.encode() for p in pieces] + [b'{"', b'"}', b'":"', b"]}", b'":[']
+    pieces = [before + word + end for word in words for before, end in (("", ""), (" ", ""), ('"', '":'))]
+    tokens = (
+        [bytes([b]) for b in range(256)]
+        + [p.encode() for p in pieces]
+        + [b'{"', b'"}', b'":"', b"]}", b'":[', b'","', b'e","']
+    )
     automaton = Automaton(Vocabulary([*tokens, b""], [len(tokens)], len(tokens) + 1))
     schema = """{"type": "object", "additionalProperties": false, "required": ["name", "age", "tags"], "properties": {
         "name": {"type": "string", "maxLength": 12}, "age": {"type": "integer", "minimum": 0, "maximum": 150},
