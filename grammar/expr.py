@@ -11,7 +11,9 @@ import threading
 from collections.abc import Callable, Hashable, Iterable
 from typing import Any
 
+from .alternatives import Alternatives
 from .errors import GrammarError
+from .first_bytes import FirstBytes
 from .nodes import ALL_BYTES, EMPTY, EPSILON, Kind
 from .witness import Witness
 
@@ -33,10 +35,9 @@ class Exprs:
         self._definitions: dict[Hashable, int | Callable[[], int]] = {}
         self._expanding: set[Hashable] = set()
         self._derived: dict[int, int] = {}
-        self._classes: dict[int, tuple[int, ...]] = {}
-        self._first: dict[int, int] = {}
-        self._covered: dict[tuple[int, int], bool] = {}
         self._witness = Witness(self)
+        self._first_bytes = FirstBytes(self)
+        self._alternatives = Alternatives(self)
         self._intern((Kind.EMPTY,))
         self._intern((Kind.EPSILON,))
         self.any_byte = self._intern((Kind.SET, ALL_BYTES))
@@ -84,14 +85,14 @@ class Exprs:
         members.discard(EMPTY)
         if self.everything in members:
             return self.everything
-        heads = self._strip_common_heads(members)
+        heads = self._alternatives.take_common_heads(members)
         if heads:
             return self.concat(*heads, self.alt(*members))
         if len(members) > 1:
-            members = self._factor(members)
+            members = self._alternatives.factored(members)
         if any(self._nodes[m][0] == Kind.NOT and self._nodes[m][1] in members for m in members):
             return self.everything
-        members = self._absorb(members)
+        members = self._alternatives.absorbed(members)
         if len(members) <= 1:
             return members.pop() if members else EMPTY
         return self._intern((Kind.ALT, tuple(sorted(members))))
@@ -242,17 +243,11 @@ class Exprs:
 
     def byte_classes(self, item: int) -> tuple[int, ...]:
         """A partition of the 256 bytes, as masks; bytes of one class have the same derivative."""
-        known = self._classes.get(item)
-        if known is None:
-            known = self._classes[item] = self._find_classes(item)
-        return known
+        return self._first_bytes.classes(item)
 
     def first(self, item: int) -> int:
         """Mask of the bytes strings may begin with (complements make it wider than exact, never narrower)."""
-        known = self._first.get(item)
-        if known is None:
-            known = self._first[item] = self._find_first(item)
-        return known
+        return self._first_bytes.mask(item)
 
     def pruned(self, item: int) -> int:
         """The same language, with members of alternations that can never be matched taken out."""
@@ -325,82 +320,6 @@ class Exprs:
         make = self.repeat if kind == Kind.REPEAT else self.counted
         return make(item, max(lo - 1, 0), None if hi is None else hi - 1)
 
-    # -- first bytes ------------------------------------------------------------------------------------------
-
-    def _find_classes(self, item: int) -> tuple[int, ...]:
-        node = self._nodes[item]
-        kind = node[0]
-        if kind == Kind.SET:
-            return (node[1], ALL_BYTES ^ node[1]) if node[1] != ALL_BYTES else (ALL_BYTES,)
-        if kind == Kind.CAT:
-            parts = set()
-            while (node := self._nodes[item])[0] == Kind.CAT:
-                parts.add(node[1])
-                item = node[2]
-                if not self._nullable[node[1]]:
-                    return self._refined(parts)
-            return self._refined({*parts, item})
-        if kind in (Kind.ALT, Kind.AND):
-            return self._refined(node[1])
-        if kind in (Kind.NOT, Kind.REPEAT, Kind.COUNTED, Kind.FRAME):
-            return self.byte_classes(node[1])
-        return self.byte_classes(self._unfolded(item)) if kind == Kind.REF else (ALL_BYTES,)
-
-    def _refined(self, items: Iterable[int]) -> tuple[int, ...]:
-        classes: set[int] = {ALL_BYTES}
-        for partition in {self.byte_classes(item) for item in items}:
-            classes = {part & other for part in classes for other in partition if part & other}
-        return tuple(sorted(classes))
-
-    def _find_first(self, item: int) -> int:
-        node = self._nodes[item]
-        kind = node[0]
-        if kind == Kind.SET:
-            return node[1]
-        if kind == Kind.CAT:
-            mask = 0
-            while (node := self._nodes[item])[0] == Kind.CAT:
-                mask |= self.first(node[1])
-                if not self._nullable[node[1]]:
-                    return mask
-                item = node[2]
-            return mask | self.first(item)
-        if kind in (Kind.ALT, Kind.AND):
-            masks = [self.first(member) for member in node[1]]
-            mask = 0 if kind == Kind.ALT else ALL_BYTES
-            for other in masks:
-                mask = mask | other if kind == Kind.ALT else mask & other
-            return mask
-        if kind == Kind.NOT:
-            return ALL_BYTES
-        if kind in (Kind.REPEAT, Kind.COUNTED, Kind.FRAME):
-            return self.first(node[1])
-        return self.first(self._unfolded(item)) if kind == Kind.REF else 0
-
-    def _unfolded(self, ref_id: int) -> int:
-        """The definition, having checked that it does not begin with the same reference."""
-        seen, todo = set(), [self.definition(ref_id)]
-        while todo:
-            item = todo.pop()
-            if item == ref_id:
-                raise GrammarError(str(self._nodes[ref_id][1]), "$ref", "refers to itself without anything in between")
-            if item not in seen:
-                seen.add(item)
-                todo += self._leading(item)
-        return self.definition(ref_id)
-
-    def _leading(self, item: int) -> tuple[int, ...]:
-        """The parts of a node at which its strings may begin."""
-        node = self._nodes[item]
-        kind = node[0]
-        if kind == Kind.CAT:
-            return (node[1], node[2]) if self._nullable[node[1]] else (node[1],)
-        if kind in (Kind.ALT, Kind.AND):
-            return node[1]
-        if kind in (Kind.NOT, Kind.REPEAT, Kind.COUNTED, Kind.FRAME):
-            return (node[1],)
-        return (self.definition(item),) if kind == Kind.REF else ()
-
     # -- building ---------------------------------------------------------------------------------------------
 
     def _intern(self, node: tuple[Any, ...]) -> int:
@@ -462,82 +381,6 @@ class Exprs:
             if self._plain[member]:
                 mask &= self.first(member)
         return mask == 0
-
-    def _strip_common_heads(self, members: set[int]) -> list[int]:
-        """Take off, in place, the heads that all members begin with. A loop, as they may be thousands."""
-        heads = []
-        while len(members) > 1:
-            nodes = [self._nodes[m] for m in members]
-            if any(node[0] != Kind.CAT for node in nodes) or len({node[1] for node in nodes}) > 1:
-                break
-            heads.append(nodes[0][1])
-            tails = {node[2] for node in nodes}
-            members.clear()
-            members.update(tails)
-        return heads
-
-    def _factor(self, members: set[int]) -> set[int]:
-        """Members with the same head become one, as do sets of bytes, and frames, with the same tail."""
-        tails: dict[int, list[int]] = {}
-        for member in members:
-            node = self._nodes[member]
-            head, tail = (node[1], node[2]) if node[0] == Kind.CAT else (member, EPSILON)
-            tails.setdefault(head, []).append(tail)
-        heads: dict[tuple[Kind, int], list[int]] = {}
-        result: set[int] = set()
-        for head, group in tails.items():
-            tail = group[0] if len(group) == 1 else self.alt(*group)
-            kind = self._nodes[head][0]
-            if kind in (Kind.SET, Kind.FRAME):
-                heads.setdefault((kind, tail), []).append(head)
-            else:
-                result.add(self._cat(head, tail))
-        for (kind, tail), group in heads.items():
-            result.add(self._cat(group[0] if len(group) == 1 else self._joined(kind, group), tail))
-        return result
-
-    def _joined(self, kind: Kind, group: list[int]) -> int:
-        if kind == Kind.FRAME:
-            return self.frame(self.alt(*[self._nodes[head][1] for head in group]))
-        mask = 0
-        for head in group:
-            mask |= self._nodes[head][1]
-        return self.byte_mask(mask)
-
-    def _absorb(self, members: set[int]) -> set[int]:
-        """Drop members that a starred member plainly covers: `x*|xyx*` is `x*` when y is one of x."""
-        stars = [m for m in members if self._nodes[m][0] == Kind.REPEAT and self._nodes[m][2:] == (0, None)]
-        for star in stars:
-            members = {m for m in members if m == star or not self._covers(star, m)}
-        if EPSILON in members and any(m != EPSILON and self._nullable[m] for m in members):
-            members = members - {EPSILON}
-        return members
-
-    def _covers(self, star: int, item: int) -> bool:
-        """Whether `item` is seen, without searching, to be within `star` = x*. Errs towards False."""
-        key = (star, item)
-        known = self._covered.get(key)
-        if known is None:
-            known = self._covered[key] = self._find_covers(star, item)
-        return known
-
-    def _find_covers(self, star: int, item: int) -> bool:
-        unit = self._nodes[star][1]
-        while (node := self._nodes[item])[0] == Kind.CAT and item != unit:
-            if not self._covers(star, node[1]):
-                return False
-            item = node[2]
-        if item in (star, unit, EPSILON):
-            return True
-        kind = node[0]
-        if kind == Kind.SET:
-            unit_node = self._nodes[unit]
-            choices = unit_node[1] if unit_node[0] == Kind.ALT else (unit,)
-            masks = [self._nodes[c][1] for c in choices if self._nodes[c][0] == Kind.SET]
-            return any(node[1] & ~mask == 0 for mask in masks)
-        if kind == Kind.ALT:
-            return item == unit or all(self._covers(star, m) for m in node[1])
-        return kind in (Kind.REPEAT, Kind.COUNTED) and self._covers(star, node[1])
 
 
 POOL = Exprs()

@@ -1,0 +1,111 @@
+"""What strings of an expression may begin with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from .errors import GrammarError
+from .nodes import ALL_BYTES, Kind
+
+if TYPE_CHECKING:
+    from .expr import Exprs
+
+
+class FirstBytes:
+    """Remembers first bytes, and classes of bytes that behave alike, for a pool."""
+
+    def __init__(self, exprs: Exprs) -> None:
+        self._exprs = exprs
+        self._classes: dict[int, tuple[int, ...]] = {}
+        self._masks: dict[int, int] = {}
+
+    def classes(self, item: int) -> tuple[int, ...]:
+        """A partition of the 256 bytes, as masks; bytes of one class have the same derivative."""
+        known = self._classes.get(item)
+        if known is None:
+            known = self._classes[item] = self._find_classes(item)
+        return known
+
+    def mask(self, item: int) -> int:
+        """Mask of the bytes strings may begin with; of complements, all bytes."""
+        known = self._masks.get(item)
+        if known is None:
+            known = self._masks[item] = self._find_mask(item)
+        return known
+
+    def _find_classes(self, item: int) -> tuple[int, ...]:
+        node = self._exprs.node(item)
+        kind = node[0]
+        if kind == Kind.SET:
+            return (node[1], ALL_BYTES ^ node[1]) if node[1] != ALL_BYTES else (ALL_BYTES,)
+        if kind == Kind.CAT:
+            parts = set()
+            while (node := self._exprs.node(item))[0] == Kind.CAT:
+                parts.add(node[1])
+                item = node[2]
+                if not self._exprs.nullable(node[1]):
+                    return self._refined(parts)
+            return self._refined({*parts, item})
+        if kind in (Kind.ALT, Kind.AND):
+            return self._refined(node[1])
+        if kind in (Kind.NOT, Kind.REPEAT, Kind.COUNTED, Kind.FRAME):
+            return self.classes(node[1])
+        return self.classes(self._unfolded(item)) if kind == Kind.REF else (ALL_BYTES,)
+
+    def _refined(self, items: Iterable[int]) -> tuple[int, ...]:
+        classes: set[int] = {ALL_BYTES}
+        for partition in {self.classes(item) for item in items}:
+            classes = {part & other for part in classes for other in partition if part & other}
+        return tuple(sorted(classes))
+
+    def _find_mask(self, item: int) -> int:
+        node = self._exprs.node(item)
+        kind = node[0]
+        if kind == Kind.SET:
+            return node[1]
+        if kind == Kind.CAT:
+            mask = 0
+            while (node := self._exprs.node(item))[0] == Kind.CAT:
+                mask |= self.mask(node[1])
+                if not self._exprs.nullable(node[1]):
+                    return mask
+                item = node[2]
+            return mask | self.mask(item)
+        if kind in (Kind.ALT, Kind.AND):
+            masks = [self.mask(member) for member in node[1]]
+            mask = 0 if kind == Kind.ALT else ALL_BYTES
+            for other in masks:
+                mask = mask | other if kind == Kind.ALT else mask & other
+            return mask
+        if kind == Kind.NOT:
+            return ALL_BYTES
+        if kind in (Kind.REPEAT, Kind.COUNTED, Kind.FRAME):
+            return self.mask(node[1])
+        return self.mask(self._unfolded(item)) if kind == Kind.REF else 0
+
+    def _unfolded(self, ref_id: int) -> int:
+        """The definition, having checked that it does not begin with the same reference."""
+        seen, todo = set(), [self._exprs.definition(ref_id)]
+        while todo:
+            item = todo.pop()
+            if item == ref_id:
+                raise GrammarError(
+                    str(self._exprs.node(ref_id)[1]), "$ref", "refers to itself without anything in between"
+                )
+            if item not in seen:
+                seen.add(item)
+                todo += self._leading(item)
+        return self._exprs.definition(ref_id)
+
+    def _leading(self, item: int) -> tuple[int, ...]:
+        """The parts of a node at which its strings may begin."""
+        node = self._exprs.node(item)
+        kind = node[0]
+        if kind == Kind.CAT:
+            return (node[1], node[2]) if self._exprs.nullable(node[1]) else (node[1],)
+        if kind in (Kind.ALT, Kind.AND):
+            return node[1]
+        if kind in (Kind.NOT, Kind.REPEAT, Kind.COUNTED, Kind.FRAME):
+            return (node[1],)
+        return (self._exprs.definition(item),) if kind == Kind.REF else ()
