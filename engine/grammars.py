@@ -44,8 +44,8 @@ class Grammars:
         if len(way_out) > max_new_tokens:
             self._states.close(slot)
             raise RootformError(
-                f"the constraint needs at least {len(way_out)} tokens, but max_tokens is {max_new_tokens}; "
-                f"raise max_tokens or allow a shorter value",
+                f"the constraint's shortest value takes {len(way_out)} tokens, but max_tokens is {max_new_tokens}; "
+                "raise max_tokens or allow a shorter value",
                 param="max_tokens",
             )
         return Constrained(slot, way_out)

@@ -130,7 +130,7 @@ EOS = 0
 class Stand:
     """A step loop around a stand-in, and what came out of it."""
 
-    def __init__(self, *, prefix_cache: bool = True, grammars=None, model: StandIn | None = None, **limits) -> None:
+    def __init__(self, *, prefix_cache: bool = True, grammars=None, model=None, token_bytes=None, **limits) -> None:
         self.model = model or StandIn()
         memory = self.model.memory
         self.limits = derive_limits(
@@ -139,7 +139,7 @@ class Stand:
             total_pages=memory.total_pages,
             **limits,
         )
-        self.token_bytes = [b"", *(bytes([96 + n]) for n in range(1, self.model.vocab_size))]
+        self.token_bytes = token_bytes or [b"", *(bytes([96 + n]) for n in range(1, self.model.vocab_size))]
         self.loop = StepLoop(
             self.model,
             self.token_bytes,

@@ -223,7 +223,7 @@ def test_a_refused_constraint_fails_alone_and_says_why(make):
     with pytest.raises(RootformError, match="look-behind") as caught:
         bad.result()
     assert (caught.value.status, caught.value.param) == (400, "constraint")
-    with pytest.raises(RootformError, match="needs at least 4 tokens, but max_tokens is 3"):
+    with pytest.raises(RootformError, match="shortest value takes 4 tokens, but max_tokens is 3"):
         engine.generate("x", regex="a{4}", max_tokens=3)
     assert engine.stats().requests_failed == 2
 
