@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import threading
+
 import numpy as np
 import pytest
 
@@ -110,6 +113,29 @@ def test_what_cannot_be_decided_ends_one_sequence_alone(automaton: Automaton, mo
     assert batch.advance([good, bad], [3, 2]).tolist() == [True, False]
     batch.close(bad)
     assert not batch.errors
+
+
+def test_constraints_compile_while_sequences_run(toy_bytes) -> None:
+    """A worker thread compiles as the engine's thread steps; both end with what they would have had alone."""
+    automaton = Automaton(toy_bytes)
+    patterns = [f"(ab|c{i % 7}){{1,{i}}}[a-z]{{2,{i + 4}}}é?" for i in range(1, 40)]
+    roots: list[int] = []
+    worker = threading.Thread(target=lambda: roots.extend(automaton.compile(Regex(p)) for p in patterns))
+    batch = StateBatch(automaton)
+    slot = batch.open(automaton.compile(JsonObject()))
+    text = b'{"a":[1,2.5,{"b":"c\\n"}],"d":null}'
+    worker.start()
+    for _ in range(20):
+        batch.restore(slot, automaton.start(automaton.compile(JsonObject())))
+        for byte in text:
+            batch.row_ids([slot])
+            assert batch.advance([slot], [byte])[0]
+        assert batch.finished([slot])[0]
+    worker.join()
+    assert roots == [automaton.compile(Regex(p)) for p in patterns]
+    for root, pattern in zip(roots, patterns, strict=True):
+        text_of = b"".join(toy_bytes.tokens[t] for t in batch.closing(batch.open(root)))
+        assert re.fullmatch(pattern, text_of.decode())
 
 
 def test_forced_bytes_and_closing_of_a_schema(toy_bytes) -> None:
