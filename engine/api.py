@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Unpack, overload
 
 import msgspec
+import torch
 
 from ..grammar.automaton import Automaton
 from ..grammar.batch import StateBatch
@@ -22,6 +23,7 @@ from .limits import Limits, derive_limits
 from .resolve import resolve_model
 from .step import StepLoop
 from .thread import StepThread
+from .threads import choose_threads
 from .tokenizer import Tokenizer
 from .types import Call, Completion, ModelInfo, RootformError
 
@@ -65,8 +67,9 @@ class Engine:
 
     model: "sprout" (bundled), a folder, or a Hugging Face name.  dtype: "float32" (also None: the safest
     for equal tokens in any batch) or "bfloat16".  max_batch, prefill_tokens, max_context: see Limits; None: derived.
-    prefix_cache False: every prompt is computed in full.  threads: CPU threads of torch, for the whole process.
-    kv_bytes: memory for KV; None: derived. Raises RootformError for a model that is not there or cannot be served.
+    prefix_cache False: every prompt is computed in full.  kv_bytes: memory for KV; None: derived.
+    threads: CPU threads of torch, for the whole process; None: as many as are measured to pay, up to torch's own.
+    Raises RootformError for a model that is not there or cannot be served.
     """
 
     def __init__(
@@ -84,12 +87,11 @@ class Engine:
         from .model import load_model
 
         folder = resolve_model(model)
-        if threads is not None:
-            _set_threads(threads)
         notes = read_notes(folder)
         tokenizer = Tokenizer.load(folder)
         loaded = load_model(folder, dtype=dtype or "float32", kv_bytes=kv_bytes)
         limits = _limits_of(loaded, max_batch, prefill_tokens, max_context)
+        _set_threads(threads, loaded)
         self._start(loaded, tokenizer, limits, str(model), notes, prefix_cache)
 
     @classmethod
@@ -297,9 +299,10 @@ def _limits_of(
     )
 
 
-def _set_threads(threads: int) -> None:
-    import torch
-
-    if threads < 1:
+def _set_threads(threads: int | None, model: ports.Model) -> None:
+    if threads is None:
+        choose_threads(model, torch.get_num_threads())
+    elif threads < 1:
         raise RootformError(f"threads is {threads}; it must be 1 or more", param="threads")
-    torch.set_num_threads(threads)
+    else:
+        torch.set_num_threads(threads)

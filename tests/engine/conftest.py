@@ -14,6 +14,8 @@ from rootform.engine.ports import ForwardBatch
 from rootform.engine.step import StepLoop
 from rootform.engine.types import Cancelled, Delta, Failed, Finished, Request
 
+torch.set_num_threads(1)  # models this small only lose by splitting their work
+
 
 class ListMemory:
     """ports.Memory with plain lists. A page holds the ids of its tokens; a page given back is wiped."""

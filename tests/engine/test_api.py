@@ -9,6 +9,8 @@ import threading
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 
 import pytest
+import torch
+import transformers
 from tokenizers import Tokenizer as Backend
 from tokenizers import decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
@@ -29,15 +31,16 @@ SCHEMA = {
 }
 
 
-def one_token_per_byte() -> Tokenizer:
+def one_token_per_byte() -> PreTrainedTokenizerFast:
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
     backend = Backend(models.BPE({"</s>": EOS} | {letter: n for n, letter in enumerate(letters, start=1)}, []))
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     backend.decoder = decoders.ByteLevel()
-    return Tokenizer(PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="</s>", chat_template=TEMPLATE))
+    return PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="</s>", chat_template=TEMPLATE)
 
 
-TOKENIZER = one_token_per_byte()
+WRAPPED = one_token_per_byte()
+TOKENIZER = Tokenizer(WRAPPED)
 N_TOKENS = len(TOKENIZER.token_bytes)
 
 
@@ -357,6 +360,37 @@ def test_close_cancels_what_runs_and_refuses_what_comes(make):
         engine.submit(Call(prompt="a"))
     assert caught.value.status == 503
     engine.close()
+
+
+def test_a_model_in_a_folder(tmp_path):
+    torch.manual_seed(2)
+    config = transformers.LlamaConfig(
+        vocab_size=N_TOKENS,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=200,
+        initializer_range=0.3,
+        bos_token_id=None,
+        eos_token_id=EOS,
+    )
+    model = transformers.LlamaForCausalLM(config).eval()
+    model.save_pretrained(tmp_path)
+    WRAPPED.save_pretrained(tmp_path)
+    (tmp_path / "rootform.json").write_text('{"extract_prompt": "read {document}"}')
+    ids = torch.tensor([TOKENIZER.encode("a document")])
+    want = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=12, do_sample=False)[
+        0, ids.shape[1] :
+    ]
+    with Engine(tmp_path, kv_bytes=2_000_000, threads=1) as engine:
+        assert engine.info.extract_prompt == "read {document}"
+        assert engine.info.context_tokens == 200
+        got = engine.generate("a document", max_tokens=12)
+        assert list(got.token_ids) == [each for each in want.tolist() if each != EOS]
+        text = engine.generate("a document", schema=SCHEMA, max_tokens=60).text
+        assert json.loads(text).keys() == {"name", "tags"}
 
 
 # -- around the model -----------------------------------------------------------------------------------------------
