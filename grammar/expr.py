@@ -33,6 +33,7 @@ class Exprs:
         self._lock = threading.RLock()
         self._definition_lock = threading.RLock()
         self._definitions: dict[Hashable, int | Callable[[], int]] = {}
+        self._outlines: dict[Hashable, int] = {}
         self._expanding: set[Hashable] = set()
         self._derived: dict[int, int] = {}
         self._witness = Witness(self)
@@ -164,6 +165,10 @@ class Exprs:
             return EPSILON
         return EMPTY if unit == EMPTY else self._intern((Kind.COUNTED, unit, lo, hi))
 
+    def __len__(self) -> int:
+        """Expressions made so far."""
+        return len(self._nodes)
+
     def frame(self, item: int) -> int:
         """The same language, marked as a nesting boundary: what is inside is shared by all places it stands in."""
         if item <= EPSILON or self._nodes[item][0] in (Kind.FRAME, Kind.REF):
@@ -174,11 +179,22 @@ class Exprs:
         """What `define` says `key` stands for, looked up when first needed. A frame; never the empty string."""
         return self._intern((Kind.REF, key))
 
-    def define(self, key: Hashable, meaning: int | Callable[[], int]) -> None:
-        """Say what `ref(key)` stands for: an expression, or a function called once, when first needed."""
+    def define(self, key: Hashable, meaning: int | Callable[[], int], outline: int | None = None) -> None:
+        """Say what `ref(key)` stands for: an expression, or a function called once, when first needed.
+
+        outline: an expression within the meaning that has one of its shortest strings (EMPTY when it has none); it
+        spares expanding a large meaning only to learn whether it has a member.
+        """
+        if outline is not None:
+            self._outlines[key] = outline
         if isinstance(meaning, int):
             self._check_meaning(key, meaning)
         self._definitions[key] = meaning
+
+    def outline(self, ref_id: int) -> int:
+        """An expression with a shortest string of what a ref stands for."""
+        outline = self._outlines.get(self._nodes[ref_id][1])
+        return self.definition(ref_id) if outline is None else outline
 
     def is_defined(self, key: Hashable) -> bool:
         """Whether `define` was called for `key`."""

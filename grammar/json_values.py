@@ -134,6 +134,42 @@ def object_(
     return POOL.frame(POOL.concat(form.open_object, tails[0]))
 
 
+def any_order(form: Layout, members: Sequence[Member]) -> int:
+    """Objects with `members` in any order, each once, those not required perhaps left out.
+
+    What may follow depends on which members are still to come: each such set becomes an expression of its own when
+    it is first met, never before, for there are 2 ** len(members) of them.
+    """
+    return POOL.frame(POOL.concat(form.open_object, _still_to_come(form, tuple(members), first=True)))
+
+
+def _still_to_come(form: Layout, members: tuple[Member, ...], first: bool) -> int:
+    """The rest of an object that has yet to write those of `members` that are required, and may write the others."""
+    name = ("members", form.spacing, members, first)
+    if not POOL.is_defined(name):
+        needed = [member for member in members if member.required]
+        outline = POOL.concat(form.comma if needed and not first else EPSILON, _in_turn(form, needed, first))
+        POOL.define(name, lambda: _next_member(form, members, first), outline)
+    return POOL.ref(name)
+
+
+def _in_turn(form: Layout, members: Sequence[Member], first: bool) -> int:
+    """These members, all of them and in this order, and the end of the object."""
+    if not members:
+        return form.close_empty_object if first else form.close_object
+    texts = [_written(form, member) for member in members]
+    return POOL.concat(texts[0], *[POOL.concat(form.comma, text) for text in texts[1:]], form.close_object)
+
+
+def _next_member(form: Layout, members: tuple[Member, ...], first: bool) -> int:
+    close = form.close_empty_object if first else form.close_object
+    choices = [EMPTY if any(member.required for member in members) else close]
+    for i, member in enumerate(members):
+        rest = _still_to_come(form, members[:i] + members[i + 1 :], first=False)
+        choices.append(POOL.concat(EPSILON if first else form.comma, _written(form, member), rest))
+    return POOL.alt(*choices)
+
+
 def _written_first(form: Layout, member: Member, tails: list[int], high: int | None) -> list[int]:
     """The tails with this member in front: one more is written then."""
     after = [*tails[1:], tails[-1] if high is None else EMPTY]

@@ -1,8 +1,9 @@
 """JSON Schema to expressions: the texts of the values a schema accepts.
 
 Members stand in the order of `properties`, the schema's own first, then those of `$ref`, `allOf` and branches; names
-that are only `required` follow, then any others. Listed keys and values of `enum` and `const` have one spelling each;
-other strings any that JSON allows; for numbers see `numbers.py`, for whitespace `json_values.py`.
+that are only `required` follow, then any others. Where `"x-rootform": {"propertyOrder": "any"}` says so they stand in
+any order. Listed keys and values of `enum` and `const` have one spelling each; other strings any that JSON allows; for
+numbers see `numbers.py`, for whitespace `json_values.py`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from .json_values import (
     ANY_TEXT,
     Member,
     any_object,
+    any_order,
     any_value,
     array,
     key,
@@ -142,6 +144,10 @@ class _Emitter:
             reason = "a name that is not listed might be written twice and counted twice"
             rewrite = "list the names under properties and set additionalProperties to false"
             self._schema.refuse(conj, "minProperties", reason, rewrite)
+        if rule.any_order and (self._other_keys(rule) or _least(rule) or rule.max_properties is not None):
+            reason = "any order is for closed objects whose members are not counted"
+            rewrite = "set additionalProperties to false and leave minProperties and maxProperties out"
+            self._schema.refuse(conj, "x-rootform", reason, rewrite)
         counted = rule.max_properties if rule.max_properties is not None else _least(rule)
         if counted * (len(rule.listed()) + 1) > MAX_COUNTED_MEMBERS:
             keyword = "minProperties" if rule.max_properties is None else "maxProperties"
@@ -187,6 +193,8 @@ class _Emitter:
         ]
         if any(not self._schema.allows_name(rule, name) for name in rule.required):
             return EMPTY
+        if rule.any_order:
+            return any_order(self._form, members)
         others = [Member(text, self._part(conj), False) for text, conj in self._other_keys(rule)]
         return object_(self._form, members, others, _least(rule), rule.max_properties)
 

@@ -14,9 +14,13 @@ ENFORCED = frozenset(
         *("propertyNames", "required", "unevaluatedItems", "unevaluatedProperties"),
         *("format", "maxLength", "minLength", "pattern"),
         *("exclusiveMaximum", "exclusiveMinimum", "maximum", "minimum", "multipleOf"),
+        "x-rootform",
     }
 )
 """Keywords that are enforced, at least where their value can be: `oneOf`, `uniqueItems` and a few more not always."""
+
+EXTENSIONS = {"propertyOrder": ("schema", "any")}
+"""What `x-rootform`, our own keyword, may say, and the values of each."""
 
 _DESCRIBES = "describes, asserts nothing"
 _NAMES = "names a schema, asserts nothing"

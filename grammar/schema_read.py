@@ -11,7 +11,7 @@ from .errors import GrammarError
 from .numbers import Interval, exact
 from .regex import compile_pattern
 from .schema_document import Json, child
-from .schema_keywords import ANNOTATIONS, ENFORCED, NEEDS, REFUSED, TYPES, is_free, likely_meant
+from .schema_keywords import ANNOTATIONS, ENFORCED, EXTENSIONS, NEEDS, REFUSED, TYPES, is_free, likely_meant
 from .schema_notes import Notes
 from .schema_shapes import ArrayRule, Conj, Members, NumberRule, ObjectRule, Shape, StringRule, identity
 
@@ -26,6 +26,7 @@ def read_shape(place: str, schema: dict[str, Json], notes: Notes) -> Shape:
     """The shape that the keywords of `schema` itself ask for; keywords that cannot be enforced go to the notes."""
     reader = _Reader(place, schema, notes)
     reader.sort_keywords()
+    reader.check_extensions()
     types = reader.types()
     numeric = "number" in types or "integer" in types
     return Shape(
@@ -226,7 +227,8 @@ class _Reader:
         )
         names = self._conj("propertyNames") if "propertyNames" in self.schema else ()
         says_nothing = members == Members()
-        return ObjectRule(() if says_nothing else (members,), required, names, low, high)
+        any_order = self._extension("propertyOrder") == "any"
+        return ObjectRule(() if says_nothing else (members,), required, names, low, high, any_order)
 
     def _required(self) -> tuple[str, ...]:
         names = self.schema.get("required", [])
@@ -254,6 +256,26 @@ class _Reader:
         rewrite = "list all members in one place and use additionalProperties, or items, there"
         self._refuse(keyword, "what other schemas have evaluated is not tracked yet", rewrite)
         return None
+
+    # -- our own ----------------------------------------------------------------------------------------------
+
+    def _extension(self, name: str) -> Json:
+        """What `x-rootform` says under this name; None where it says nothing."""
+        said = self.schema.get("x-rootform", {})
+        return said.get(name) if isinstance(said, dict) else None
+
+    def check_extensions(self) -> None:
+        """Refuse what `x-rootform` says that we do not know: nothing in it is ignored."""
+        said = self.schema.get("x-rootform", {})
+        if not isinstance(said, dict):
+            self._refuse("x-rootform", "must be an object of options", f"use one of {', '.join(EXTENSIONS)}")
+            return
+        for name, value in said.items():
+            if name not in EXTENSIONS:
+                self._refuse("x-rootform", f"has no option {name!r}", f"use one of {', '.join(EXTENSIONS)}")
+            elif value not in EXTENSIONS[name]:
+                known = " or ".join(map(repr, EXTENSIONS[name]))
+                self._refuse("x-rootform", f"{name} cannot be {value!r}", f"say {known}")
 
     # -- common -----------------------------------------------------------------------------------------------
 

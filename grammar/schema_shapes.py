@@ -68,6 +68,7 @@ class ObjectRule(msgspec.Struct, frozen=True):
     names: Conj = ()
     min_properties: int = 0
     max_properties: int | None = None
+    any_order: bool = False
 
     def listed(self) -> tuple[str, ...]:
         """Names in the order they are written: as in `properties`, then those that are only required."""
@@ -184,7 +185,8 @@ def _meet_objects(first: ObjectRule, second: ObjectRule) -> ObjectRule | None:
         return None
     required = tuple(dict.fromkeys(first.required + second.required))
     members = first.members + tuple(part for part in second.members if part not in first.members)
-    return ObjectRule(members, required, join(first.names, second.names), low, high)
+    names = join(first.names, second.names)
+    return ObjectRule(members, required, names, low, high, first.any_order or second.any_order)
 
 
 def _meet_counts(low: int, high: int | None, other_low: int, other_high: int | None) -> tuple[int, int | None]:

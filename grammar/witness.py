@@ -79,7 +79,7 @@ class Witness:
             elif kind in (Kind.REPEAT, Kind.COUNTED):
                 out += (self.shortest(node[1]) or b"") * node[2]
             else:
-                todo.append(self._exprs.definition(item) if kind == Kind.REF else node[1])
+                todo.append(self._exprs.outline(item) if kind == Kind.REF else node[1])
         return bytes(out)
 
     # -- structure and references -----------------------------------------------------------------------------
@@ -125,7 +125,7 @@ class Witness:
             return node[1]
         if kind in (Kind.REPEAT, Kind.COUNTED, Kind.FRAME):
             return (node[1],)
-        return (self._exprs.definition(item),) if kind == Kind.REF else ()
+        return (self._exprs.outline(item),) if kind == Kind.REF else ()
 
     def _combine(self, item: int, values: dict[int, int]) -> int:
         def length(part: int) -> int:

@@ -1,4 +1,4 @@
-"""Grow the sprout: `python -m rootform.sprout.train --snips train.jsonl.gz --tokens 21e6 --out sprout/model`.
+"""Grow the sprout: `python -m rootform.sprout.train --snips train.jsonl.gz --out sprout/model`.
 
 The schedule counts tokens, never seconds, and every draw is seeded. Two processes share the work when the machine
 has two cores; each reads its own half of the examples and gradients are averaged.
@@ -14,11 +14,12 @@ import os
 import random
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
+from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.multiprocessing.spawn import spawn
@@ -35,36 +36,61 @@ from .tokenizer import PAD, token_id, train_tokenizer
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """Everything that decides the weights."""
+class Cycle:
+    """A stretch of training on one schedule; every cycle but the first starts from the last one's averaged weights.
+
+    shares: of the tokens that are utterances, at first and after first_stage (a share of the cycle).
+    peak: what the recipe's learning rates are multiplied by.  flat: share of the cycle before they begin to fall.
+    """
 
     tokens: int
-    shape: Shape
-    seed: int = 1
-    batch: int = 2048  # tokens in a batch of one process, padding counted
-    processes: int = 2
-    shares: tuple[float, float] = (0.6, 0.75)  # of the tokens that are utterances: at first, and later
-    first_stage: float = 0.421  # share of the run before utterances get their larger share
-    muon_rate: float = 0.02
-    adam_rate: float = 2e-3
-    flat: float = 0.43  # share of the run before the rates begin to fall
-    dropout: float = 0.1
-    average: float = 0.998
+    shares: tuple[float, float]
+    first_stage: float
+    peak: float
+    flat: float
+    dropout: float
 
-    def stages(self) -> list[Stage]:
-        """What one process reads: documents are learnt sooner, so utterances get more of the second stage."""
-        mine = self.tokens / self.processes
+    def stages(self, processes: int) -> list[Stage]:
+        """What one process reads."""
+        mine = self.tokens / processes
         first, later = self.shares
         return [Stage(mine * self.first_stage, first), Stage(mine * (1 - self.first_stage), later)]
 
+    def rate_factor(self, done: float) -> float:
+        """What the learning rates are multiplied by after `done` (0 to 1) of the cycle."""
+        if done < 0.005:
+            return self.peak * max(0.02, done / 0.005)
+        if done < self.flat:
+            return self.peak
+        falling = min(1.0, (done - self.flat) / (1 - self.flat))
+        return self.peak * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * falling)))
 
-def rate_factor(done: float, flat: float) -> float:
-    """What the learning rates are multiplied by after `done` (0 to 1) of the tokens."""
-    if done < 0.005:
-        return max(0.02, done / 0.005)
-    if done < flat:
-        return 1.0
-    return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, (done - flat) / (1 - flat))))
+
+CYCLES = (
+    # Documents are learnt sooner than utterances, which therefore get more of what comes later.
+    Cycle(21_000_000, (0.6, 0.75), first_stage=0.421, peak=1.0, flat=0.43, dropout=0.1),
+    Cycle(11_500_000, (0.85, 0.85), first_stage=0.5, peak=0.5, flat=0.2, dropout=0.05),
+)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides the weights."""
+
+    shape: Shape
+    cycles: tuple[Cycle, ...] = CYCLES
+    seed: int = 1
+    batch: int = 2048  # tokens in a batch of one process, padding counted
+    processes: int = 2
+    muon_rate: float = 0.02
+    adam_rate: float = 2e-3
+    average: float = 0.998
+
+
+def scaled(cycles: tuple[Cycle, ...], tokens: float) -> tuple[Cycle, ...]:
+    """The same cycles, shorter or longer, with `tokens` in all."""
+    factor = tokens / sum(cycle.tokens for cycle in cycles)
+    return tuple(replace(cycle, tokens=round(cycle.tokens * factor)) for cycle in cycles)
 
 
 def build_tokenizer(snips: Path | None, seed: int, documents: int = 6000) -> Tokenizer:
@@ -95,8 +121,8 @@ def loss_of(model: Sprout, batch: Batch) -> Tensor:
 class Optimizers:
     """Muon for the layers' matrices, AdamW for everything else, on one schedule."""
 
-    def __init__(self, model: Sprout, recipe: Recipe) -> None:
-        self.recipe = recipe
+    def __init__(self, model: Sprout, recipe: Recipe, cycle: Cycle) -> None:
+        self.recipe, self.cycle = recipe, cycle
         matrices = [weight for weight in model.layers.parameters() if weight.dim() == 2]
         chosen = {id(weight) for weight in matrices}
         others = [weight for weight in model.parameters() if id(weight) not in chosen]
@@ -104,7 +130,7 @@ class Optimizers:
         self.adam = torch.optim.AdamW(others, lr=recipe.adam_rate, betas=(0.9, 0.98), weight_decay=0.01)
 
     def step(self, done: float) -> None:
-        factor = rate_factor(done, self.recipe.flat)
+        factor = self.cycle.rate_factor(done)
         for group in self.adam.param_groups:
             group["lr"] = self.recipe.adam_rate * factor
         self.muon.step(self.recipe.muon_rate * factor)
@@ -132,18 +158,45 @@ def agreed(tokens: int) -> int:
     return int(total)
 
 
-def grow(recipe: Recipe, tokenizer: Tokenizer, snips: Path | None, out: Path, rank: int) -> list[float]:
-    """Train one process's share; process 0 writes checkpoints to `out`. The losses, one a step."""
+def grow(
+    recipe: Recipe, tokenizer: Tokenizer, snips: Path | None, out: Path, rank: int, start: Path | None = None
+) -> list[float]:
+    """Train one process's share of all cycles; process 0 writes checkpoints to `out`. The losses, one a step.
+
+    start: a folder with weights to begin from; None: from nothing.
+    """
     torch.manual_seed(recipe.seed * 1000 + rank)
-    model = Sprout(recipe.shape, recipe.dropout)
-    plant(model, torch.Generator().manual_seed(recipe.seed))
-    model.train()
+    model = Sprout(recipe.shape, recipe.cycles[0].dropout)
+    if start is None:
+        plant(model, torch.Generator().manual_seed(recipe.seed))
+    else:
+        load_weights(model, start)
     rng = random.Random(recipe.seed * 1000 + rank)
     utterances = Utterances.of(read_rows(snips)) if snips else None
-    source = examples(Encoder(tokenizer), utterances, recipe.stages(), rng)
-    stream = batches(source, recipe.batch, token_id(tokenizer, PAD), rng)
-    optimizers, average = Optimizers(model, recipe), Average(model, recipe.average)
     losses: list[float] = []
+    for cycle in recipe.cycles:
+        weights = grow_cycle(recipe, cycle, model, tokenizer, utterances, out, rank, rng, losses)
+        model.load_state_dict(weights)
+    return losses
+
+
+def grow_cycle(
+    recipe: Recipe,
+    cycle: Cycle,
+    model: Sprout,
+    tokenizer: Tokenizer,
+    utterances: Utterances | None,
+    out: Path,
+    rank: int,
+    rng: random.Random,
+    losses: list[float],
+) -> dict[str, Tensor]:
+    """Train `model` for one cycle, adding to `losses`; the averaged weights at its end."""
+    model.dropout = cycle.dropout
+    model.train()
+    source = examples(Encoder(tokenizer), utterances, cycle.stages(recipe.processes), rng)
+    stream = batches(source, recipe.batch, token_id(tokenizer, PAD), rng)
+    optimizers, average = Optimizers(model, recipe, cycle), Average(model, recipe.average)
     seen, began, saved = 0, time.monotonic(), time.monotonic()
     for step in itertools.count():
         batch = next(stream)
@@ -151,11 +204,11 @@ def grow(recipe: Recipe, tokenizer: Tokenizer, snips: Path | None, out: Path, ra
         loss = loss_of(model, batch)
         loss.backward()
         average_gradients(model)
-        optimizers.step(seen / recipe.tokens)
+        optimizers.step(seen / cycle.tokens)
         average.update()
         seen += agreed(batch.tokens)
         losses.append(loss.item())
-        over = seen >= recipe.tokens
+        over = seen >= cycle.tokens
         if rank == 0 and step % 50 == 0:
             mean = sum(losses[-50:]) / len(losses[-50:])
             log(out, {"step": step, "tokens": seen, "loss": mean, "seconds": round(time.monotonic() - began, 1)})
@@ -163,7 +216,7 @@ def grow(recipe: Recipe, tokenizer: Tokenizer, snips: Path | None, out: Path, ra
             saved = time.monotonic()
             export(average.weights, recipe.shape, tokenizer, out)
         if over:
-            return losses
+            return average.weights
     raise AssertionError("the step counter never ends")
 
 
@@ -175,24 +228,35 @@ def log(out: Path, entry: dict[str, float]) -> None:
         file.write(line + "\n")
 
 
-def worker(rank: int, recipe: Recipe, tokenizer_json: str, snips: Path | None, out: Path, port: int) -> None:
+def load_weights(model: Sprout, folder: Path) -> None:
+    """Set the weights to those exported to `folder` (bfloat16 there)."""
+    weights = load_file(folder / "model.safetensors")
+    model.load_state_dict({name.removeprefix("model."): value.float() for name, value in weights.items()})
+
+
+def worker(
+    rank: int, recipe: Recipe, tokenizer_json: str, snips: Path | None, out: Path, start: Path | None, port: int
+) -> None:
     """The body of each process."""
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // recipe.processes))
     if recipe.processes > 1:
         address = f"tcp://127.0.0.1:{port}"
         dist.init_process_group("gloo", init_method=address, rank=rank, world_size=recipe.processes)
-    grow(recipe, Tokenizer.from_str(tokenizer_json), snips, out, rank)
+    grow(recipe, Tokenizer.from_str(tokenizer_json), snips, out, rank, start)
     if recipe.processes > 1:
         dist.destroy_process_group()
 
 
-def run(recipe: Recipe, snips: Path | None, out: Path, port: int = 29517) -> None:
-    """Train from nothing and leave a loadable model in `out`."""
+def run(recipe: Recipe, snips: Path | None, out: Path, start: Path | None = None, port: int = 29517) -> None:
+    """Train from nothing, or from the model in `start`, and leave a loadable model in `out`."""
     out.mkdir(parents=True, exist_ok=True)
-    tokenizer = build_tokenizer(snips, recipe.seed)
-    described = {"utterances": bool(snips), **asdict(recipe)}
+    if start is None:
+        tokenizer = build_tokenizer(snips, recipe.seed)
+    else:
+        tokenizer = Tokenizer.from_file(str(start / "tokenizer.json"))
+    described = {"utterances": bool(snips), "start": start and start.name, **asdict(recipe)}
     Path(f"{out}.log.jsonl").write_text(json.dumps(described) + "\n")
-    arguments = (recipe, tokenizer.to_str(), snips, out, port)
+    arguments = (recipe, tokenizer.to_str(), snips, out, start, port)
     if recipe.processes == 1:
         worker(0, *arguments)
     else:
@@ -203,15 +267,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--snips", type=Path, help="training utterances, .jsonl or .jsonl.gz")
-    parser.add_argument("--tokens", type=float, default=21e6, help="how many tokens to train on")
+    parser.add_argument("--tokens", type=float, help="how many tokens to train on (default: what the cycles say)")
     parser.add_argument("--out", type=Path, required=True, help="the folder to write the model to")
+    parser.add_argument("--start", type=Path, help="go on from this model with the last cycle alone")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--processes", type=int, default=min(2, os.cpu_count() or 1))
     args = parser.parse_args(arguments)
     snips = args.snips if args.snips and args.snips.exists() else None
     if snips is None:
         print("no SNIPS file: training on generated documents alone; the model will not know utterances")
-    run(Recipe(int(args.tokens), Shape(), args.seed, processes=args.processes), snips, args.out)
+    cycles = CYCLES[-1:] if args.start else CYCLES
+    if args.tokens:
+        cycles = scaled(cycles, args.tokens)
+    run(Recipe(Shape(), cycles, args.seed, processes=args.processes), snips, args.out, args.start)
 
 
 if __name__ == "__main__":

@@ -29,8 +29,10 @@ ROW = Row(
 VALIDATOR = jsonschema.Draft202012Validator(schema())
 
 
-def test_answer_is_compact_json_in_schema_order():
-    assert answer(ROW) == (
+def test_an_answer_is_compact_json_in_the_order_of_the_text():
+    pieces = align(ROW)
+    assert pieces is not None
+    assert answer(join(ROW.intent, pieces)) == (
         '{"intent":"AddToPlaylist","slots":{"entity_name":["Get Happy"],"playlist_owner":["cherry\'s"],'
         '"playlist":["Las Canciones"]}}'
     )
