@@ -21,6 +21,7 @@ from .grammars import Grammars
 from .job import Job
 from .limits import Limits, derive_limits
 from .resolve import resolve_model
+from .spelling import Speller
 from .step import StepLoop
 from .thread import StepThread
 from .threads import choose_threads
@@ -136,7 +137,8 @@ class Engine:
         eos_ids = frozenset(each for each in tokenizer.eos_ids if each < model.vocab_size)
         # Without an end-of-sequence token there is no telling where constrained output ends; plain output needs none.
         self._automaton = Automaton(Vocabulary(tokens, tuple(eos_ids), model.vocab_size)) if eos_ids else None
-        grammars = Grammars(self._automaton, StateBatch(self._automaton)) if self._automaton else None
+        speller = Speller(tokens, tokenizer.encode_bare)
+        grammars = Grammars(self._automaton, StateBatch(self._automaton), speller) if self._automaton else None
         self._loop = StepLoop(
             model,
             tokens,

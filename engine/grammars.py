@@ -1,4 +1,4 @@
-"""The grammar states of the requests that have one, and the rule that keeps each able to end within its limit.
+"""The grammar states of the requests that have one; text they force; and the rule that each ends within its limit.
 
 The close-out rule. A request with r tokens left always has a way out: at most r tokens that complete its value. A
 token after which the shortest way out would be too long is not taken; the first token of the way out is. So the
@@ -17,9 +17,10 @@ from ..grammar.batch import Saved, StateBatch
 from ..grammar.constraints import Choice
 from ..grammar.errors import GrammarError
 from .running import Constrained
+from .spelling import Speller
 from .types import RootformError
 
-_MOST_WAYS_OUT = 100_000
+_MOST_STATES = 100_000
 
 
 class Taken(NamedTuple):
@@ -32,9 +33,12 @@ class Taken(NamedTuple):
 class Grammars:
     """Owns a StateBatch. Its automaton may be compiling in other threads; states advance only here."""
 
-    def __init__(self, automaton: Automaton, states: StateBatch) -> None:
+    def __init__(self, automaton: Automaton, states: StateBatch, speller: Speller | None = None) -> None:
+        """speller None: forced text is taken only where a single token is allowed."""
         self.automaton = automaton
         self._states = states
+        self._speller = speller
+        self._forced: dict[Saved, tuple[int, ...]] = {}  # forced() of states met
         self._ways_out: dict[Saved, tuple[int, ...]] = {}  # closing() of states met, for they come again and again
 
     def open(self, root: int, max_new_tokens: int) -> Constrained:
@@ -62,6 +66,23 @@ class Grammars:
         for place, row_id in zip(places, self._states.row_ids(_slots(places)).tolist(), strict=True):
             place.row_id = row_id
             place.few_allowed = self.automaton.allowed(row_id)
+
+    def forced(self, place: Constrained) -> tuple[int, ...]:
+        """Tokens that must come next, whatever the model prefers; look() was called for this state. Often none."""
+        few = place.few_allowed
+        if few is None or len(few) == 0:
+            return ()
+        if len(few) == 1:
+            return (int(few[0]),)
+        if self._speller is None:
+            return ()
+        state = self._states.save(place.slot)
+        tokens = self._forced.get(state)
+        if tokens is None:
+            if len(self._forced) >= _MOST_STATES:
+                self._forced.clear()
+            tokens = self._forced[state] = self._speller.settled(self._states.forced(place.slot), few)
+        return tokens
 
     def finished(self, places: Sequence[Constrained]) -> np.ndarray:
         """(n,) bool: nothing but the end of the output may follow."""
@@ -104,7 +125,7 @@ class Grammars:
         state = self._states.save(slot)
         way_out = self._ways_out.get(state)
         if way_out is None:
-            if len(self._ways_out) >= _MOST_WAYS_OUT:
+            if len(self._ways_out) >= _MOST_STATES:
                 self._ways_out.clear()
             way_out = self._ways_out[state] = tuple(self._states.closing(slot))
         return way_out

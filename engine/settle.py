@@ -47,23 +47,29 @@ class Settler:
         return ends
 
     def run_forced(self, sequences: SequenceOf[Sequence]) -> Ends:
-        """Add tokens to constrained sequences as long as the grammar allows exactly one; end those that are complete.
+        """Add tokens to constrained sequences as long as their grammar forces them; end those that are complete.
 
-        That takes no choice from the model, so the result is what sampling would give; all of them go through the
-        model together in the next pass. Afterwards each place knows its mask row.
+        That takes no choice of text from the model, and all of them go through it together in the next pass.
+        Afterwards each place knows its mask row.
         """
         ends: Ends = {}
         while sequences:
             self._end_complete(sequences, ends)
             sequences = [each for each in sequences if each.key not in ends]
-            only = self._only_tokens(sequences)
-            sequences = [each for each in sequences if each.key in only]
-            for sequence, answer in zip(
-                sequences, self._take(sequences, [only[each.key] for each in sequences]), strict=True
-            ):
-                self._add_taken(sequence, answer, None, 0, ends)
+            forced = self._forced(sequences)
+            sequences = [each for each in sequences if each.key in forced]
+            for sequence in sequences:
+                self._add_forced(sequence, forced[sequence.key], ends)
             sequences = [each for each in sequences if each.key not in ends]
         return ends
+
+    def _add_forced(self, sequence: Sequence, tokens: SequenceOf[int], ends: Ends) -> None:
+        """Add tokens in turn, until the sequence ends or the close-out rule takes another way."""
+        for token in tokens:
+            (answer,) = self._take([sequence], [token])
+            self._add_taken(sequence, answer, None, 0, ends)
+            if sequence.key in ends or answer.token != token:
+                return
 
     def _end_complete(self, sequences: SequenceOf[Sequence], ends: Ends) -> None:
         if not sequences:
@@ -78,18 +84,18 @@ class Settler:
             elif sequence.remaining == 0:
                 ends[sequence.key] = "length"
 
-    def _only_tokens(self, sequences: SequenceOf[Sequence]) -> dict[int, int]:
-        """The token of each sequence whose grammar allows no other, by key."""
+    def _forced(self, sequences: SequenceOf[Sequence]) -> dict[int, tuple[int, ...]]:
+        """The tokens that must come next in each sequence that has any, by key."""
         if not sequences:
             return {}
         assert self._grammars is not None
         self._grammars.look([each.grammar for each in sequences if each.grammar is not None])
-        only = {}
+        forced = {}
         for sequence in sequences:
-            few = sequence.grammar.few_allowed if sequence.grammar is not None else None
-            if few is not None and len(few) == 1 and int(few[0]) not in self._eos_ids:
-                only[sequence.key] = int(few[0])
-        return only
+            tokens = self._grammars.forced(sequence.grammar) if sequence.grammar is not None else ()
+            if tokens and tokens[0] not in self._eos_ids:
+                forced[sequence.key] = tokens
+        return forced
 
     def _take(self, sequences: SequenceOf[Sequence], tokens: SequenceOf[int]) -> list[Taken]:
         if not sequences:
