@@ -33,7 +33,7 @@ _HOME = {
     "user": ".programs",
 }
 
-__all__ = [  # noqa: PLE0604
+__all__ = [
     "Call",
     "Choice",
     "Completion",
