@@ -95,18 +95,20 @@ def server() -> Iterator[str]:
     """A served bundled model; its base URL."""
     words = [sys.executable, "-m", "rootform", "serve", "--port", "0"]
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
-    assert process.stdout is not None
-    said = ""
-    for line in process.stdout:
-        said += line
-        if found := re.search(r"http://127\.0\.0\.1:\d+", line):
-            break
-    else:
-        raise AssertionError(f"the server ended: {said}")
-    yield found.group()
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(30) == 0
+    with subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
+    ) as process:
+        assert process.stdout is not None
+        said = ""
+        for line in process.stdout:
+            said += line
+            if found := re.search(r"http://127\.0\.0\.1:\d+", line):
+                break
+        else:
+            raise AssertionError(f"the server ended: {said}")
+        yield found.group()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
 
 
 def test_the_openai_client_gets_the_same_rows_32_at_a_time(server: str, documents: Path, extracted: Path) -> None:

@@ -7,55 +7,16 @@ from pathlib import Path
 
 import openai
 import pytest
-import tokenizers
-import torch
-import transformers
-from tokenizers import decoders, pre_tokenizers
-from tokenizers.models import BPE
 
 from rootform.engine.api import Engine
 from rootform.engine.types import Call, JsonSchema, Message, Regex, Sampling
 from rootform.programs.http_client import HttpClient
 from rootform.server.mixed_run import Person, keeps_to, mixed_run, plan
 
-CHAT_TEMPLATE = (
-    "{% for m in messages %}{{ m['role'] + ': ' + m['content'] + '\n' }}{% endfor %}"
-    "{% if add_generation_prompt %}assistant: {% endif %}"
-)
-
-
-def save_model(folder: Path) -> None:
-    """A Llama of two small layers with random weights, and a tokenizer whose tokens are bytes and a few pairs."""
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    pairs = [("e", "n"), ("i", "n"), ("Ġ", "a"), ('"', ":"), ('"', ",")]
-    words = ["<eos>", *alphabet, *(a + b for a, b in pairs)]
-    backend = tokenizers.Tokenizer(BPE({word: i for i, word in enumerate(words)}, pairs))
-    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    backend.decoder = decoders.ByteLevel()
-    wrapped = transformers.PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="<eos>")
-    wrapped.chat_template = CHAT_TEMPLATE
-    wrapped.save_pretrained(folder)
-    torch.manual_seed(3)
-    config = transformers.LlamaConfig(
-        vocab_size=len(words),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=512,
-        initializer_range=0.3,
-        eos_token_id=0,
-        bos_token_id=None,
-    )
-    transformers.LlamaForCausalLM(config).save_pretrained(folder)
-
 
 @pytest.fixture(scope="module")
-def real(tmp_path_factory, serving):
-    folder = tmp_path_factory.mktemp("tiny")
-    save_model(folder)
-    with Engine(folder, kv_bytes=16 * 2**20, threads=1) as engine, serving(engine) as url:
+def real(tiny_model: Path, serving):
+    with Engine(tiny_model, kv_bytes=16 * 2**20, threads=1) as engine, serving(engine) as url:
         yield engine, url
 
 
