@@ -103,7 +103,6 @@ def test_json_through_the_package(real):
 
 
 def test_health_says_when_the_engine_is_closed(tiny_model: Path, serving):
-
     engine = Engine(tiny_model, kv_bytes=2**20)
     with serving(engine) as url, openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as client:
         health = client.with_options().get("/../health", cast_to=dict)
