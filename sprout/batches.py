@@ -15,7 +15,6 @@ from .documents import compact, make_document
 from .tokenizer import DOCUMENT, END, JSON, token_id
 
 UTTERANCE_TEXT_WEIGHT = 0.3  # learning to predict the utterance itself: +2 F1 in a short trial
-DOCUMENT_KEY_WEIGHT = 0.1  # keys are the schema's choice; a little keeps their usual spelling likely
 DOCUMENT_TEXT_WEIGHT = 0.05  # generated prose is worth little
 POOL_EXAMPLES = 512  # sorted by length together, so that batches hold little padding
 
@@ -78,7 +77,7 @@ class Encoder:
             before = self.ids(("{" if not weights[-1] else ",") + f'"{key}":')
             after = self.ids(compact_value(value))
             ids += [*before, *after]
-            weights += [DOCUMENT_KEY_WEIGHT] * len(before) + [1.0] * len(after)
+            weights += [0.0] * len(before) + [1.0] * len(after)
         ids += [*self.ids("}"), self.end]
         return Example(ids, [*weights, 0.0, 1.0])
 

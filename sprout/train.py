@@ -70,7 +70,6 @@ CYCLES = (
     # Documents are learnt sooner than utterances, which therefore get more of what comes later.
     Cycle(21_000_000, (0.6, 0.75), first_stage=0.421, peak=1.0, flat=0.43, dropout=0.1),
     Cycle(11_500_000, (0.85, 0.85), first_stage=0.5, peak=0.5, flat=0.2, dropout=0.05),
-    Cycle(9_000_000, (0.95, 0.95), first_stage=0.5, peak=0.5, flat=0.1, dropout=0.1),
 )
 
 
