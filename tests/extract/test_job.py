@@ -180,7 +180,8 @@ def test_an_interrupted_job_goes_on_where_it_was(bench, scripted) -> None:
 
     client = scripted(number_in)
     bench.run(client, concurrency=2)
-    assert len(client.asked) == 40 - result.done
+    # An interrupt may fall between a row's line in the journal and its counting: that row is safe, and not asked again.
+    assert len(client.asked) in (40 - result.done, 40 - result.done - 1)
     assert bench.rows() == expected(40)
 
 
