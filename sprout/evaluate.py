@@ -14,11 +14,11 @@ from collections.abc import Generator, Sequence
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from tokenizers import Tokenizer
 
 from .corpus import Row, read_rows
 from .documents import Document, make_document
+from .export import exported_weights
 from .net import Shape, Sprout
 from .score import SlotScore, field_share
 from .tokenizer import END, prompt, token_id
@@ -42,8 +42,7 @@ def load(folder: Path) -> tuple[Sprout, Tokenizer]:
         norm_eps=config["rms_norm_eps"],
     )
     model = Sprout(shape)
-    weights = load_file(folder / "model.safetensors")
-    model.load_state_dict({name.removeprefix("model."): value.float() for name, value in weights.items()})
+    model.load_state_dict(exported_weights(folder))
     return model.eval(), Tokenizer.from_file(str(folder / "tokenizer.json"))
 
 

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from torch import Tensor
 
@@ -29,6 +29,12 @@ def export(weights: dict[str, Tensor], shape: Shape, tokenizer: Tokenizer, out: 
     half = {f"model.{name}": value.to(torch.bfloat16).contiguous() for name, value in weights.items()}
     save_file(half, out / "model.safetensors.part", metadata={"format": "pt"})
     os.replace(out / "model.safetensors.part", out / "model.safetensors")
+
+
+def exported_weights(folder: Path) -> dict[str, Tensor]:
+    """The weights that export() wrote, by the network's own names, in float32."""
+    weights = load_file(folder / "model.safetensors")
+    return {name.removeprefix("model."): value.float() for name, value in weights.items()}
 
 
 def write_json(path: Path, content: dict[str, object]) -> None:

@@ -19,7 +19,6 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.multiprocessing.spawn import spawn
@@ -28,7 +27,7 @@ from torch.nn import functional as F
 from .batches import Batch, Encoder, Stage, Utterances, batches, examples
 from .corpus import answer, read_rows
 from .documents import compact, make_document
-from .export import export
+from .export import export, exported_weights
 from .induction import plant
 from .net import Shape, Sprout
 from .optim import Average, Muon
@@ -170,7 +169,7 @@ def grow(
     if start is None:
         plant(model, torch.Generator().manual_seed(recipe.seed))
     else:
-        load_weights(model, start)
+        model.load_state_dict(exported_weights(start))
     rng = random.Random(recipe.seed * 1000 + rank)
     utterances = Utterances.of(read_rows(snips)) if snips else None
     losses: list[float] = []
@@ -226,12 +225,6 @@ def log(out: Path, entry: dict[str, float]) -> None:
     print(line, flush=True)
     with Path(f"{out}.log.jsonl").open("a") as file:
         file.write(line + "\n")
-
-
-def load_weights(model: Sprout, folder: Path) -> None:
-    """Set the weights to those exported to `folder` (bfloat16 there)."""
-    weights = load_file(folder / "model.safetensors")
-    model.load_state_dict({name.removeprefix("model."): value.float() for name, value in weights.items()})
 
 
 def worker(

@@ -42,6 +42,8 @@ def test_a_tiny_run_learns_and_leaves_a_model_that_loads(tmp_path: Path, tokeniz
     jobs = [("Name: Ann", keys_script(loaded, ["name", "phone"])), ("hi", free_script(token_id(loaded, END)))]
     first, _ = decode(model, loaded, jobs)
     assert first.startswith('{"name":')
+    assert ',"phone":' in first
+    assert first.endswith("}")
 
 
 def test_the_same_seed_gives_the_same_losses(tmp_path: Path, tokenizer: Tokenizer):
