@@ -150,7 +150,7 @@ def value_pools(rows: Iterable[list[Piece]]) -> Pools:
 
 def vary(row: Row, pieces: list[Piece], pools: Pools, rng: random.Random) -> Row:
     """The row as it is, or with other values, other carrier words, typing slips, other case or punctuation."""
-    if rng.random() < 0.6:
+    if rng.random() < 0.7:
         pieces = [swap_value(piece, pools, rng) for piece in pieces]
     if rng.random() < 0.25:
         pieces = [disturb_carrier(piece, rng) for piece in pieces]
@@ -171,8 +171,8 @@ def join(intent: str, pieces: list[Piece]) -> Row:
 
 
 def swap_value(piece: Piece, pools: Pools, rng: random.Random) -> Piece:
-    """Half of the values become another one of their slot; names also become splices and made-up words."""
-    if piece.slot is None or rng.random() < 0.5:
+    """Three values in five become another one of their slot; names also become splices and made-up words."""
+    if piece.slot is None or rng.random() < 0.4:
         return piece
     pool = pools[piece.slot]
     value = rng.choice(pool)

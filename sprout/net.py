@@ -112,7 +112,7 @@ class Sprout(nn.Module):
         time = ids.shape[1]
         cos, sin = rotary(time, self.shape.head_width, self.shape.rope_theta)
         mask = torch.full((time, time), -torch.inf).triu(1)
-        x = F.dropout(self.embed_tokens(ids), self.dropout, self.training)
+        x = self.embed_tokens(ids)  # never dropped out: copying compares embeddings
         for layer in self.layers:
             x = layer(x, cos, sin, mask, self.dropout)
         return self.norm(x)

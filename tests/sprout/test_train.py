@@ -11,7 +11,7 @@ from rootform.sprout.evaluate import decode, free_script, keys_script, load
 from rootform.sprout.net import Shape
 from rootform.sprout.tokenizer import END, token_id
 
-CYCLE = train.Cycle(20_000, (0.5, 0.5), first_stage=0.5, peak=1.0, flat=0.3, dropout=0.1)
+CYCLE = train.Cycle(20_000, (0.5, 0.5), first_stage=0.5, peak=1.0, flat=0.3, dropout=(0.0, 0.1))
 TINY = train.Recipe(
     shape=Shape(width=64, layers=2, heads=4, inner=96),
     cycles=(CYCLE, replace(CYCLE, tokens=10_000, peak=0.5)),
