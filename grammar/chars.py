@@ -13,6 +13,7 @@ from functools import cache, lru_cache
 from typing import Literal
 
 from .expr import EMPTY, EPSILON, POOL
+from .pools import memo
 
 CodePoints = tuple[tuple[int, int], ...]
 Encoding = Literal["utf8", "json"]
@@ -146,7 +147,7 @@ def spelled(members: CodePoints, encoding: Encoding) -> int:
     return utf8(members) if encoding == "utf8" else json_char(members)
 
 
-@lru_cache(4096)
+@memo
 def utf8(members: CodePoints) -> int:
     """One character of the set in UTF-8."""
     parts = []
@@ -156,7 +157,7 @@ def utf8(members: CodePoints) -> int:
     return POOL.alt(*parts)
 
 
-@lru_cache(4096)
+@memo
 def json_char(members: CodePoints) -> int:
     """One character of the set as it may stand in a JSON string: raw, short escape, or \\uXXXX in either case."""
     raw = utf8(intersection(members, complement(_MUST_ESCAPE)))
@@ -199,7 +200,7 @@ def _hex(units: CodePoints) -> int:
     return _digits(units, 3, 4, lambda d: tuple(b"%x%X" % (d, d)))
 
 
-@lru_cache(65536)
+@memo
 def _continuation(members: CodePoints, places: int, bits: int) -> int:
     spell = (lambda d: (0x80 | d,)) if bits == 6 else (lambda d: tuple(b"%x%X" % (d, d)))
     return _digits(members, places, bits, spell)

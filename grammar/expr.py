@@ -2,7 +2,8 @@
 
 An expression is an int naming a node of an `Exprs` pool; equal nodes get equal ints, so comparing languages that were
 written alike is comparing ints. Constructors simplify as they build. Nothing is ever changed once built, apart from
-what `define` says a `ref` stands for. `POOL` is the pool of the process; a constraint compiled twice shares its nodes.
+what `define` says a `ref` stands for. `POOL` is the pool this thread builds in (`pools.using`); constraints compiled in
+one pool share their nodes.
 """
 
 from __future__ import annotations
@@ -15,26 +16,32 @@ from .alternatives import Alternatives
 from .errors import GrammarError
 from .first_bytes import FirstBytes
 from .nodes import ALL_BYTES, EMPTY, EPSILON, Kind
+from .pools import forward, using
 from .witness import Witness
+from .work import tick
 
 __all__ = ["ALL_BYTES", "EMPTY", "EPSILON", "POOL", "Exprs", "Kind"]
 
 _MEMO_LIMIT = 2_000_000  # derivatives remembered before the memo starts anew
+_NODE_BYTES, _ENTRY_BYTES, _MEMO_BYTES = 300, 150, 500  # measured: memory of one of each, its share of tables included
 
 
 class Exprs:
-    """A pool of expressions. Safe to build in from several threads."""
+    """A pool of expressions. Safe to build in from several threads.
+
+    memos: what `pools.memo` remembers, as it names expressions of this pool.
+    """
 
     def __init__(self) -> None:
+        self.memos: dict[Hashable, Any] = {}
         self._nodes: list[tuple[Any, ...]] = []
         self._ids: dict[tuple[Any, ...], int] = {}
         self._nullable: list[bool] = []
         self._plain: list[bool] = []  # no AND, NOT or REF inside: not empty unless it is EMPTY
         self._lock = threading.RLock()
-        self._definition_lock = threading.RLock()
         self._definitions: dict[Hashable, int | Callable[[], int]] = {}
         self._outlines: dict[Hashable, int] = {}
-        self._expanding: set[Hashable] = set()
+        self._expanding = _Expanding()
         self._derived: dict[int, int] = {}
         self._witness = Witness(self)
         self._first_bytes = FirstBytes(self)
@@ -206,24 +213,39 @@ class Exprs:
         meaning = self._definitions[key]
         if isinstance(meaning, int):
             return meaning
-        with self._definition_lock:
-            meaning = self._definitions[key]
-            if isinstance(meaning, int):
-                return meaning
-            if key in self._expanding:
-                raise GrammarError(str(key), "$ref", "refers to itself without anything in between")
-            self._expanding.add(key)
-            try:
+        expanding = self._expanding.keys
+        if key in expanding:
+            raise GrammarError(str(key), "$ref", "refers to itself without anything in between")
+        expanding.add(key)
+        try:
+            with using(self):
                 result = meaning()
-            finally:
-                self._expanding.discard(key)
-            self._check_meaning(key, result)
-            self._definitions[key] = result
-            return result
+        finally:
+            expanding.discard(key)
+        self._check_meaning(key, result)
+        self._definitions[key] = result  # two threads may both come here, with the same answer
+        return result
 
     def _check_meaning(self, key: Hashable, meaning: int) -> None:
         if self._nullable[meaning]:
             raise GrammarError(str(key), "$ref", "what a reference stands for must not match the empty text")
+
+    # -- the whole --------------------------------------------------------------------------------------------
+
+    def fork(self) -> Exprs:
+        """A pool of its own in which all ids of this one mean the same. What is lazy here is lazy there."""
+        other = Exprs()
+        with self._lock:
+            other._nodes, other._ids = list(self._nodes), dict(self._ids)
+            other._nullable, other._plain = list(self._nullable), list(self._plain)
+            other._definitions, other._outlines = dict(self._definitions), dict(self._outlines)
+        return other
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of all that is remembered, estimated."""
+        remembered = len(self._derived) + self._witness.remembered + self._first_bytes.remembered
+        return _NODE_BYTES * len(self._nodes) + _ENTRY_BYTES * remembered + _MEMO_BYTES * len(self.memos)
 
     # -- questions --------------------------------------------------------------------------------------------
 
@@ -281,6 +303,7 @@ class Exprs:
         key = item << 8 | byte
         known = self._derived.get(key)
         if known is None:
+            tick()
             if len(self._derived) > _MEMO_LIMIT:
                 self._derived.clear()
             known = self._derived[key] = self._derive(item, byte)
@@ -342,6 +365,7 @@ class Exprs:
         known = self._ids.get(node)
         if known is not None:
             return known
+        tick()
         with self._lock:
             known = self._ids.get(node)
             if known is None:
@@ -399,5 +423,12 @@ class Exprs:
         return mask == 0
 
 
-POOL = Exprs()
-"""The expressions of this process."""
+class _Expanding(threading.local):
+    """The references whose definitions a thread is just working out."""
+
+    def __init__(self) -> None:
+        self.keys: set[Hashable] = set()
+
+
+POOL = forward(Exprs())
+"""The expressions this thread builds with."""

@@ -20,6 +20,11 @@ class FirstBytes:
         self._classes: dict[int, tuple[int, ...]] = {}
         self._masks: dict[int, int] = {}
 
+    @property
+    def remembered(self) -> int:
+        """How many answers are kept."""
+        return len(self._classes) + len(self._masks)
+
     def classes(self, item: int) -> tuple[int, ...]:
         """A partition of the 256 bytes, as masks; bytes of one class have the same derivative."""
         known = self._classes.get(item)

@@ -11,9 +11,8 @@ with `xn--` are not decoded.
 
 from __future__ import annotations
 
-from functools import cache
-
 from .expr import POOL
+from .pools import memo
 from .regex import compile_pattern
 
 # -- dates and times ------------------------------------------------------------------------------------------
@@ -127,7 +126,7 @@ def is_known(name: str) -> bool:
     return name in _RAW or name in _ANY_SPELLING
 
 
-@cache
+@memo
 def body(name: str) -> int:
     """The strings of a known format, as what stands between their quotes."""
     if name in _ANY_SPELLING:

@@ -10,13 +10,13 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from decimal import Decimal
-from functools import cache
 from typing import Any, NamedTuple
 
 from .chars import JSON_CHAR, json_text
 from .constraints import Spacing
 from .expr import EMPTY, EPSILON, POOL
 from .numbers import NUMBER, spelled_number
+from .pools import memo
 
 MAX_INDENT = 64
 """Spaces and tabs that may follow a line break."""
@@ -49,7 +49,7 @@ class Member(NamedTuple):
     required: bool
 
 
-@cache
+@memo
 def layout(spacing: Spacing) -> Layout:
     """The tokens of a spacing."""
     gap = _gap() if spacing == "flexible" else EPSILON

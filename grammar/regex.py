@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Literal
 
 from . import chars
 from .chars import Encoding
 from .errors import GrammarError
 from .expr import EMPTY, EPSILON, POOL
+from .pools import memo
 from .regex_parse import Anchor, Chars, Choice, Dialect, LookAhead, Node, Repeat, Sequence, parse
 
 Mode = Literal["fullmatch", "search"]
@@ -18,7 +18,7 @@ _MOST_BRANCHES = 256
 _Branch = tuple[Node, ...]
 
 
-@lru_cache(4096)
+@memo
 def compile_pattern(pattern: str, *, mode: Mode, encoding: Encoding, dialect: Dialect | None = None) -> int:
     """The texts `pattern` matches, as an expression over bytes.
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-from functools import lru_cache
 
 from . import formats
 from .chars import JSON_CHAR
 from .expr import POOL
 from .json_values import ANY_TEXT
+from .pools import memo
 from .regex import compile_pattern
 from .schema_shapes import StringRule
 
 
-@lru_cache(4096)
+@memo
 def string_body(rule: StringRule) -> int:
     """Texts between quotes that a rule allows: any escapes where patterns and lengths allow, none in formats."""
     parts = [compile_pattern(pattern, mode="search", encoding="json") for pattern in rule.patterns]

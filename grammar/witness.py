@@ -43,6 +43,11 @@ class Witness:
         self._next: dict[int, tuple[int, int]] = {}  # on a path a search found: the byte, and what is left then
         self._bound: dict[int, int] = {}
 
+    @property
+    def remembered(self) -> int:
+        """How many answers are kept."""
+        return len(self._length) + len(self._next) + len(self._bound)
+
     def has_member(self, item: int) -> bool:
         """Whether any string is in the language."""
         return self.length(item) < NEVER
