@@ -3,7 +3,7 @@
 Members stand in the order of `properties`, the schema's own first, then those of `$ref`, `allOf` and branches; names
 that are only `required` follow, then any others. Where `"x-rootform": {"propertyOrder": "any"}` says so they stand in
 any order. Listed keys and values of `enum` and `const` have one spelling each; other strings any that JSON allows; for
-numbers see `numbers.py`, for whitespace `json_values.py`.
+numbers see `numbers.py`, for whitespace `json_layout.py`.
 """
 
 from __future__ import annotations
@@ -13,19 +13,18 @@ from collections.abc import Hashable, Iterator
 from itertools import combinations
 
 from .constraints import Spacing
+from .counts import Way
 from .errors import GrammarError
 from .expr import EMPTY, POOL
+from .json_arrays import array
+from .json_layout import layout
+from .json_objects import Member, object_
 from .json_values import (
     ANY_TEXT,
-    Member,
     any_object,
-    any_order,
     any_value,
-    array,
     key,
     key_besides,
-    layout,
-    object_,
     string,
     this_value,
 )
@@ -177,8 +176,9 @@ class _Emitter:
             parts.append(string(string_body(shape.string)))
         if shape.array is not None:
             rule = shape.array
-            prefix = [self._part(conj) for conj in rule.prefix]
-            parts.append(array(self._form, prefix, self._part(rule.items), rule.min_items, rule.max_items))
+            prefix = [[Way(self._part(conj))] for conj in rule.prefix]
+            items = [Way(self._part(rule.items))]
+            parts.append(array(self._form, prefix, items, rule.min_items, rule.max_items))
         if shape.object is not None:
             parts.append(self._object(shape.object))
         return POOL.alt(*parts)
@@ -187,15 +187,15 @@ class _Emitter:
 
     def _object(self, rule: ObjectRule) -> int:
         members = [
-            Member(key(name), self._part(self._schema.member(rule, name)), name in rule.required)
+            Member(key(name), (Way(self._part(self._schema.member(rule, name))),), name in rule.required)
             for name in rule.listed()
             if name in rule.required or self._schema.allows_name(rule, name)
         ]
         if any(not self._schema.allows_name(rule, name) for name in rule.required):
             return EMPTY
         if rule.any_order:
-            return any_order(self._form, members)
-        others = [Member(text, self._part(conj), False) for text, conj in self._other_keys(rule)]
+            return object_(self._form, members, (), any_order=True)
+        others = [Member(text, (Way(self._part(conj)),), False) for text, conj in self._other_keys(rule)]
         return object_(self._form, members, others, _least(rule), rule.max_properties)
 
     def _other_keys(self, rule: ObjectRule) -> list[tuple[int, Conj]]:

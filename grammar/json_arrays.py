@@ -1,0 +1,58 @@
+"""Arrays as expressions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .counts import Left, Tally, Way, check_states, left, repeated
+from .errors import GrammarError
+from .expr import EMPTY, EPSILON, POOL
+from .json_layout import Layout
+
+
+def array(
+    form: Layout,
+    prefix: Sequence[Sequence[Way]],
+    items: Sequence[Way],
+    low: int = 0,
+    high: int | None = None,
+    tallies: Sequence[Tally] = (),
+    unique: bool = False,
+) -> int:
+    """Arrays of low to high elements: the first as `prefix` has them in turn, then any number of `items`.
+
+    tallies: how many of the elements are written in ways that count towards each. unique: no two elements are equal as
+    JSON values. Raises GrammarError for counts too large to be combined.
+    """
+    if unique:
+        raise GrammarError("constraint", "uniqueItems", "is not enforced yet")
+    start = left(low, high, tallies)
+    rest = _rest(form, [tuple(ways) for ways in prefix], tuple(items), start)
+    return POOL.frame(POOL.concat(form.open_array, rest))
+
+
+def _rest(form: Layout, prefix: Sequence[tuple[Way, ...]], items: tuple[Way, ...], start: Left) -> int:
+    """All behind the opening bracket. Built from the right, for the counts that can be met at each place."""
+    places: list[set[Left]] = [{start}]
+    elements = [*prefix] or [items]
+    for ways in elements:
+        after = (still.after(way.counts) for still in places[-1] for way in ways)
+        places.append({still for still in after if still is not None})
+    check_states(sum(map(len, places)))
+    tails = {still: repeated(form.comma, items, form.close_array, still) for still in places[-1]}
+    for index in reversed(range(len(elements))):
+        comma = form.comma if index else EPSILON
+        close = form.close_array if index else form.close_empty_array
+        tails = {still: _element(comma, elements[index], close, tails, still) for still in places[index]}
+    return tails[start]
+
+
+def _element(comma: int, ways: Sequence[Way], close: int, tails: dict[Left, int], still: Left) -> int:
+    """The end of the array, if it may be here, or one more element and what follows it."""
+    values: dict[int, list[int]] = {}
+    for way in ways:
+        rest = still.after(way.counts)
+        if rest is not None:
+            values.setdefault(tails[rest], []).append(way.value)
+    more = [POOL.concat(comma, POOL.alt(*found), rest) for rest, found in values.items()]
+    return POOL.alt(close if still.may_stop() else EMPTY, *more)

@@ -1,0 +1,156 @@
+"""Objects as expressions: their members in the order of the schema, or in any order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from .counts import Left, Tally, Way, check_states, left, repeated
+from .errors import GrammarError
+from .expr import EMPTY, EPSILON, POOL
+from .json_layout import Layout
+
+
+class Member(NamedTuple):
+    """One member of an object, or one kind of them: the text of its key, and the ways to write its value."""
+
+    key: int
+    ways: tuple[Way, ...]
+    required: bool
+
+
+class _Point(NamedTuple):
+    """A point in an object in schema order: what is still to come, and whether nothing was written yet."""
+
+    first: bool
+    still: Left
+
+
+def object_(
+    form: Layout,
+    members: Sequence[Member],
+    others: Sequence[Member],
+    low: int = 0,
+    high: int | None = None,
+    tallies: Sequence[Tally] = (),
+    any_order: bool = False,
+    distinct: bool = False,
+) -> int:
+    """Objects with `members`, those not required perhaps left out, and any number of `others`; low to high in all.
+
+    members come in this order, then the others; or, any_order, all of them mixed freely. tallies: how many of the
+    members, others included, are written in ways that count towards each. distinct: no key of the others comes twice.
+    Raises GrammarError for counts too large to be combined.
+    """
+    if distinct:
+        raise GrammarError("constraint", "minProperties", "names that are not listed cannot be counted yet")
+    start = _Point(True, left(low, high, tallies))
+    rest = _AnyOrder(form, members, others).rest(start) if any_order else _in_order(form, members, others, start)
+    return POOL.frame(POOL.concat(form.open_object, rest))
+
+
+def _written(form: Layout, member: Member) -> tuple[Way, ...]:
+    """The ways to write a member: its key in front of each."""
+    return tuple(Way(POOL.concat(member.key, form.colon, way.value), way.counts) for way in member.ways)
+
+
+def _joined(comma: int, ways: Sequence[tuple[int, int]]) -> list[int]:
+    """Each text, a comma before it and its rest behind it; texts with the same rest together."""
+    texts: dict[int, list[int]] = {}
+    for text, rest in ways:
+        texts.setdefault(rest, []).append(text)
+    return [POOL.concat(comma, POOL.alt(*found), rest) for rest, found in texts.items()]
+
+
+def _close(form: Layout, point: _Point) -> int:
+    """The end of the object, where it may be here."""
+    if not point.still.may_stop():
+        return EMPTY
+    return form.close_empty_object if point.first else form.close_object
+
+
+def _after(point: _Point, way: Way) -> _Point | None:
+    still = point.still.after(way.counts)
+    return None if still is None else _Point(False, still)
+
+
+# -- in the order of the schema -------------------------------------------------------------------------------
+
+
+def _in_order(form: Layout, members: Sequence[Member], others: Sequence[Member], start: _Point) -> int:
+    """All behind the opening brace. Built from the right, for the points that can be come to at each member."""
+    written = [_written(form, member) for member in members]
+    points: list[set[_Point]] = [{start}]
+    for member, ways in zip(members, written, strict=True):
+        after = {_after(point, way) for point in points[-1] for way in ways}
+        points.append({point for point in after if point} | (set() if member.required else points[-1]))
+    check_states(sum(map(len, points)))
+    other_ways = tuple(way for other in others for way in _written(form, other))
+    tails = {point: _others(form, other_ways, point) for point in points[-1]}
+    for member, ways, here in zip(reversed(members), reversed(written), reversed(points[:-1]), strict=True):
+        tails = {point: _member(form, member, ways, tails, point) for point in here}
+    return tails[start]
+
+
+def _member(form: Layout, member: Member, ways: Sequence[Way], tails: dict[_Point, int], point: _Point) -> int:
+    """This member and what follows it; or, if it is not required, what follows without it."""
+    comma = EPSILON if point.first else form.comma
+    found = [(way.value, tails[after]) for way in ways if (after := _after(point, way))]
+    return POOL.alt(*_joined(comma, found), EMPTY if member.required else tails[point])
+
+
+def _others(form: Layout, ways: tuple[Way, ...], point: _Point) -> int:
+    """Any number of members that are not listed, and the end of the object."""
+    if not point.first:
+        return repeated(form.comma, ways, form.close_object, point.still)
+    found = [
+        (way.value, repeated(form.comma, ways, form.close_object, after.still))
+        for way in ways
+        if (after := _after(point, way))
+    ]
+    return POOL.alt(_close(form, point), *_joined(EPSILON, found))
+
+
+# -- in any order ---------------------------------------------------------------------------------------------
+
+
+class _AnyOrder:
+    """Members in any order. What may follow depends on which are still to come, and on the counts.
+
+    Each such point becomes an expression of its own when it is first met, never before, for there are 2 ** len(members)
+    sets of members alone.
+    """
+
+    def __init__(self, form: Layout, members: Sequence[Member], others: Sequence[Member]) -> None:
+        self._form = form
+        self._members = tuple(members)
+        self._others = tuple(others)
+
+    def rest(self, point: _Point) -> int:
+        """What may follow: the rest of an object that has yet to write those of `members` that are required."""
+        name = ("members", self._form.spacing, self._members, self._others, point)
+        if not POOL.is_defined(name):
+            POOL.define(name, lambda: self._next(point), self._outline(point))
+        return POOL.ref(name)
+
+    def _outline(self, point: _Point) -> int:
+        """One of the shortest: the order does not matter to the length."""
+        needed = [member for member in self._members if member.required]
+        if not point.still.tallies and point.still.total.low <= len(needed):
+            return _in_order(self._form, needed, (), point)
+        return _in_order(self._form, self._members, self._others, point)
+
+    def _next(self, point: _Point) -> int:
+        found = []
+        for i, member in enumerate(self._members):
+            rest = _AnyOrder(self._form, self._members[:i] + self._members[i + 1 :], self._others)
+            found += self._ways(member, point, rest)
+        for other in self._others:
+            found += self._ways(other, point, self)
+        stop = any(member.required for member in self._members)
+        comma = EPSILON if point.first else self._form.comma
+        return POOL.alt(EMPTY if stop else _close(self._form, point), *_joined(comma, found))
+
+    def _ways(self, member: Member, point: _Point, rest: _AnyOrder) -> list[tuple[int, int]]:
+        ways = _written(self._form, member)
+        return [(way.value, rest.rest(after)) for way in ways if (after := _after(point, way))]
