@@ -1,0 +1,117 @@
+"""All texts of one JSON value: any escapes in strings, any spelling of numbers, members in any order."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from .chars import json_text
+from .counts import Way
+from .expr import EPSILON, POOL
+from .json_arrays import array
+from .json_layout import QUOTE, Layout
+from .json_objects import Member, object_
+
+_MOST_ZEROS = 64  # written out where that may be shorter than an exponent
+
+_ZEROS = POOL.repeat(POOL.literal(b"0"), 0, None)
+_MINUS = POOL.literal(b"-")
+_EXPONENT_MARK = POOL.byte_set(b"eE")
+_ANY_SIGN = POOL.alt(EPSILON, POOL.byte_set(b"+-"))
+_ZERO_FRACTION = POOL.concat(POOL.literal(b".0"), _ZEROS)
+_DIGITS = POOL.repeat(POOL.byte_set(range(0x30, 0x3A)), 1, None)
+
+
+def values_equal(form: Layout, value: Any) -> int:
+    """All texts of values equal to this one, as JSON has it: 1 = 1.0 = 10e-1. Members each stand once.
+
+    value: as `json.loads` gives it, fractions as Decimal. Raises ValueError for text with a lone surrogate.
+    """
+    if isinstance(value, dict):
+        members = [Member(_text(name), (Way(values_equal(form, item)),), True) for name, item in value.items()]
+        return object_(form, members, (), any_order=True)
+    if isinstance(value, list):
+        elements = [[Way(values_equal(form, item))] for item in value]
+        return array(form, elements, (), len(value), len(value))
+    if isinstance(value, str):
+        return _text(value)
+    if value is None or isinstance(value, bool):
+        return POOL.literal({None: b"null", True: b"true", False: b"false"}[value])
+    return _number(Decimal(value))
+
+
+def _text(text: str) -> int:
+    return POOL.concat(QUOTE, POOL.frame(json_text(text)), QUOTE)
+
+
+def _number(value: Decimal) -> int:
+    sign, digits, exponent = value.as_tuple()
+    if not isinstance(exponent, int):
+        raise ValueError(f"{value} is not a JSON number")
+    significant = "".join(map(str, digits)).lstrip("0")
+    if not significant:
+        any_exponent = POOL.concat(_EXPONENT_MARK, _ANY_SIGN, _DIGITS)
+        tail = POOL.concat(POOL.alt(EPSILON, _ZERO_FRACTION), POOL.alt(EPSILON, any_exponent))
+        return POOL.concat(POOL.alt(EPSILON, _MINUS), POOL.literal(b"0"), tail)
+    spelled = _Digits(significant.rstrip("0"), len(significant) + exponent)
+    return POOL.concat(_MINUS if sign else EPSILON, spelled.start())
+
+
+class _Digits:
+    """The spellings of the number 0.DDD * 10**point, D being its digits, the first and the last of them not 0.
+
+    How many digits stand before the point says what the exponent has to be. Any number may: each such count is an
+    expression of its own, made when first met.
+    """
+
+    def __init__(self, digits: str, point: int) -> None:
+        self._digits = digits
+        self._point = point
+
+    def start(self) -> int:
+        """All of them."""
+        whole = POOL.concat(self._between(0, 1), self._after_whole(1))
+        return POOL.alt(whole, POOL.concat(POOL.literal(b"0."), self._after_zeros(0)))
+
+    def _after_whole(self, n: int) -> int:
+        """What may follow n digits before the point."""
+        name = ("equal number", self._digits, self._point, n)
+        if not POOL.is_defined(name):
+            stops = {n + 1, max(n + 1, len(self._digits)), max(n + 1, min(self._point, n + _MOST_ZEROS))}
+            outline = POOL.alt(*[POOL.concat(self._between(n, stop), self._end(stop)) for stop in stops])
+            POOL.define(name, lambda: POOL.concat(self._between(n, n + 1), self._after_whole(n + 1)), outline)
+        return POOL.alt(self._end(n), POOL.ref(name))
+
+    def _end(self, n: int) -> int:
+        """The fraction, if any, and the exponent, if any, behind n digits before the point."""
+        rest = self._digits[n:].encode()
+        fraction = POOL.concat(POOL.literal(b"." + rest), _ZEROS) if rest else POOL.alt(EPSILON, _ZERO_FRACTION)
+        return POOL.concat(fraction, _exponent(self._point - n))
+
+    def _after_zeros(self, n: int) -> int:
+        """What may follow `0.` and n zeros."""
+        name = ("equal fraction", self._digits, self._point, n)
+        if not POOL.is_defined(name):
+            stops = {n, max(n, min(-self._point, n + _MOST_ZEROS))}
+            zeros = [POOL.concat(POOL.literal(b"0" * (stop - n)), self._fraction(stop)) for stop in stops]
+            one_more = POOL.literal(b"0")
+            POOL.define(
+                name,
+                lambda: POOL.alt(self._fraction(n), POOL.concat(one_more, self._after_zeros(n + 1))),
+                POOL.alt(*zeros),
+            )
+        return POOL.ref(name)
+
+    def _fraction(self, zeros: int) -> int:
+        return POOL.concat(POOL.literal(self._digits.encode()), _ZEROS, _exponent(self._point + zeros))
+
+    def _between(self, start: int, stop: int) -> int:
+        return POOL.literal(self._digits[start:stop].encode() + b"0" * (stop - max(start, len(self._digits))))
+
+
+def _exponent(value: int) -> int:
+    """An exponent of this value; none at all for 0."""
+    if value == 0:
+        return POOL.alt(EPSILON, POOL.concat(_EXPONENT_MARK, _ANY_SIGN, POOL.literal(b"0"), _ZEROS))
+    sign = POOL.alt(EPSILON, POOL.literal(b"+")) if value > 0 else _MINUS
+    return POOL.concat(_EXPONENT_MARK, sign, _ZEROS, POOL.literal(b"%d" % abs(value)))
