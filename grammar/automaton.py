@@ -14,36 +14,42 @@ import numpy as np
 
 from . import kernels
 from .chars import JSON_CHAR
-from .compile import expression_of
+from .compile import expression_of, place_of
 from .constraints import Constraint
 from .dfa import Dfa, Walker, bytes_of
-from .expr import POOL
+from .errors import GrammarError
+from .expr import POOL, Exprs
 from .masks import Masks
 from .places import NO_UNIT, Frames, Path, Place
+from .pools import current, using
 from .rows import Rows
 from .stacks import Reader, Stacks
 from .table import Table
 from .vocab import Vocabulary
+from .work import Limit, within
 
 _NOT_ALLOWED = 0  # the record of every token that is not allowed
 _STAY_FROM = 256  # a state that so many tokens keep gets a row of `stay`
 _MOST_STAYS = 256
 _MOST_TRANSITIONS = 4_000_000
 _FORCED_LIMIT = 4096
+_PLACE_BYTES = 600  # of one state: its place, twice
 
 
 class Automaton:
     """Owner of all tables for a vocabulary. Safe to use from several threads; `compile` may take long, the rest not.
 
     Memory: `states`, `stacks` and `rows` grow with the constraints seen and are never dropped, since sequences refer to
-    them (`nbytes` tells how much; a fresh Automaton, made when no sequence is open, starts anew). Walks and transitions
-    are bounded caches.
+    them (`nbytes` tells how much, `generations.Generations` makes a fresh one when it is too much). Walks and
+    transitions are bounded caches.
 
-    use_compiled: whether walks use numba; both ways give the same answers.
+    exprs: the pool its expressions are of; None: the one this thread builds in now. use_compiled: whether walks use
+    numba; both ways give the same answers.
     """
 
-    def __init__(self, vocabulary: Vocabulary, *, use_compiled: bool = True) -> None:
+    def __init__(self, vocabulary: Vocabulary, *, exprs: Exprs | None = None, use_compiled: bool = True) -> None:
         self.vocabulary = vocabulary
+        self.exprs = current() if exprs is None else exprs
         self.lock = threading.RLock()
         self.stacks = Stacks()
         self.row_table = Rows(vocabulary.words)
@@ -54,8 +60,8 @@ class Automaton:
         self.stay = np.full((1, vocabulary.size), 255, np.uint8)
         self.misses = 0  # transitions and rows that had to be found
         self.walker: Walker
-        self._dfa = Dfa(POOL)
-        self._frames = Frames(POOL, self._dfa)
+        self._dfa = Dfa(self.exprs)
+        self._frames = Frames(self.exprs, self._dfa)
         self.walker = Walker(vocabulary, self._dfa, use_compiled=use_compiled and kernels.numba is not None)
         self._masks = Masks(self._frames, self.walker, vocabulary)
         self._places: list[Place] = []
@@ -68,19 +74,30 @@ class Automaton:
 
     # -- for everyone -----------------------------------------------------------------------------------------
 
-    def compile(self, constraint: Constraint) -> int:
-        """The root of a constraint: where its sequences start. Raises GrammarError."""
+    def compile(self, constraint: Constraint, limit: Limit | None = None) -> int:
+        """The root of a constraint: where its sequences start. Raises GrammarError, also when `limit` is passed."""
         with self.lock:
             known = self._roots.get(constraint)
         if known is None:
-            expression = expression_of(constraint, self.vocabulary.single_bytes)
-            known = self.root_of(expression)
+            try:
+                with using(self.exprs), within(limit):
+                    expression = expression_of(constraint, self.vocabulary.single_bytes)
+                    self.exprs.byte_classes(expression)  # so that others need not wait for it below
+                with within(limit and limit.in_haste()):
+                    known = self.root_of(expression)
+            except RecursionError as error:
+                raise GrammarError(place_of(constraint), "", "is nested too deeply", "nest it less") from error
             with self.lock:
                 self._roots[constraint] = known
         return known
 
+    def knows(self, constraint: Constraint) -> bool:
+        """Whether a constraint is compiled already."""
+        with self.lock:
+            return constraint in self._roots
+
     def root_of(self, expression: int) -> int:
-        """The root of an expression of `POOL` that is not empty."""
+        """The root of an expression of `exprs` that is not empty."""
         with self.lock:
             place = self._frames.enter(expression, 0, (), Reader(self.stacks, 0))
             stack = self.stacks.push_all(0, self.stacks.sequence(place.pushes))
@@ -89,8 +106,9 @@ class Automaton:
 
     def warm(self) -> None:
         """Compile the compiled loops and walk the body of a JSON string once. To be called before the first request."""
-        string = POOL.concat(POOL.literal(b'"'), POOL.counted(JSON_CHAR, 0, None), POOL.literal(b'"'))
-        root = self.root_of(POOL.frame(string))
+        with using(self.exprs):
+            string = POOL.concat(POOL.literal(b'"'), POOL.counted(JSON_CHAR, 0, None), POOL.literal(b'"'))
+            root = self.root_of(POOL.frame(string))
         with self.lock:
             state, register, stack = self.start(root)
             self.find_transition(state, 0, stack)
@@ -115,9 +133,15 @@ class Automaton:
 
     @property
     def nbytes(self) -> int:
-        """Memory of what is never dropped: rows, DFA, states, stacks."""
-        parts = (self._dfa.transitions, self.states, self.stay, self.stacks.parents, self.stacks.contexts)
-        return self.row_table.nbytes + sum(part.nbytes for part in parts)
+        """Memory of all it holds, the pool of expressions included; partly estimated."""
+        tables = (self.stacks, self.row_table, self.transitions, self.row_ids, self._dfa, self._masks, self.exprs)
+        arrays = (self.states, self.stay, self.records)
+        held = sum(each.nbytes for each in tables) + sum(each.nbytes for each in arrays)
+        return held + _PLACE_BYTES * len(self._places)
+
+    def dismantle(self) -> None:
+        """Let go of the expressions, once no sequence is open and nobody will compile; the rest goes by itself."""
+        self.exprs.dismantle()
 
     # -- for batches: answers to what the tables did not know ----------------------------------------------------
 
@@ -160,9 +184,9 @@ class Automaton:
         """A shortest text that ends well from here."""
         place = self._places[state]
         parts = [self._dfa.expression(place.local), *self.stacks.entries(stack)]
-        texts = [POOL.shortest(part) or b"" for part in parts]
+        texts = [self.exprs.shortest(part) or b"" for part in parts]
         if place.unit != NO_UNIT:
-            texts[0] += (POOL.shortest(self._one_unit(place)) or b"") * max(place.lo - register, 0)
+            texts[0] += (self.exprs.shortest(self._one_unit(place)) or b"") * max(place.lo - register, 0)
         return b"".join(texts)
 
     def forced(self, state: int, register: int, stack: int) -> bytes:
@@ -240,7 +264,7 @@ class Automaton:
                 self.states[other, 2] = self._stays[key]
 
     def _one_unit(self, place: Place) -> int:
-        return POOL.node(self._dfa.expression(place.unit))[1]
+        return self.exprs.node(self._dfa.expression(place.unit))[1]
 
     def _only_byte(self, path: Path) -> int | None:
         """The one byte that may come next; None when there are several, or none."""
@@ -257,7 +281,7 @@ class Automaton:
         """Bytes that may come next without leaving the frame: all of them, or `most` or more."""
         found: list[int] = []
         local = path.place.local
-        for mask in POOL.byte_classes(self._dfa.expression(local)):
+        for mask in self.exprs.byte_classes(self._dfa.expression(local)):
             members = bytes_of(mask)
             if path.goes_on(int(members[0])):
                 found += members.tolist()

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 
 from . import kernels
 from .automaton import Automaton
 from .errors import GrammarError
+from .work import Limit, within
 
-Saved = tuple[int, int, int]
-"""State, register and stack of a sequence: all there is to it."""
+Saved = tuple[int, ...]
+"""State, register and stack of a sequence: all there is to it. (And its generation, where there are several.)"""
+
+MISS_SECONDS = 2.0
+"""Processor time that one transition or row which is not known yet may take."""
 
 
 class StateBatch:
@@ -45,13 +52,16 @@ class StateBatch:
 
     def save(self, slot: int) -> Saved:
         """Where the sequence stands; good for `restore`, in any slot of this automaton, at any later time."""
-        state, register, stack = self._sequences[slot].tolist()
-        return state, register, stack
+        return tuple(self._sequences[slot].tolist())
 
     def restore(self, slot: int, saved: Saved) -> None:
         """Put the sequence back to where it was."""
         self._sequences[slot] = saved
         self.errors.pop(slot, None)
+
+    def error_of(self, slot: int) -> GrammarError | None:
+        """Why a sequence can go on no further; None: it can."""
+        return self.errors.get(slot)
 
     # -- steps ------------------------------------------------------------------------------------------------
 
@@ -106,18 +116,24 @@ class StateBatch:
         rows = self.row_ids(slots)
         return self._automaton.row_table.ends[rows]
 
+    def allowed(self, row: int) -> np.ndarray | None:
+        """The allowed tokens of a row that allows few, ascending; None for others."""
+        return self._automaton.allowed(row)
+
     # -- what is to come --------------------------------------------------------------------------------------
 
     def closing(self, slot: int) -> tuple[int, ...]:
         """Tokens, without EOS, of a shortest text that ends the sequence well; () where it may end at once."""
         automaton = self._automaton
         with automaton.lock:
-            return automaton.vocabulary.spell(automaton.completion(*self.save(slot)))
+            state, register, stack = self.save(slot)
+            return automaton.vocabulary.spell(automaton.completion(state, register, stack))
 
     def forced(self, slot: int) -> bytes:
         """Bytes that whatever follows begins with; b"" where there is a choice, or the sequence may end."""
         with self._automaton.lock:
-            return self._automaton.forced(*self.save(slot))
+            state, register, stack = self.save(slot)
+            return self._automaton.forced(state, register, stack)
 
     # -- inside -----------------------------------------------------------------------------------------------
 
@@ -145,18 +161,26 @@ class StateBatch:
     def _find_transition(self, slot: int, token: int) -> bool:
         """Ask the automaton for what it did not know; False when it cannot tell."""
         state, _, stack = self.save(slot)
-        try:
+        with self._errors_of(slot):
             self._automaton.find_transition(state, token, stack)
-        except GrammarError as error:
-            self.errors[slot] = error
         return slot not in self.errors
 
     def _find_row(self, slot: int) -> int:
+        state, register, stack = self.save(slot)
+        with self._errors_of(slot):
+            return self._automaton.find_row(state, register, stack)
+        return self._eos_row()
+
+    @contextmanager
+    def _errors_of(self, slot: int) -> Iterator[None]:
+        """What goes wrong inside, also that it takes too long, is noted as the slot's error."""
         try:
-            return self._automaton.find_row(*self.save(slot))
+            with within(Limit(MISS_SECONDS)):
+                yield
         except GrammarError as error:
             self.errors[slot] = error
-            return self._eos_row()
+        except RecursionError:
+            self.errors[slot] = GrammarError("constraint", "", "is nested too deeply", "nest it less")
 
     def _eos_row(self) -> int:
         if self._only_eos is None:

@@ -19,12 +19,12 @@ def expression_of(constraint: Constraint, alphabet: int = ALL_BYTES) -> int:
     """
     expression = _expression(constraint)
     if POOL.is_empty(expression):
-        raise GrammarError(_place(constraint), "", "nothing can satisfy this")
+        raise GrammarError(place_of(constraint), "", "nothing can satisfy this")
     if _UTF8_BYTES & ~alphabet:
         expression = _Restricted(alphabet).of(expression)
         if POOL.is_empty(expression):
             raise GrammarError(
-                _place(constraint), "", "the tokenizer has no tokens to spell any text that satisfies this"
+                place_of(constraint), "", "the tokenizer has no tokens to spell any text that satisfies this"
             )
     return expression
 
@@ -48,7 +48,8 @@ def _option(index: int, option: str) -> int:
         raise GrammarError(f"choice {index}", option[error.start], reason, "remove it") from error
 
 
-def _place(constraint: Constraint) -> str:
+def place_of(constraint: Constraint) -> str:
+    """Where in a constraint an error is that concerns all of it."""
     if isinstance(constraint, Regex):
         return "regex, column 1"
     return "choices" if isinstance(constraint, Choice) else "#"

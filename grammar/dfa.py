@@ -15,6 +15,7 @@ DEAD = 0
 """The DFA state from which nothing is accepted."""
 
 _UNKNOWN = -1
+_STATE_BYTES = 150  # of one state, besides its transitions
 
 
 @lru_cache(65536)
@@ -43,6 +44,11 @@ class Dfa:
 
     def __len__(self) -> int:
         return len(self._expressions)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the states and transitions."""
+        return self.transitions.nbytes + _STATE_BYTES * len(self._expressions)
 
     def state(self, expression: int) -> int:
         """The number of the state that is this expression."""

@@ -18,7 +18,7 @@ from .first_bytes import FirstBytes
 from .nodes import ALL_BYTES, EMPTY, EPSILON, Kind
 from .pools import forward, using
 from .witness import Witness
-from .work import tick
+from .work import let_go, tick
 
 __all__ = ["ALL_BYTES", "EMPTY", "EPSILON", "POOL", "Exprs", "Kind"]
 
@@ -246,6 +246,13 @@ class Exprs:
         """Memory of all that is remembered, estimated."""
         remembered = len(self._derived) + self._witness.remembered + self._first_bytes.remembered
         return _NODE_BYTES * len(self._nodes) + _ENTRY_BYTES * remembered + _MEMO_BYTES * len(self.memos)
+
+    def dismantle(self) -> None:
+        """Let go of everything; the pool is of no more use. Bit by bit, so that no other thread has to wait."""
+        self._definitions.clear()
+        for part in (self._witness, self._first_bytes, self._alternatives):
+            let_go(*(each for each in vars(part).values() if isinstance(each, dict)))
+        let_go(self.memos, self._derived, self._outlines, self._ids, self._nodes, self._nullable, self._plain)
 
     # -- questions --------------------------------------------------------------------------------------------
 

@@ -40,6 +40,11 @@ class Masks:
         self._parts: dict[tuple[int, int, bytes], Part] = {}
         self._kept_bytes = 0
 
+    @property
+    def nbytes(self) -> int:
+        """Memory of the walks that are kept."""
+        return self._kept_bytes
+
     def mask(self, place: Place, reader: Reader) -> tuple[np.ndarray, bool]:
         """The allowed tokens, (32 * words,) bool, EOS among them when everything may end here; and whether it may.
 

@@ -1,8 +1,8 @@
 """Which pool of expressions this thread builds in, and what functions remember of it.
 
-Modules that build expressions write `POOL.concat(...)`; `POOL` stands for the pool that `using` names in this thread, and
-for the base pool, which holds the constants of the modules, where nothing is named. Ids of expressions mean something
-in their own pool alone, so a function that returns them keeps them by `memo`, never by `functools.cache`.
+Modules that build expressions write `POOL.concat(...)`; `POOL` stands for the pool that `using` names in this thread,
+and for the base pool, which holds the constants of the modules, where nothing is named. Ids of expressions mean
+something in their own pool alone, so a function that returns them keeps them by `memo`, never by `functools.cache`.
 """
 
 from __future__ import annotations
@@ -41,6 +41,11 @@ def forward(base: Exprs) -> Exprs:
     """What stands for the pool of each thread: `base` where none is named. To be called once."""
     _Current.pool = base
     return cast("Exprs", _Forward())
+
+
+def current() -> Exprs:
+    """The pool of this thread itself."""
+    return _current.pool
 
 
 @contextmanager

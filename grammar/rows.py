@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+_LIST_BYTES = 500  # measured: of one row, besides the table
 _SPARSE = 64  # rows that allow at most so many tokens are also kept as a list
 
 
@@ -28,8 +29,8 @@ class Rows:
 
     @property
     def nbytes(self) -> int:
-        """Memory of the table."""
-        return self._table.nbytes
+        """Memory of the table, and of the lists of tokens, which are short."""
+        return self._table.nbytes + _LIST_BYTES * self._n
 
     def allowed(self, row: int) -> np.ndarray | None:
         """The allowed tokens of a row that has few, ascending int64; None for others."""

@@ -10,6 +10,8 @@ from .table import Table
 BOTTOM = -1
 """The entry below the last one."""
 
+_STACK_BYTES = 1_000  # measured: names, entries and keys of one stack, besides the arrays
+
 LEVELS = 5
 """Contexts kept per stack: its upper 0, 1, 2, 3 entries, and all of it."""
 
@@ -34,6 +36,12 @@ class Stacks:
 
     def __len__(self) -> int:
         return len(self._entries)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of all stacks, estimated."""
+        arrays = self.parents.nbytes + self.contexts.nbytes + self.pushed.nbytes
+        return arrays + _STACK_BYTES * (len(self._entries) + len(self._push_entries))
 
     def top(self, stack: int) -> int:
         """The expression on top, or BOTTOM."""

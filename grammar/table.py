@@ -17,6 +17,11 @@ class Table:
     def __len__(self) -> int:
         return self._n
 
+    @property
+    def nbytes(self) -> int:
+        """Memory of the table."""
+        return self.keys.nbytes + self.values.nbytes
+
     def clear(self) -> None:
         """Forget everything."""
         self._n = 0

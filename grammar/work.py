@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from .errors import GrammarError
 
@@ -21,6 +22,7 @@ _SLICE_S = 0.0005
 _PAUSE_S = 0.00005
 _YOUNG_S = 0.2
 _OLD_PAUSE_S = 0.0005
+_LET_GO_AT_ONCE = 5_000
 
 
 class Limit:
@@ -28,16 +30,28 @@ class Limit:
 
     seconds: of its own thread's processor time, so that a busy machine refuses nothing it would take when idle.
     polite: whether it lets other threads run in between. over: asked every now and then; what it says, if not "", is
-    why the work has to stop, as the rest of a sentence.
+    why the work has to stop. said_s: what messages give as the limit, if not `seconds`.
     """
 
-    def __init__(self, seconds: float, *, polite: bool = False, over: Callable[[], str] = str) -> None:
-        self.seconds = seconds
+    def __init__(
+        self,
+        seconds: float,
+        *,
+        polite: bool = False,
+        over: Callable[[], str] = str,
+        said_s: float | None = None,
+    ) -> None:
+        self.seconds = seconds if said_s is None else said_s
         self._polite = polite
         self._over = over
         self._left = _TICKS
         self._ends = time.thread_time() + seconds
         self._pause_at = time.perf_counter() + _SLICE_S
+
+    def in_haste(self) -> Limit:
+        """A limit of what is left of this one, for work that others wait for: it does not pause."""
+        left = max(self._ends - time.thread_time(), 0.0)
+        return Limit(left, over=self._over, said_s=self.seconds)
 
     def tick(self) -> None:
         """Look at the clock, if it is time to. Raises GrammarError when the work has to stop."""
@@ -80,3 +94,15 @@ def within(limit: Limit | None) -> Iterator[None]:
         yield
     finally:
         _current.limit = before
+
+
+def let_go(*containers: dict[Any, Any] | list[Any]) -> None:
+    """Empty large containers bit by bit, so that no other thread has to wait for it."""
+    for container in containers:
+        while container:
+            if isinstance(container, list):
+                del container[-_LET_GO_AT_ONCE:]
+            else:
+                for _ in range(min(_LET_GO_AT_ONCE, len(container))):
+                    container.popitem()
+            time.sleep(_PAUSE_S)

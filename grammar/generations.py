@@ -1,0 +1,289 @@
+"""Constraints of one vocabulary within bounded memory: automata that succeed each other.
+
+Nothing inside an automaton can be dropped while sequences refer to it, so memory is bounded by whole automata. A
+generation is one automaton with its own pool of expressions. When it has grown past its share, constraints are compiled
+into a fresh one from then on: those in use come again at once and stay, others are forgotten. The old one goes on
+serving its open sequences and is dropped when the last of them closes.
+"""
+
+from __future__ import annotations
+
+import itertools
+import queue
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from .automaton import Automaton
+from .batch import Saved, StateBatch
+from .constraints import Constraint
+from .errors import GrammarError
+from .pools import current
+from .vocab import Vocabulary
+from .work import Limit
+
+DEFAULT_MAX_BYTES = 512 << 20
+
+_MOST_GENERATIONS = 128
+_SLOT_BITS = 20  # a slot: the number of its generation, then its slot there
+_SLOT_MASK = (1 << _SLOT_BITS) - 1
+_ROW_BITS = 24  # a row likewise
+_ROW_MASK = (1 << _ROW_BITS) - 1
+_WARM_STEPS = 48
+
+_SEED = current().fork()  # the constants of all modules that build expressions
+
+
+class Generation:
+    """An automaton that holds constraints until it is full.
+
+    number: a small one that no other living generation has. serial: one that no other ever had.
+    """
+
+    def __init__(self, automaton: Automaton, number: int, serial: int) -> None:
+        self.automaton = automaton
+        self.number = number
+        self.serial = serial
+
+
+class Root(NamedTuple):
+    """Where sequences of a constraint start. Keeping it keeps its generation."""
+
+    generation: Generation
+    start: int
+
+
+class Generations:
+    """Compiles constraints. Safe to use from any thread.
+
+    max_bytes: memory of all generations, as far as `Automaton.nbytes` can tell. Each may grow to half of it before the
+    next one is begun, so that two fit; a generation that is full lives on as long as its sequences do.
+    """
+
+    def __init__(
+        self, vocabulary: Vocabulary, *, max_bytes: int = DEFAULT_MAX_BYTES, use_compiled: bool = True
+    ) -> None:
+        self.vocabulary = vocabulary
+        self.max_bytes = max_bytes
+        self._use_compiled = use_compiled
+        self._lock = threading.Lock()
+        self._serials = itertools.count()
+        self._live: weakref.WeakValueDictionary[int, Generation] = weakref.WeakValueDictionary()  # by number
+        self._dropped: queue.SimpleQueue[Automaton] = queue.SimpleQueue()
+        self._current = self._begin()
+
+    @property
+    def current(self) -> Generation:
+        """The one constraints are compiled into now."""
+        return self._current
+
+    @property
+    def live(self) -> list[Generation]:
+        """The current one, and those that sequences or roots still need."""
+        with self._lock:
+            return list(self._live.values())
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of all that live, partly estimated."""
+        return sum(each.automaton.nbytes for each in self.live)
+
+    def compile(self, constraint: Constraint, limit: Limit | None = None, *, warm: bool = False) -> Root:
+        """The root of a constraint. Raises GrammarError, also when `limit` is passed.
+
+        warm: also find the rows along a shortest text, so that the first steps of a sequence need not.
+        """
+        self.collect()
+        generation = self._with_room()
+        automaton = generation.automaton
+        is_new = not automaton.knows(constraint)
+        root = Root(generation, automaton.compile(constraint, limit))
+        if warm and is_new:
+            _walk_shortest(automaton, root.start)
+        return root
+
+    def collect(self) -> None:
+        """Give back the memory of generations that nobody needs any more. `compile` does so too."""
+        while True:
+            try:
+                self._dropped.get_nowait().dismantle()
+            except queue.Empty:
+                return
+
+    def _with_room(self) -> Generation:
+        with self._lock:
+            if self._current.automaton.nbytes > self.max_bytes // 2 and len(self._live) < _MOST_GENERATIONS:
+                self._current = self._begin()
+            return self._current
+
+    def _begin(self) -> Generation:
+        automaton = Automaton(self.vocabulary, exprs=_SEED.fork(), use_compiled=self._use_compiled)
+        number = next(n for n in itertools.count() if n not in self._live)
+        generation = Generation(automaton, number, next(self._serials))
+        self._live[number] = generation
+        weakref.finalize(generation, self._dropped.put, automaton).atexit = False
+        return generation
+
+
+def _walk_shortest(automaton: Automaton, start: int) -> None:
+    """Find rows and transitions along a shortest text. What goes wrong there is left to the sequences that meet it."""
+    batch = StateBatch(automaton)
+    slot = batch.open(start)
+    slots = np.array([slot], np.int32)
+    try:
+        for token in batch.closing(slot)[:_WARM_STEPS]:
+            batch.row_ids(slots)
+            if not batch.advance(slots, np.array([token], np.int32))[0]:
+                return
+        batch.row_ids(slots)
+    except GrammarError:
+        return
+
+
+@dataclass(slots=True)
+class _Open:
+    """The sequences of one generation."""
+
+    generation: Generation
+    batch: StateBatch
+    n_slots: int = 0
+
+
+class GenerationBatch:
+    """A StateBatch over all living generations, in which slots and rows carry the number of theirs.
+
+    Its methods mean what they mean there. One thread owns it.
+    """
+
+    def __init__(self, generations: Generations) -> None:
+        self.generations = generations
+        self._open: dict[int, _Open] = {}  # by number: those with open slots, and the current one
+
+    # -- slots ------------------------------------------------------------------------------------------------
+
+    def open(self, root: Root) -> int:
+        """A slot for a new sequence."""
+        number = root.generation.number
+        opened = self._open.get(number)
+        if opened is None:
+            opened = self._open[number] = _Open(root.generation, StateBatch(root.generation.automaton))
+        opened.n_slots += 1
+        self._forget_closed()
+        return number << _SLOT_BITS | opened.batch.open(root.start)
+
+    def close(self, slot: int) -> None:
+        """The slot may be used again."""
+        opened, inner = self._of(slot)
+        opened.batch.close(inner)
+        opened.n_slots -= 1
+        self._forget_closed()
+
+    def save(self, slot: int) -> Saved:
+        """Where the sequence stands; good for `restore`, in any slot of the same generation, at any later time."""
+        opened, inner = self._of(slot)
+        return (*opened.batch.save(inner), opened.generation.serial)
+
+    def restore(self, slot: int, saved: Saved) -> None:
+        """Put the sequence back to where it was."""
+        opened, inner = self._of(slot)
+        opened.batch.restore(inner, saved[:3])
+
+    def error_of(self, slot: int) -> GrammarError | None:
+        """Why a sequence can go on no further; None: it can."""
+        opened, inner = self._of(slot)
+        return opened.batch.error_of(inner)
+
+    # -- steps ------------------------------------------------------------------------------------------------
+
+    def row_ids(self, slots: np.ndarray) -> np.ndarray:
+        """The mask row of each sequence, (n,) int32: ids for `allowed` and `split_rows`."""
+        if len(self._open) == 1:
+            ((number, opened),) = self._open.items()
+            return opened.batch.row_ids(_inner(slots)) | number << _ROW_BITS
+        rows = np.empty(len(slots), np.int32)
+        for opened, where, inner in self._by_generation(slots):
+            rows[where] = opened.batch.row_ids(inner) | opened.generation.number << _ROW_BITS
+        return rows
+
+    def advance(self, slots: np.ndarray, tokens: np.ndarray) -> np.ndarray:
+        """Move each sequence by its token, (n,) bool: False where it was not allowed and the sequence stays put."""
+        if len(self._open) == 1:
+            (opened,) = self._open.values()
+            return opened.batch.advance(_inner(slots), tokens)
+        tokens = np.asarray(tokens)
+        return self._gathered(slots, lambda batch, where, inner: batch.advance(inner, tokens[where]))
+
+    def accepting(self, slots: np.ndarray) -> np.ndarray:
+        """Whether each sequence may end here, (n,) bool."""
+        return self._gathered(slots, lambda batch, _, inner: batch.accepting(inner))
+
+    def finished(self, slots: np.ndarray) -> np.ndarray:
+        """Whether each sequence can do nothing but end, (n,) bool."""
+        return self._gathered(slots, lambda batch, _, inner: batch.finished(inner))
+
+    # -- rows -------------------------------------------------------------------------------------------------
+
+    def allowed(self, row: int) -> np.ndarray | None:
+        """The allowed tokens of a row that allows few, ascending; None for others."""
+        return self._open[row >> _ROW_BITS].batch.allowed(row & _ROW_MASK)
+
+    def split_rows(self, rows: np.ndarray) -> list[tuple[int, np.ndarray, np.ndarray]]:
+        """Rows by their tables: of each generation that has some, its serial, its table (`Automaton.rows`), and the
+        ids in that table, (n,) int32, -1 where a row is of another one (or was -1 before).
+        """
+        rows = np.asarray(rows, np.int32)
+        numbers = rows >> _ROW_BITS
+        split = []
+        for number, opened in self._open.items():
+            if (numbers == number).any():
+                ids = np.where(numbers == number, rows & _ROW_MASK, -1).astype(np.int32)
+                split.append((opened.generation.serial, opened.generation.automaton.rows, ids))
+        return split
+
+    # -- what is to come --------------------------------------------------------------------------------------
+
+    def closing(self, slot: int) -> tuple[int, ...]:
+        """Tokens, without EOS, of a shortest text that ends the sequence well; () where it may end at once."""
+        opened, inner = self._of(slot)
+        return opened.batch.closing(inner)
+
+    def forced(self, slot: int) -> bytes:
+        """Bytes that whatever follows begins with; b"" where there is a choice, or the sequence may end."""
+        opened, inner = self._of(slot)
+        return opened.batch.forced(inner)
+
+    # -- inside -----------------------------------------------------------------------------------------------
+
+    def _of(self, slot: int) -> tuple[_Open, int]:
+        return self._open[slot >> _SLOT_BITS], slot & _SLOT_MASK
+
+    def _by_generation(self, slots: np.ndarray) -> Iterator[tuple[_Open, np.ndarray, np.ndarray]]:
+        """Each generation that has some of the slots: where they are among them, and its own slots."""
+        slots = np.asarray(slots, np.int32)
+        numbers = slots >> _SLOT_BITS
+        for number, opened in self._open.items():
+            where = np.flatnonzero(numbers == number)
+            if len(where):
+                yield opened, where, slots[where] & _SLOT_MASK
+
+    def _gathered(
+        self, slots: np.ndarray, ask: Callable[[StateBatch, np.ndarray, np.ndarray], np.ndarray]
+    ) -> np.ndarray:
+        answers = np.zeros(len(slots), bool)
+        for opened, where, inner in self._by_generation(slots):
+            answers[where] = ask(opened.batch, where, inner)
+        return answers
+
+    def _forget_closed(self) -> None:
+        """Let go of generations without open slots, so that they can be dropped."""
+        if len(self._open) > 1:
+            latest = self.generations.current.number
+            self._open = {n: each for n, each in self._open.items() if each.n_slots or n == latest}
+
+
+def _inner(slots: np.ndarray) -> np.ndarray:
+    return np.asarray(slots, np.int32) & _SLOT_MASK
