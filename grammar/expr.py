@@ -17,6 +17,7 @@ from .errors import GrammarError
 from .first_bytes import FirstBytes
 from .nodes import ALL_BYTES, EMPTY, EPSILON, Kind
 from .pools import forward, using
+from .verbatim import IndexedText, Span
 from .witness import Witness
 from .work import let_go, tick
 
@@ -43,6 +44,7 @@ class Exprs:
         self._outlines: dict[Hashable, int] = {}
         self._expanding = _Expanding()
         self._derived: dict[int, int] = {}
+        self._texts: dict[IndexedText, None] = {}  # documents that expressions are made of
         self._witness = Witness(self)
         self._first_bytes = FirstBytes(self)
         self._alternatives = Alternatives(self)
@@ -182,6 +184,20 @@ class Exprs:
             return item
         return self._intern((Kind.FRAME, item))
 
+    def verbatim(self, text: IndexedText, least: int = 0, most: int | None = None) -> int:
+        """What stands in a document, as it is spelled in a JSON string: least to most characters of it."""
+        self._texts[text] = None
+        rest = self._span(text.start(least, most))
+        return EPSILON if rest == EMPTY and least == 0 else rest
+
+    def _span(self, span: Span | None) -> int:
+        """What is left of a verbatim value."""
+        if span is None:
+            return EMPTY
+        if span.text.may_end(span) and not span.text.next_bytes(span):
+            return EPSILON
+        return self._intern((Kind.VERBATIM, span))
+
     def ref(self, key: Hashable) -> int:
         """What `define` says `key` stands for, looked up when first needed. A frame; never the empty string."""
         return self._intern((Kind.REF, key))
@@ -239,13 +255,15 @@ class Exprs:
             other._nodes, other._ids = list(self._nodes), dict(self._ids)
             other._nullable, other._plain = list(self._nullable), list(self._plain)
             other._definitions, other._outlines = dict(self._definitions), dict(self._outlines)
+            other._texts = dict(self._texts)
         return other
 
     @property
     def nbytes(self) -> int:
         """Memory of all that is remembered, estimated."""
         remembered = len(self._derived) + self._witness.remembered + self._first_bytes.remembered
-        return _NODE_BYTES * len(self._nodes) + _ENTRY_BYTES * remembered + _MEMO_BYTES * len(self.memos)
+        texts = sum(text.nbytes for text in list(self._texts))
+        return _NODE_BYTES * len(self._nodes) + _ENTRY_BYTES * remembered + _MEMO_BYTES * len(self.memos) + texts
 
     def dismantle(self) -> None:
         """Let go of everything; the pool is of no more use. Bit by bit, so that no other thread has to wait."""
@@ -253,6 +271,7 @@ class Exprs:
         for part in (self._witness, self._first_bytes, self._alternatives):
             let_go(*(each for each in vars(part).values() if isinstance(each, dict)))
         let_go(self.memos, self._derived, self._outlines, self._ids, self._nodes, self._nullable, self._plain)
+        self._texts.clear()
 
     # -- questions --------------------------------------------------------------------------------------------
 
@@ -338,6 +357,8 @@ class Exprs:
             return self.frame(self.raw_derivative(node[1], byte))
         if kind == Kind.REF:
             return self.frame(self.raw_derivative(self.definition(item), byte))
+        if kind == Kind.VERBATIM:
+            return self._span(node[1].text.step(node[1], byte))
         return EMPTY
 
     def _derive_cat(self, item: int, byte: int) -> int:
@@ -395,6 +416,8 @@ class Exprs:
             return not self._nullable[node[1]]
         if kind in (Kind.REPEAT, Kind.COUNTED):
             return node[2] == 0
+        if kind == Kind.VERBATIM:
+            return node[1].text.may_end(node[1])
         return kind == Kind.EPSILON or (kind == Kind.FRAME and self._nullable[node[1]])
 
     def _is_plain(self, node: tuple[Any, ...]) -> bool:
@@ -405,7 +428,7 @@ class Exprs:
             return self._plain[node[1]] and self._plain[node[2]]
         if kind == Kind.ALT:
             return all(self._plain[m] for m in node[1])
-        return kind <= Kind.SET or self._plain[node[1]]
+        return kind <= Kind.SET or kind == Kind.VERBATIM or self._plain[node[1]]
 
     def _cat(self, head: int, tail: int) -> int:
         if head == EMPTY or tail == EMPTY:

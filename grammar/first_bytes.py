@@ -56,6 +56,8 @@ class FirstBytes:
             return self._refined(node[1])
         if kind in (Kind.NOT, Kind.REPEAT, Kind.COUNTED, Kind.FRAME):
             return self.classes(node[1])
+        if kind == Kind.VERBATIM:
+            return _each_by_itself(node[1].text.next_bytes(node[1]))
         return self.classes(self._unfolded(item)) if kind == Kind.REF else (ALL_BYTES,)
 
     def _refined(self, items: Iterable[int]) -> tuple[int, ...]:
@@ -87,6 +89,8 @@ class FirstBytes:
             return ALL_BYTES
         if kind in (Kind.REPEAT, Kind.COUNTED, Kind.FRAME):
             return self.mask(node[1])
+        if kind == Kind.VERBATIM:
+            return sum(1 << byte for byte in node[1].text.next_bytes(node[1]))
         return self.mask(self._unfolded(item)) if kind == Kind.REF else 0
 
     def _unfolded(self, ref_id: int) -> int:
@@ -114,3 +118,10 @@ class FirstBytes:
         if kind in (Kind.NOT, Kind.REPEAT, Kind.COUNTED, Kind.FRAME):
             return (node[1],)
         return (self._exprs.definition(item),) if kind == Kind.REF else ()
+
+
+def _each_by_itself(members: list[int]) -> tuple[int, ...]:
+    """Classes of which each of `members` is one, and all other bytes another."""
+    classes = [1 << byte for byte in members]
+    others = ALL_BYTES ^ sum(classes)
+    return (*classes, others) if others else tuple(classes)

@@ -28,3 +28,4 @@ class Kind(IntEnum):
     COUNTED = 8  # unit, lo, hi or None
     FRAME = 9  # member
     REF = 10  # key
+    VERBATIM = 11  # the Span of a document

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from .errors import GrammarError
 from .nodes import Kind
+from .verbatim_search import Along
 
 if TYPE_CHECKING:
     from .expr import Exprs
@@ -42,11 +43,13 @@ class Witness:
         self._length: dict[int, int] = {}
         self._next: dict[int, tuple[int, int]] = {}  # on a path a search found: the byte, and what is left then
         self._bound: dict[int, int] = {}
+        self._along = Along(exprs)
+        self._found: dict[int, bytes] = {}  # intersections with a document: a shortest string
 
     @property
     def remembered(self) -> int:
         """How many answers are kept."""
-        return len(self._length) + len(self._next) + len(self._bound)
+        return len(self._length) + len(self._next) + len(self._bound) + len(self._along) + len(self._found)
 
     def has_member(self, item: int) -> bool:
         """Whether any string is in the language."""
@@ -75,6 +78,10 @@ class Witness:
                 byte, rest = self._next[item]
                 out.append(byte)
                 todo.append(rest)
+            elif item in self._found:
+                out += self._found[item]
+            elif kind == Kind.VERBATIM:
+                out += node[1].text.shortest(node[1])
             elif kind == Kind.SET:
                 out.append(nicest(node[1]))
             elif kind == Kind.CAT:
@@ -149,6 +156,8 @@ class Witness:
             return _times(node[2], length(node[1]))
         if kind in (Kind.FRAME, Kind.REF):
             return length(self._parts(item)[0])
+        if kind == Kind.VERBATIM:
+            return len(node[1].text.shortest(node[1]))
         return {Kind.EMPTY: NEVER, Kind.EPSILON: 0}.get(kind, 1)
 
     # -- intersections and complements ------------------------------------------------------------------------
@@ -158,6 +167,8 @@ class Witness:
         exprs = self._exprs
         if start in self._length:
             return self._length[start]
+        if any(exprs.node(m)[0] == Kind.VERBATIM for m in self._members(start)):
+            return self._search_document(start)
         walked = {start: 0}
         came: dict[int, tuple[int, int]] = {}
         heap = [(self._lower_bound(start), 0, start)]
@@ -187,6 +198,23 @@ class Witness:
                     heapq.heappush(heap, (walked[after] + bound, -walked[after], after))
         self._length.update(dict.fromkeys(walked, NEVER))
         return NEVER
+
+    def _members(self, item: int) -> tuple[int, ...]:
+        """Of an intersection."""
+        node = self._exprs.node(item)
+        return node[1] if node[0] == Kind.AND else ()
+
+    def _search_document(self, item: int) -> int:
+        """`_search` for what must stand in a document: there is only one way to go on from each of its places."""
+        members = self._members(item)
+        span_id = next(m for m in members if self._exprs.node(m)[0] == Kind.VERBATIM)
+        rest = self._exprs.and_(*[m for m in members if m != span_id])
+        found = self._along.shortest(self._exprs.node(span_id)[1], rest)
+        if found is None:
+            self._length[item] = NEVER
+        else:
+            self._length[item], self._found[item] = len(found), found
+        return self._length[item]
 
     def _settled(self, item: int) -> int | None:
         """The exact length still needed from here, where it needs no search."""
