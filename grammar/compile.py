@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from .constraints import Choice, Constraint, JsonObject, JsonSchema, Regex
+from .constraints import Choice, Constraint, Grammar, JsonObject, JsonSchema, Regex
 from .errors import GrammarError
 from .expr import ALL_BYTES, POOL, Kind
+from .grammar_compile import compile_grammar
 from .regex import compile_pattern
 from .schema_compile import compile_json_object, compile_schema
 
@@ -36,6 +37,8 @@ def _expression(constraint: Constraint) -> int:
         return POOL.alt(*[_option(i, option) for i, option in enumerate(constraint.options)])
     if isinstance(constraint, JsonSchema):
         return compile_schema(constraint.schema, constraint.spacing)
+    if isinstance(constraint, Grammar):
+        return compile_grammar(constraint.text, constraint.syntax, constraint.start, _SCHEMAS[constraint.spacing])
     assert isinstance(constraint, JsonObject)
     return compile_json_object(constraint.spacing)
 
@@ -48,10 +51,23 @@ def _option(index: int, option: str) -> int:
         raise GrammarError(f"choice {index}", option[error.start], reason, "remove it") from error
 
 
+def _compact_schema(schema: str) -> int:
+    return _expression(JsonSchema(schema))
+
+
+def _flexible_schema(schema: str) -> int:
+    return _expression(JsonSchema(schema, "flexible"))
+
+
+_SCHEMAS = {"compact": _compact_schema, "flexible": _flexible_schema}
+
+
 def place_of(constraint: Constraint) -> str:
     """Where in a constraint an error is that concerns all of it."""
     if isinstance(constraint, Regex):
         return "regex, column 1"
+    if isinstance(constraint, Grammar):
+        return "grammar, line 1, column 1"
     return "choices" if isinstance(constraint, Choice) else "#"
 
 

@@ -6,6 +6,9 @@ from typing import Literal
 
 import msgspec
 
+Syntax = Literal["auto", "gbnf", "ebnf", "lark"]
+"""Notations of grammars. gbnf and ebnf are two names of one notation."""
+
 Spacing = Literal["compact", "flexible"]
 """compact: no whitespace outside strings. flexible: bounded whitespace where JSON allows it."""
 
@@ -38,4 +41,17 @@ class JsonObject(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="j
     spacing: Spacing = "compact"
 
 
-Constraint = Regex | Choice | JsonSchema | JsonObject
+class Grammar(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="grammar"):
+    """The output is a text of a context-free grammar (docs/grammars.md).
+
+    text: the grammar, in the notation `syntax` names (auto: GBNF where a rule is written `name ::=`, else Lark).
+    start: the rule to begin with; "": `root` in GBNF, `start` in Lark. spacing: of schemas inside.
+    """
+
+    text: str
+    syntax: Syntax = "auto"
+    start: str = ""
+    spacing: Spacing = "compact"
+
+
+Constraint = Regex | Choice | JsonSchema | JsonObject | Grammar
