@@ -24,6 +24,7 @@ lint: $(STAMP)
 
 bench: $(STAMP)
 	$(PY) -m benchmarks.quality
+	$(PY) -m benchmarks.grammar --engines rootform
 
 clean:
 	rm -rf .venv build *.egg-info

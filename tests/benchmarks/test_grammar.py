@@ -1,0 +1,41 @@
+"""The grammar benchmark counts what it should, on a few schemas and the bundled model's tokenizer."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+CASES = [
+    {"schema": {"type": "integer"}, "tests": [(True, 3), (False, "x"), (False, None)]},
+    {
+        "schema": {"properties": {"a": {"enum": ["x", "y"]}}, "required": ["a"], "type": "object"},
+        "tests": [(True, {"a": "x"}), (True, {"a": "y", "b": [1]}), (False, {"a": "z"}), (False, {})],
+    },
+    {"schema": {"type": "string", "pattern": "("}, "tests": [(True, "(")]},
+]
+
+
+def test_figures_of_three_cases(tmp_path: Path) -> None:
+    lines = [
+        {"name": f"case {i}", "schema": case["schema"], "tests": [{"valid": v, "data": d} for v, d in case["tests"]]}
+        for i, case in enumerate(CASES)
+    ]
+    source, output = tmp_path / "cases.jsonl", tmp_path / "out.json"
+    source.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    command = [sys.executable, "-m", "benchmarks.grammar", "--cases", source, "--engines", "rootform", "--batch", "2"]
+    command += ["--tokenizer", ROOT / "sprout" / "model", "--json", output]
+    printed = subprocess.run(list(map(str, command)), cwd=ROOT, capture_output=True, text=True, timeout=300, check=True)
+    found = json.loads(output.read_text())
+    figures = found["cases"]["figures"]["rootform"]
+    assert figures["schemas"] == 3
+    assert (figures["compiled"], figures["refused"], figures["failed"]) == (2, 1, 0)
+    assert (figures["tests"], figures["valid rejected"], figures["invalid accepted"]) == (7, 0, 0)
+    assert [wrong["name"] for wrong in found["cases"]["wrong"]["rootform"]] == ["case 2"]
+    assert figures["masks"] >= 7
+    assert figures["first mask ms p50"] > 0
+    assert figures["peak MiB"] > 1
+    assert found["batch"]["rootform"]["batch warm 2 us p50"] > 0
+    assert "valid instances rejected" in printed.stdout
