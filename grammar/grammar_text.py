@@ -65,6 +65,11 @@ class Cursor:
         line = self.text.count("\n", 0, at) + 1
         return f"grammar, line {line}, column {at - self.text.rfind(chr(10), 0, at)}"
 
+    def where_next(self) -> str:
+        """The place behind the blanks that come next, which are not passed."""
+        found = self._blank.match(self.text, self.at)
+        return self.where(found.end() if found else None)
+
     def error(self, reason: str, keyword: str = "", at: int | None = None, rewrite: str = "") -> GrammarError:
         """A refusal of what stands at a place (None: here)."""
         return GrammarError(self.where(at), keyword, reason, rewrite)

@@ -207,14 +207,14 @@ class _Reader:
     # -- terms ------------------------------------------------------------------------------------------------
 
     def _choice(self) -> Term:
-        where = self._cursor.where()
+        where = self._cursor.where_next()
         items = [self._conjunction()]
         while self._cursor.take("|"):
             items.append(self._conjunction())
         return items[0] if len(items) == 1 else Group("|", tuple(items), where)
 
     def _conjunction(self) -> Term:
-        where = self._cursor.where()
+        where = self._cursor.where_next()
         items = [self._sequence()]
         while self._cursor.take("&"):
             items.append(self._sequence())
@@ -222,7 +222,7 @@ class _Reader:
 
     def _sequence(self) -> Term:
         cursor = self._cursor
-        where = cursor.where()
+        where = cursor.where_next()
         items: list[Term] = []
         while not self._sequence_ends():
             items.append(self._repeated(self._atom()))
