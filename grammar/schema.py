@@ -28,6 +28,7 @@ from .schema_shapes import (
     NumberRule,
     ObjectRule,
     Shape,
+    StringRule,
     identity,
     meet,
 )
@@ -42,10 +43,14 @@ _DISJOINT_DEPTH = 3
 
 
 class Schema:
-    """A schema document, read place by place and remembered. The notes get what is found on the way."""
+    """A schema document, read place by place and remembered. The notes get what is found on the way.
 
-    def __init__(self, text: str, notes: Notes) -> None:
+    source: the document that verbatim values stand in.
+    """
+
+    def __init__(self, text: str, notes: Notes, source: str | None = None) -> None:
         self.document = Document(text)
+        self.source = source
         self._notes = notes
         self._check_dialect()
         self._of_place: dict[str, Shapes] = {}
@@ -246,10 +251,14 @@ class Schema:
         if isinstance(value, (int, Decimal)):
             return shape.number is not None and _number_fits(shape.number, value)
         if isinstance(value, str):
-            return shape.string is not None and POOL.fullmatch(string_body(shape.string), inside_quotes(value))
+            return shape.string is not None and POOL.fullmatch(self.body(shape.string), inside_quotes(value))
         if isinstance(value, list):
             return shape.array is not None and self._array_fits(shape.array, value)
         return shape.object is not None and self._object_fits(shape.object, value)
+
+    def body(self, rule: StringRule) -> int:
+        """What a rule on strings allows between the quotes."""
+        return string_body(rule, self.source if rule.verbatim else None)
 
     def _array_fits(self, rule: ArrayRule, value: list[Json]) -> bool:
         enough = rule.min_items <= len(value) and (rule.max_items is None or len(value) <= rule.max_items)

@@ -33,7 +33,7 @@ from .regex import compile_pattern
 from .schema import Schema
 from .schema_notes import Notes
 from .schema_shapes import ANYTHING, Conj, NumberRule, ObjectRule, Shape
-from .schema_strings import inside_quotes, string_body
+from .schema_strings import inside_quotes
 
 MAX_SCHEMAS = 20_000
 """Schemas (each with the combinations it takes part in) that one document may come to."""
@@ -45,10 +45,13 @@ MAX_COUNTED_MEMBERS = 100_000
 """Members listed times members counted, for minProperties and maxProperties."""
 
 
-def compile_schema(schema_text: str, spacing: Spacing) -> int:
-    """The expression of the JSON texts a schema accepts. Raises GrammarError for what cannot be enforced exactly."""
-    notes = Notes(strict=True)
-    return compile_read(Schema(schema_text, notes), schema_text, spacing, notes)
+def compile_schema(schema_text: str, spacing: Spacing, source: str | None = None) -> int:
+    """The expression of the JSON texts a schema accepts. Raises GrammarError for what cannot be enforced exactly.
+
+    source: the document that verbatim values stand in.
+    """
+    notes = Notes(strict=True, has_document=source is not None)
+    return compile_read(Schema(schema_text, notes, source), schema_text, spacing, notes)
 
 
 def compile_json_object(spacing: Spacing) -> int:
@@ -58,8 +61,8 @@ def compile_json_object(spacing: Spacing) -> int:
 
 def compile_read(schema: Schema, schema_text: str, spacing: Spacing, notes: Notes) -> int:
     """`compile_schema`, for a schema that is being read."""
-    digest = hashlib.sha256(schema_text.encode()).hexdigest()
-    result = _Emitter(schema, spacing, (digest, spacing)).emit(("#",))
+    name = (hashlib.sha256(schema_text.encode()).hexdigest(), spacing, schema.source)
+    result = _Emitter(schema, spacing, name).emit(("#",))
     if POOL.is_empty(result):
         found = next(iter(notes.warnings), "")
         reason = "nothing satisfies this schema" + (f" ({found})" if found else "")
@@ -173,7 +176,7 @@ class _Emitter:
         if shape.number is not None:
             parts.append(_number(shape.number))
         if shape.string is not None:
-            parts.append(string(string_body(shape.string)))
+            parts.append(string(self._schema.body(shape.string)))
         if shape.array is not None:
             rule = shape.array
             prefix = [[Way(self._part(conj))] for conj in rule.prefix]
@@ -244,7 +247,7 @@ def _names_of(schema: Schema, conj: Conj) -> int:
         if shape.values is not None:
             bodies += [POOL.literal(inside_quotes(v)) for v in shape.values if isinstance(v, str)]
         elif shape.string is not None:
-            bodies.append(string_body(shape.string))
+            bodies.append(schema.body(shape.string))
     return POOL.alt(*bodies)
 
 

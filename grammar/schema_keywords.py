@@ -19,7 +19,7 @@ ENFORCED = frozenset(
 )
 """Keywords that are enforced, at least where their value can be: `oneOf`, `uniqueItems` and a few more not always."""
 
-EXTENSIONS = {"propertyOrder": ("schema", "any")}
+EXTENSIONS = {"propertyOrder": ("schema", "any"), "verbatim": (False, True, {"words": False}, {"words": True})}
 """What `x-rootform`, our own keyword, may say, and the values of each."""
 
 _DESCRIBES = "describes, asserts nothing"

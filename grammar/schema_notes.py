@@ -17,10 +17,14 @@ class Refusal(msgspec.Struct, frozen=True):
 
 
 class Notes:
-    """Collects what one reading finds. strict: the first refusal is raised; else all are kept, as if left out."""
+    """Collects what one reading finds. strict: the first refusal is raised; else all are kept, as if left out.
 
-    def __init__(self, *, strict: bool) -> None:
+    has_document: there is a document for verbatim values to stand in.
+    """
+
+    def __init__(self, *, strict: bool, has_document: bool = False) -> None:
         self.strict = strict
+        self.has_document = has_document
         self.enforced: dict[tuple[str, str], None] = {}
         self.ignored: dict[tuple[str, str], str] = {}
         self.refused: dict[tuple[str, str], Refusal] = {}
@@ -44,6 +48,14 @@ class Notes:
         self.refused[place, keyword] = Refusal(place, keyword, reason, rewrite)
         if self.strict:
             raise GrammarError(place, keyword, reason, rewrite)
+
+    def need_document(self, place: str, keyword: str) -> None:
+        """A keyword that means something only together with a document. Raises GrammarError when strict and without."""
+        if self.strict and not self.has_document:
+            rewrite = "give the document beside the schema, or take verbatim out"
+            self.refuse(place, keyword, "verbatim values need a document to stand in, and there is none", rewrite)
+        elif not self.has_document:
+            self.warn(f"{place}: verbatim needs a document with every request; any string is taken here")
 
     def refuse_error(self, error: GrammarError, place: str, keyword: str) -> None:
         """`refuse`, for a keyword whose own value was refused: the reason tells where in the value."""

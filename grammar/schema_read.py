@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -13,7 +14,7 @@ from .regex import compile_pattern
 from .schema_document import Json, child
 from .schema_keywords import ANNOTATIONS, ENFORCED, EXTENSIONS, NEEDS, REFUSED, TYPES, is_free, likely_meant
 from .schema_notes import Notes
-from .schema_shapes import ArrayRule, Conj, Members, NumberRule, ObjectRule, Shape, StringRule, identity
+from .schema_shapes import ArrayRule, Conj, Members, NumberRule, ObjectRule, Shape, StringRule, Verbatim, identity
 
 _IN_PLACE = ("$ref", "allOf", "anyOf", "oneOf", "if", "not", "dependentSchemas", "dependencies")
 """Keywords that may evaluate members and elements of the same value."""
@@ -144,7 +145,8 @@ class _Reader:
         patterns = tuple(p for p in [self._pattern()] if p is not None)
         if high is not None and low > high:
             return None
-        return StringRule(low, high, patterns, tuple(f for f in [self._format()] if f is not None))
+        formats = tuple(f for f in [self._format()] if f is not None)
+        return StringRule(low, high, patterns, formats, self._verbatim())
 
     def _pattern(self) -> str | None:
         pattern = self.schema.get("pattern")
@@ -173,6 +175,13 @@ class _Reader:
         if name not in formats.OF_NUMBERS:
             self.notes.warn(f"{self.place}: the format {name!r} is not known and is not checked")
         return None
+
+    def _verbatim(self) -> Verbatim | None:
+        asked = self._extension("verbatim")
+        if asked is None or asked is False:
+            return None
+        self.notes.need_document(self.place, "x-rootform")
+        return "words" if asked == {"words": True} else "characters"
 
     # -- arrays -----------------------------------------------------------------------------------------------
 
@@ -273,9 +282,11 @@ class _Reader:
         for name, value in said.items():
             if name not in EXTENSIONS:
                 self._refuse("x-rootform", f"has no option {name!r}", f"use one of {', '.join(EXTENSIONS)}")
-            elif value not in EXTENSIONS[name]:
-                known = " or ".join(map(repr, EXTENSIONS[name]))
+            elif not any(identity(value) == identity(known) for known in EXTENSIONS[name]):
+                known = " or ".join(json.dumps(known) for known in EXTENSIONS[name])
                 self._refuse("x-rootform", f"{name} cannot be {value!r}", f"say {known}")
+            elif name == "verbatim" and "string" not in self.types():
+                self._refuse("x-rootform", "verbatim is about strings", 'add "string" to the type, or leave it out')
 
     # -- common -----------------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 from math import gcd
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -17,6 +17,9 @@ from .numbers import Interval
 
 Conj = tuple[str, ...]
 """Places whose schemas must all hold; () is any JSON value."""
+
+Verbatim = Literal["characters", "words"]
+"""Where parts of a document may begin and end that a value must be one of."""
 
 MAX_ALTERNATIVES = 512
 """Shapes that one schema may come to."""
@@ -31,12 +34,16 @@ class NumberRule(msgspec.Struct, frozen=True):
 
 
 class StringRule(msgspec.Struct, frozen=True):
-    """What strings must be; lengths in code points; patterns are searched for, formats match the whole."""
+    """What strings must be; lengths in code points; patterns are searched for, formats match the whole.
+
+    verbatim: they stand in the document of the request; words: at the edges of words.
+    """
 
     min_length: int = 0
     max_length: int | None = None
     patterns: tuple[str, ...] = ()
     formats: tuple[str, ...] = ()
+    verbatim: Verbatim | None = None
 
 
 class ArrayRule(msgspec.Struct, frozen=True):
@@ -166,7 +173,9 @@ def _meet_strings(first: StringRule, second: StringRule) -> StringRule | None:
     if high is not None and low > high:
         return None
     patterns = tuple(dict.fromkeys(first.patterns + second.patterns))
-    return StringRule(low, high, patterns, tuple(dict.fromkeys(first.formats + second.formats)))
+    formats = tuple(dict.fromkeys(first.formats + second.formats))
+    verbatim = first.verbatim if first.verbatim == "words" else second.verbatim or first.verbatim
+    return StringRule(low, high, patterns, formats, verbatim)
 
 
 def _meet_arrays(first: ArrayRule, second: ArrayRule) -> ArrayRule | None:

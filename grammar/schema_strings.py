@@ -11,14 +11,21 @@ from .json_values import ANY_TEXT
 from .pools import memo
 from .regex import compile_pattern
 from .schema_shapes import StringRule
+from .verbatim import indexed
 
 
 @memo
-def string_body(rule: StringRule) -> int:
-    """Texts between quotes that a rule allows: any escapes where patterns and lengths allow, none in formats."""
+def string_body(rule: StringRule, source: str | None = None) -> int:
+    """Texts between quotes that a rule allows: any escapes where patterns and lengths allow, none in formats.
+
+    source: the document that verbatim values stand in; without one they may be anything.
+    """
     parts = [compile_pattern(pattern, mode="search", encoding="json") for pattern in rule.patterns]
     parts += [formats.body(name) for name in rule.formats]
-    if rule.min_length or rule.max_length is not None:
+    if rule.verbatim and source is not None:
+        text = indexed(source, words=rule.verbatim == "words")
+        parts.append(POOL.verbatim(text, rule.min_length, rule.max_length))
+    elif rule.min_length or rule.max_length is not None:
         parts.append(POOL.counted(JSON_CHAR, rule.min_length, rule.max_length))
     return POOL.and_(*parts) if parts else ANY_TEXT
 
