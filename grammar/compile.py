@@ -36,7 +36,7 @@ def _expression(constraint: Constraint) -> int:
     if isinstance(constraint, Choice):
         return POOL.alt(*[_option(i, option) for i, option in enumerate(constraint.options)])
     if isinstance(constraint, JsonSchema):
-        return compile_schema(constraint.schema, constraint.spacing)
+        return compile_schema(constraint.schema, constraint.spacing, constraint.document)
     if isinstance(constraint, Grammar):
         return compile_grammar(constraint.text, constraint.syntax, constraint.start, _SCHEMAS[constraint.spacing])
     assert isinstance(constraint, JsonObject)

@@ -29,10 +29,17 @@ class JsonSchema(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="j
     """The output is JSON text whose value the schema accepts.
 
     schema: the schema as JSON text (text, so that the constraint is hashable and the order of properties is kept).
+    document: the text in which the values of verbatim fields stand (docs/verbatim.md); for schemas that have some.
     """
 
     schema: str
     spacing: Spacing = "compact"
+    document: str | None = None
+
+    @property
+    def may_be_verbatim(self) -> bool:
+        """Whether a document could matter: the schema has the word, or escapes that may spell it."""
+        return "verbatim" in self.schema or "\\u" in self.schema
 
 
 class JsonObject(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="json_object"):
