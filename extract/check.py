@@ -1,61 +1,154 @@
-"""`rootform check`: the grammar room's report on a schema, for people or as JSON."""
+"""`rootform check`: what the grammar room says of a schema, for people or as JSON."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ..grammar.constraints import Spacing
+from ..grammar.constraints import JsonSchema, Spacing
+from ..grammar.errors import GrammarError
+from ..grammar.estimate import Estimate, Tokens, estimate
+from ..grammar.profiles import PROFILES, Finding, ProfileName, hosted_findings
 from ..grammar.report import Report, inspect_schema
+from ..grammar.work import Limit
 from .schema import read_schema
 
+LIMIT_S = 60.0
+"""Seconds of work on one schema."""
 
-def check_schema(path: Path, spacing: Spacing, console: Console, *, as_json: bool) -> int:
+_STYLES = {"refused": "bold red", "ignored": "yellow", "undocumented": "yellow"}
+
+
+class Checked(msgspec.Struct, frozen=True):
+    """All there is to tell. hosted: by the name of the API, what it would not take as it is meant."""
+
+    report: Report
+    estimate: Estimate | None
+    hosted: dict[ProfileName, tuple[Finding, ...]]
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is refused, here or by the hosted APIs that were asked about."""
+        return self.report.ok and not any(each.verdict == "refused" for found in self.hosted.values() for each in found)
+
+
+def check_schema(
+    path: Path,
+    spacing: Spacing,
+    console: Console,
+    *,
+    as_json: bool,
+    profiles: Sequence[ProfileName] = (),
+    tokens: Tokens | None = None,
+) -> int:
     """Print what of the schema is enforced and what is refused. Returns 1 when something is refused, else 0.
 
-    Raises RootformError when the file cannot be read or is not JSON.
+    tokens: the tokenizer to tell costs for. Raises RootformError when the file cannot be read or is not JSON.
     """
-    report = inspect_schema(read_schema(path), spacing)
+    checked = _check(read_schema(path), spacing, profiles, tokens)
     if as_json:
-        console.file.write(msgspec.json.format(_as_json(report)).decode() + "\n")
+        console.file.write(msgspec.json.format(msgspec.json.encode(_plain(checked))).decode() + "\n")
     else:
-        _print(path, report, console)
-    return 0 if report.ok else 1
+        _print(path, checked, console)
+    return 0 if checked.ok else 1
 
 
-def _as_json(report: Report) -> bytes:
-    return msgspec.json.encode({"ok": report.ok, **msgspec.to_builtins(report)})
+def _check(text: str, spacing: Spacing, profiles: Sequence[ProfileName], tokens: Tokens | None) -> Checked:
+    report = inspect_schema(text, spacing, Limit(LIMIT_S))
+    found = None
+    if report.ok:
+        try:
+            found = estimate(JsonSchema(text, spacing), tokens, Limit(LIMIT_S))
+        except GrammarError as error:
+            report = msgspec.structs.replace(report, warnings=(*report.warnings, f"no example was found: {error}"))
+    try:
+        hosted = {name: hosted_findings(text, name) for name in profiles}
+    except GrammarError:  # it is no schema at all, as the report says
+        hosted = {}
+    return Checked(report, found, hosted)
 
 
-def _print(path: Path, report: Report, console: Console) -> None:
+def _plain(checked: Checked) -> dict[str, Any]:
+    hosted = {name: {"source": PROFILES[name].source, "findings": found} for name, found in checked.hosted.items()}
+    cost = msgspec.to_builtins(checked.estimate) or {}
+    return {
+        "ok": checked.ok,
+        **msgspec.to_builtins(checked.report),
+        "example": cost.pop("example", None),
+        "cost": cost or None,
+        "hosted": hosted,
+    }
+
+
+# -- for people -------------------------------------------------------------------------------------------------------
+
+
+def _print(path: Path, checked: Checked, console: Console) -> None:
+    report = checked.report
     console.print(_table(report))
     for warning in report.warnings:
         console.print(f"warning: {warning}", markup=False, highlight=False, style="yellow")
     console.print(_verdict(path, report), soft_wrap=True)
-    if report.example is not None:
-        console.print(Text(f"the shortest result: {report.example}"), soft_wrap=True)
+    if report.shortest is not None:
+        console.print(Text(f"the shortest result: {report.shortest}"), soft_wrap=True)
+    if checked.estimate is not None:
+        console.print(Text(f"an example: {checked.estimate.example}"), soft_wrap=True)
+        console.print(Text(_cost(checked.estimate)), soft_wrap=True)
+    for name, found in checked.hosted.items():
+        _print_hosted(name, found, console)
+
+
+def _print_hosted(name: ProfileName, found: Sequence[Finding], console: Console) -> None:
+    console.print()
+    if found:
+        console.print(_hosted_table(found))
+    console.print(Text(f"{name}: {_hosted_verdict(found)} (by {PROFILES[name].source})"), soft_wrap=True)
+
+
+def _hosted_verdict(found: Sequence[Finding]) -> str:
+    counts = {verdict: sum(each.verdict == verdict for each in found) for verdict in _STYLES}
+    said = [f"{count} {verdict}" for verdict, count in counts.items() if count]
+    return ", ".join(said) or "takes the schema as it is"
+
+
+def _hosted_table(found: Sequence[Finding]) -> Table:
+    table = _empty_table()
+    for each in found:
+        rewrite = f"\ninstead: {each.rewrite}" if each.rewrite else ""
+        why = f"{each.keyword}: {each.reason}" if each.keyword else each.reason
+        table.add_row(Text(each.verdict, style=_STYLES[each.verdict]), Text(each.where), Text(why + rewrite))
+    return table
 
 
 def _table(report: Report) -> Table:
     """Refusals first, one a line; then what is enforced, place by place; then what asserts nothing."""
-    table = Table(show_edge=False)
-    table.add_column("")
-    for name in ("where", "keywords"):
-        table.add_column(name, overflow="fold")
+    table = _empty_table()
     for refused in report.refused:
         why = f"{refused.keyword}: {refused.reason}" if refused.keyword else refused.reason
         rewrite = f"\ninstead: {refused.rewrite}" if refused.rewrite else ""
         table.add_row(Text("refused", style="bold red"), Text(refused.where), Text(why + rewrite))
-    for where in dict.fromkeys(enforced.where for enforced in report.enforced):
-        keywords = ", ".join(enforced.keyword for enforced in report.enforced if enforced.where == where)
-        table.add_row(Text("enforced", style="green"), Text(where), Text(keywords))
+    by_place: dict[str, list[str]] = {}
+    for enforced in report.enforced:
+        by_place.setdefault(enforced.where, []).append(enforced.keyword)
+    for where, keywords in by_place.items():
+        table.add_row(Text("enforced", style="green"), Text(where), Text(", ".join(keywords)))
     for ignored in report.ignored:
         note = Text("asserts nothing", style="dim")
         table.add_row(note, Text(ignored.where), Text(f"{ignored.keyword}: {ignored.reason}"))
+    return table
+
+
+def _empty_table() -> Table:
+    table = Table(show_edge=False)
+    table.add_column("")
+    for name in ("where", "keywords"):
+        table.add_column(name, overflow="fold")
     return table
 
 
@@ -64,3 +157,13 @@ def _verdict(path: Path, report: Report) -> Text:
         count = len(report.enforced)
         return Text(f"{path}: every result obeys all {count} keywords that assert something", style="green")
     return Text(f"{path}: {len(report.refused)} refused, so the schema cannot be enforced exactly", style="bold red")
+
+
+def _cost(found: Estimate) -> str:
+    share = f"{found.forced_bytes} of {found.bytes} bytes of the example had to come"
+    said = f"compiled in {found.compile_ms:.1f} ms; {found.states} automaton states, {share}"
+    cost = found.tokens
+    if cost is None:
+        return said
+    memory = f"{cost.rows} mask rows, {cost.row_bytes / 1024:.1f} KiB"
+    return f"{said}\nwith the tokenizer {cost.tokenizer}: {cost.tokens} tokens, {cost.forced} of them forced; {memory}"

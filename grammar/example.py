@@ -47,35 +47,32 @@ _NOT_LISTED = b'zq7_not_listed"'
 
 
 class Example(NamedTuple):
-    """text: one the automaton accepts. states: different states met on the way. forced: bytes of it that had to come."""
+    """text: one the automaton accepts. states: how many different ones were met on the way.
+
+    forced: places of the bytes of the text that had to come.
+    """
 
     text: str
     states: int
-    forced: int
+    forced: list[int]
 
 
-def byte_automaton() -> Automaton:
-    """An automaton whose tokens are the 256 bytes: to walk without a tokenizer."""
-    return Automaton(Vocabulary([bytes([byte]) for byte in range(256)], [256], 257))
+BYTES = Vocabulary([bytes([byte]) for byte in range(256)], [256], 257)
+"""The vocabulary whose tokens are the 256 bytes: to walk without a tokenizer."""
 
 
 def example_of(automaton: Automaton, root: int, schema_text: str) -> Example:
     """A plausible text of a JSON Schema.
 
-    automaton: of `byte_automaton`. root: of the compiled schema. schema_text: where names and values are taken from.
+    automaton: of `BYTES`. root: of the compiled schema. schema_text: where names and values are taken from.
     Raises GrammarError where the automaton cannot go on.
     """
     walk = _Walk(automaton, root)
     _Writer(walk, Hints.of(parse(schema_text))).write()
-    return Example(walk.text.decode(), len(walk.states), forced_bytes(automaton, root, bytes(walk.text)))
+    return Example(walk.text.decode(), len(walk.states), _forced_places(automaton, root, bytes(walk.text)))
 
 
-def forced_bytes(automaton: Automaton, root: int, text: bytes) -> int:
-    """How many bytes of a text the grammar leaves no choice about."""
-    return len(forced_places(automaton, root, text))
-
-
-def forced_places(automaton: Automaton, root: int, text: bytes) -> list[int]:
+def _forced_places(automaton: Automaton, root: int, text: bytes) -> list[int]:
     """The places in a text of the constraint at which only the byte that stands there may stand."""
     walk = _Walk(automaton, root)
     found: list[int] = []

@@ -7,9 +7,11 @@ import msgspec
 from .constraints import Spacing
 from .errors import GrammarError
 from .expr import POOL
+from .pools import using
 from .schema import Schema
 from .schema_compile import compile_read, read_all
 from .schema_notes import Notes, Refusal
+from .work import Limit, within
 
 
 class Enforced(msgspec.Struct, frozen=True):
@@ -30,7 +32,7 @@ class Ignored(msgspec.Struct, frozen=True):
 class Report(msgspec.Struct, frozen=True):
     """All that can be said of a schema beforehand. It can be served when nothing is refused.
 
-    example: the shortest text it accepts; None when something is refused.
+    shortest: one of the shortest texts it accepts; None when something is refused.
     warnings: what is probably not as meant, such as a keyword with a slip of the pen.
     Only schemas that take part are looked at: entries of $defs that nothing refers to are not.
     """
@@ -39,7 +41,7 @@ class Report(msgspec.Struct, frozen=True):
     refused: tuple[Refusal, ...]
     ignored: tuple[Ignored, ...]
     warnings: tuple[str, ...]
-    example: str | None
+    shortest: str | None
 
     @property
     def ok(self) -> bool:
@@ -47,16 +49,13 @@ class Report(msgspec.Struct, frozen=True):
         return not self.refused
 
 
-def inspect_schema(schema_text: str, spacing: Spacing = "compact") -> Report:
+def inspect_schema(schema_text: str, spacing: Spacing = "compact", limit: Limit | None = None) -> Report:
     """Look at a whole schema. Never raises for what is wrong with the schema: that is in the report."""
     notes = Notes(strict=False)
-    example = None
+    shortest = None
     try:
-        schema = Schema(schema_text, notes)
-        read_all(schema, spacing)
-        if not notes.refused:
-            shortest = POOL.shortest(compile_read(schema, schema_text, spacing, notes))
-            example = shortest.decode() if shortest is not None else None
+        with using(POOL.fork()), within(limit):
+            shortest = _shortest(schema_text, spacing, notes)
     except GrammarError as error:
         notes.refused[error.where, error.keyword] = Refusal(error.where, error.keyword, error.reason, error.rewrite)
     return Report(
@@ -64,5 +63,14 @@ def inspect_schema(schema_text: str, spacing: Spacing = "compact") -> Report:
         refused=tuple(notes.refused.values()),
         ignored=tuple(Ignored(*key, reason) for key, reason in notes.ignored.items() if key not in notes.refused),
         warnings=tuple(notes.warnings),
-        example=example,
+        shortest=shortest,
     )
+
+
+def _shortest(schema_text: str, spacing: Spacing, notes: Notes) -> str | None:
+    schema = Schema(schema_text, notes)
+    read_all(schema, spacing)
+    if notes.refused:
+        return None
+    text = POOL.shortest(compile_read(schema, schema_text, spacing, notes))
+    return None if text is None else text.decode()

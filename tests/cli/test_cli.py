@@ -88,9 +88,16 @@ def test_a_model_that_is_not_there(folder: Path, capsys: pytest.CaptureFixture[s
     assert "Traceback" not in err
 
 
-def test_check(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_check(folder: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = said(capsys, "check", "s.json", "--json")
-    assert (code, json.loads(out)["example"]) == (0, '{"n":0}')
+    found = json.loads(out)
+    assert (code, found["shortest"], found["example"]) == (0, '{"n":0}', '{"n":1}')
+    assert found["cost"]["tokens"]["tokenizer"] == "sprout"
+    code, out, _ = said(capsys, "check", "s.json", "--json", "--profile", "openai", "--tokenizer", str(tiny_model))
+    assert (code, [finding["keyword"] for finding in json.loads(out)["hosted"]["openai"]["findings"]]) == (
+        1,
+        ["additionalProperties"],
+    )
     Path("bad.json").write_text('{"not": {}}')
     assert said(capsys, "check", "bad.json")[0] == 1
     Path("broken.json").write_text('{"not": ')

@@ -84,13 +84,28 @@ def test_check_says_what_is_enforced_and_what_is_not(tmp_path: Path) -> None:
     assert code == 0
     assert "#/properties/a" in text
     assert "asserts nothing" in text
-    assert '{"a":"b"}' in text
+    assert 'the shortest result: {"a":"b"}' in text
+    assert 'an example: {"a":"b"}' in text
+    assert "8 of 9 bytes" in text or "9 of 9 bytes" in text
 
     path.write_text('{"type": "string", "not": {"enum": [1]}}')
     code, text = check(path, as_json=False)
     assert code == 1
     assert "refused" in text
     assert "1 refused" in text
+
+
+def test_check_tells_what_hosted_apis_refuse(tmp_path: Path) -> None:
+    path, stream = tmp_path / "s.json", io.StringIO()
+    path.write_text('{"type": "string", "maxLength": 3}')
+    console = Console(file=stream, width=120)
+    assert check_schema(path, "compact", console, as_json=False, profiles=("gemini",)) == 0
+    assert "gemini: 1 ignored (by Gemini API, Structured outputs, last updated 2026-02-26" in stream.getvalue()
+    assert check_schema(path, "compact", console, as_json=False, profiles=("gemini", "anthropic")) == 1
+    assert "maxLength: string constraints are not supported" in stream.getvalue()
+    assert check_schema(path, "compact", console, as_json=True, profiles=("openai",)) == 1
+    hosted = json.loads(stream.getvalue()[stream.getvalue().rindex("\n{\n") :])["hosted"]
+    assert [each["verdict"] for each in hosted["openai"]["findings"]] == ["undocumented", "refused"]
 
 
 def test_check_as_json(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ GOOD = {
 }
 
 
-def test_what_is_enforced_and_an_example() -> None:
+def test_what_is_enforced_and_the_shortest() -> None:
     found = report(GOOD)
     assert found.ok
     assert {(e.where, e.keyword) for e in found.enforced} == {
@@ -30,8 +30,8 @@ def test_what_is_enforced_and_an_example() -> None:
     }  # fmt: skip
     assert [(i.where, i.keyword) for i in found.ignored] == [("#", "title")]
     assert found.warnings == ()
-    assert found.example is not None
-    jsonschema.validate(json.loads(found.example), GOOD)
+    assert found.shortest is not None
+    jsonschema.validate(json.loads(found.shortest), GOOD)
 
 
 def test_all_refusals_at_once_with_reason_and_rewrite() -> None:
@@ -43,7 +43,7 @@ def test_all_refusals_at_once_with_reason_and_rewrite() -> None:
         }
     )
     assert not found.ok
-    assert found.example is None
+    assert found.shortest is None
     assert {(r.where, r.keyword) for r in found.refused} == {
         ("#", "oneOf"), ("#/items", "uniqueItems"), ("#/items", "multipleOf"), ("#/properties/a", "contains"),
         ("#/properties/b", "type"), ("#/properties/b", "pattern"), ("#/properties/c", "$ref"),
