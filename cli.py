@@ -52,12 +52,18 @@ examples:
   rootform run - --schema contact.schema.json < letter.txt
 """
 _CHECK_HELP = """\
-Say what a JSON Schema enforces, what is refused and why, and what to write instead. Exit code 0: everything can be
-enforced exactly; 1: something is refused; 2: the file cannot be read, or is not JSON.
+Say what a JSON Schema enforces, what is refused and why, and what to write instead; show an example and what it costs.
+
+exit codes:
+  0    everything is enforced exactly, and no hosted API that was asked about refuses anything
+  1    something is refused
+  2    the file cannot be read, or is not JSON
 
 examples:
   rootform check invoice.schema.json
   rootform check invoice.schema.json --json
+  rootform check invoice.schema.json --profile openai --profile anthropic
+  rootform check invoice.schema.json --tokenizer ./my-model
 """
 _SERVE_HELP = """\
 Serve a model over HTTP: OpenAI's chat and completions, with JSON Schemas enforced exactly.
@@ -125,9 +131,13 @@ def _run(given: argparse.Namespace) -> int:
 def _check(given: argparse.Namespace) -> int:
     from rich.console import Console
 
+    from .engine.resolve import SPROUT, resolve_model
+    from .engine.token_files import read_tokens
     from .extract.check import check_schema
 
-    return check_schema(given.schema, given.spacing, Console(), as_json=given.json)
+    tokens = read_tokens(given.tokenizer) if given.tokenizer else read_tokens(resolve_model(SPROUT), SPROUT)
+    profiles = tuple(dict.fromkeys(given.profile or ()))
+    return check_schema(given.schema, given.spacing, Console(), as_json=given.json, profiles=profiles, tokens=tokens)
 
 
 def _serve(given: argparse.Namespace) -> int:
@@ -208,6 +218,10 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
 def _add_check(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("schema", type=Path, help="file with a JSON Schema")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    hosted = "also tell what this hosted API's documented subset would refuse; may be repeated"
+    parser.add_argument("--profile", action="append", choices=("openai", "gemini", "anthropic"), help=hosted)
+    folder = "folder with the tokenizer to tell costs for (default: the bundled model's)"
+    parser.add_argument("--tokenizer", type=Path, metavar="FOLDER", help=folder)
     _add_spacing(parser)
 
 
