@@ -114,6 +114,7 @@ class Walker:
         self._dfa = dfa
         self._pass = self._depth_first if use_compiled else self._level_by_level
         self._children: tuple[np.ndarray, np.ndarray] | None = None
+        self._child_bytes: np.ndarray | None = None
         self.walks = 0
         self.reached = 0
 
@@ -139,6 +140,17 @@ class Walker:
         children, owners = self._children_of(nodes)
         dead = self._dfa.transitions[state, self._vocabulary.node_byte[children]] == DEAD
         return np.bincount(owners[dead], minlength=len(nodes)) > 0
+
+    def has_child(self, nodes: np.ndarray, mask: int) -> np.ndarray:
+        """Which of `nodes` have a child by a byte whose bit is set in `mask`, (n,) bool."""
+        if self._child_bytes is None:
+            self._child_bytes = _child_bytes(self._vocabulary.node_depth, self._vocabulary.node_byte)
+        words = np.frombuffer(mask.to_bytes(32, "little"), np.uint64)
+        used = np.flatnonzero(words)
+        found = np.zeros(len(nodes), bool)
+        for word in used.tolist():
+            found |= (self._child_bytes[nodes, word] & words[word]) != 0
+        return found
 
     def _fill(self, missing: np.ndarray) -> None:
         wanted = missing[:, 1].astype(np.int64) << 8 | self._vocabulary.node_byte[missing[:, 0]]
@@ -208,6 +220,18 @@ class Walker:
         owners = np.repeat(np.arange(len(nodes)), sizes)
         within = np.arange(len(owners)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
         return children[starts[nodes][owners] + within], owners
+
+
+def _child_bytes(depths: np.ndarray, node_bytes: np.ndarray) -> np.ndarray:
+    """The bytes of every node's children, (nodes, 4) uint64 of 64 bits each."""
+    starts, children = _children(depths)
+    parents = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
+    values = node_bytes[children].astype(np.uint64)
+    result = np.zeros((len(depths), 4), np.uint64)
+    np.bitwise_or.at(
+        result, (parents, (values >> np.uint64(6)).astype(np.int64)), np.uint64(1) << (values & np.uint64(63))
+    )
+    return result
 
 
 def _children(depths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

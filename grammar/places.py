@@ -65,6 +65,18 @@ class Frames:
         entry = reader.entry(place.popped)
         return None if entry == BOTTOM else self.enter(entry, place.popped + 1, (), reader)
 
+    def first(self, place: Place, reader: Reader) -> int:
+        """Mask of the bytes that texts from `place` may begin with, inside it or behind it; wider where unsure."""
+        mask = 0
+        while True:
+            mask |= self.exprs.first(self.dfa.expression(place.local))
+            if place.unit == NO_UNIT and not self.dfa.nullable[place.local]:
+                return mask
+            behind = self.leave(place, reader)
+            if behind is None:
+                return mask
+            place = behind
+
     def joined(self, place: Place, reader: Reader) -> Place:
         """The frame of `place` and what is behind it, as one frame."""
         if place.pushes:
