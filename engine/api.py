@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Literal, Unpack, overload
 import msgspec
 import torch
 
-from ..grammar.automaton import Automaton
-from ..grammar.batch import StateBatch
+from ..grammar.generations import DEFAULT_MAX_BYTES, GenerationBatch, Generations
 from ..grammar.vocab import Vocabulary
 from ..radix.tree import TreeView
 from .accept import CallOptions, Prompt, accept_call, is_one_prompt, make_call, split_prompts
+from .compiling import Compilers, GrammarLimits
 from .grammars import Grammars
 from .job import Job
 from .limits import Limits, derive_limits
@@ -54,7 +54,9 @@ class EngineStats(msgspec.Struct, frozen=True, kw_only=True):
     pages_free: int = 0
     pages_cached: int = 0  # held by the tree
     pages_locked: int = 0  # of those, read by running requests
-    grammar_rows: int = 0  # rows in the table of allowed tokens
+    grammar_rows: int = 0  # rows in the tables of allowed tokens
+    grammar_bytes: int = 0  # memory of compiled constraints, partly estimated
+    grammar_generations: int = 0  # sets of compiled constraints: one, and others that requests still use
 
 
 class ModelNotes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -70,6 +72,8 @@ class Engine:
     for equal tokens in any batch) or "bfloat16".  max_batch, prefill_tokens, max_context: see Limits; None: derived.
     prefix_cache False: every prompt is computed in full.  kv_bytes: memory for KV; None: derived.
     threads: CPU threads of torch, for the whole process; None: as many as are measured to pay, up to torch's own.
+    grammar_bytes: memory for compiled constraints.  compile_seconds: processor time one constraint may take to compile;
+    a request whose constraint needs more fails, others go on.
     Raises RootformError for a model that is not there or cannot be served.
     """
 
@@ -84,6 +88,8 @@ class Engine:
         prefix_cache: bool = True,
         threads: int | None = None,
         kv_bytes: int | None = None,
+        grammar_bytes: int = DEFAULT_MAX_BYTES,
+        compile_seconds: float = 2.0,
     ) -> None:
         from .model import load_model
 
@@ -93,7 +99,8 @@ class Engine:
         loaded = load_model(folder, dtype=dtype or "float32", kv_bytes=kv_bytes)
         limits = _limits_of(loaded, max_batch, prefill_tokens, max_context)
         _set_threads(threads, loaded)
-        self._start(loaded, tokenizer, limits, str(model), notes, prefix_cache)
+        constraints = GrammarLimits(max_bytes=grammar_bytes, compile_seconds=compile_seconds).check()
+        self._start(loaded, tokenizer, limits, str(model), notes, constraints, prefix_cache)
 
     @classmethod
     def from_parts(
@@ -107,11 +114,14 @@ class Engine:
         prefill_tokens: int | None = None,
         max_context: int | None = None,
         prefix_cache: bool = True,
+        grammar_bytes: int = DEFAULT_MAX_BYTES,
+        compile_seconds: float = 2.0,
     ) -> Engine:
         """An engine around a model that is already there: one of your own, or a test's stand-in."""
         engine = cls.__new__(cls)
         limits = _limits_of(model, max_batch, prefill_tokens, max_context)
-        engine._start(model, tokenizer, limits, name, ModelNotes(extract_prompt), prefix_cache)
+        constraints = GrammarLimits(max_bytes=grammar_bytes, compile_seconds=compile_seconds).check()
+        engine._start(model, tokenizer, limits, name, ModelNotes(extract_prompt), constraints, prefix_cache)
         return engine
 
     def _start(
@@ -121,6 +131,7 @@ class Engine:
         limits: Limits,
         name: str,
         notes: ModelNotes,
+        constraints: GrammarLimits,
         prefix_cache: bool,
     ) -> None:
         tokens = tokenizer.token_bytes[: model.vocab_size]
@@ -136,9 +147,10 @@ class Engine:
         self._ids = itertools.count(1)
         eos_ids = frozenset(each for each in tokenizer.eos_ids if each < model.vocab_size)
         # Without an end-of-sequence token there is no telling where constrained output ends; plain output needs none.
-        self._automaton = Automaton(Vocabulary(tokens, tuple(eos_ids), model.vocab_size)) if eos_ids else None
+        vocabulary = Vocabulary(tokens, tuple(eos_ids), model.vocab_size)
+        self._generations = Generations(vocabulary, max_bytes=constraints.max_bytes) if eos_ids else None
         speller = Speller(tokens, tokenizer.encode_bare)
-        grammars = Grammars(self._automaton, StateBatch(self._automaton), speller) if self._automaton else None
+        grammars = Grammars(GenerationBatch(self._generations), speller) if self._generations else None
         self._loop = StepLoop(
             model,
             tokens,
@@ -149,7 +161,8 @@ class Engine:
         )
         self._stats = EngineStats()
         self._note_stats(0)
-        self._thread = StepThread(self._loop, self._automaton, self._note_stats)
+        compilers = Compilers(self._generations, constraints) if self._generations else None
+        self._thread = StepThread(self._loop, compilers, self._note_stats)
         atexit.register(self.close)
 
     # -- calls ------------------------------------------------------------------------------------------------
@@ -233,6 +246,7 @@ class Engine:
 
     def _note_stats(self, compiling: int) -> None:
         """Runs on the step thread."""
+        generations = self._generations.live if self._generations else []
         counts, memory, tree = self._loop.counts, self._loop.model.memory, self._loop.prefixes.tree
         self._stats = EngineStats(
             steps=counts.steps,
@@ -251,7 +265,9 @@ class Engine:
             pages_free=memory.free_pages,
             pages_cached=tree.cached_pages,
             pages_locked=tree.locked_pages,
-            grammar_rows=len(self._automaton.rows) if self._automaton else 0,
+            grammar_rows=sum(len(each.automaton.rows) for each in generations),
+            grammar_bytes=sum(each.automaton.nbytes for each in generations),
+            grammar_generations=len(generations),
         )
 
     # -- the end ----------------------------------------------------------------------------------------------

@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..grammar.automaton import Automaton
-from ..grammar.batch import Saved, StateBatch
+from ..grammar.batch import Saved
 from ..grammar.constraints import Choice
 from ..grammar.errors import GrammarError
+from ..grammar.generations import GenerationBatch, Generations, Root
 from .running import Constrained
 from .spelling import Speller
 from .types import RootformError
@@ -31,17 +31,16 @@ class Taken(NamedTuple):
 
 
 class Grammars:
-    """Owns a StateBatch. Its automaton may be compiling in other threads; states advance only here."""
+    """Owns a GenerationBatch. Other threads may be compiling meanwhile; states advance only here."""
 
-    def __init__(self, automaton: Automaton, states: StateBatch, speller: Speller | None = None) -> None:
+    def __init__(self, states: GenerationBatch, speller: Speller | None = None) -> None:
         """speller None: forced text is taken only where a single token is allowed."""
-        self.automaton = automaton
         self._states = states
         self._speller = speller
         self._forced: dict[Saved, tuple[int, ...]] = {}  # forced() of states met
         self._ways_out: dict[Saved, tuple[int, ...]] = {}  # closing() of states met, for they come again and again
 
-    def open(self, root: int, max_new_tokens: int) -> Constrained:
+    def open(self, root: Root, max_new_tokens: int) -> Constrained:
         """Start a request. Raises RootformError when the constraint cannot be met in max_new_tokens."""
         slot = self._states.open(root)
         way_out = self._closing(slot)
@@ -59,13 +58,13 @@ class Grammars:
 
     def error_of(self, place: Constrained) -> Exception | None:
         """Why the grammar cannot go on from here; None: it can."""
-        return self._states.errors.get(place.slot)
+        return self._states.error_of(place.slot)
 
     def look(self, places: Sequence[Constrained]) -> None:
         """Note in each place the mask row of its state, and the tokens it allows where they are few."""
         for place, row_id in zip(places, self._states.row_ids(_slots(places)).tolist(), strict=True):
             place.row_id = row_id
-            place.few_allowed = self.automaton.allowed(row_id)
+            place.few_allowed = self._states.allowed(row_id)
 
     def forced(self, place: Constrained) -> tuple[int, ...]:
         """Tokens that must come next, whatever the model prefers; look() was called for this state. Often none."""
@@ -83,6 +82,10 @@ class Grammars:
                 self._forced.clear()
             tokens = self._forced[state] = self._speller.settled(self._states.forced(place.slot), few)
         return tokens
+
+    def split_rows(self, row_ids: np.ndarray) -> list[tuple[int, np.ndarray, np.ndarray]]:
+        """Mask rows by the tables they are in: see GenerationBatch."""
+        return self._states.split_rows(row_ids)
 
     def finished(self, places: Sequence[Constrained]) -> np.ndarray:
         """(n,) bool: nothing but the end of the output may follow."""
@@ -143,11 +146,11 @@ class Grammars:
         return Taken(token)
 
 
-def warm(automaton: Automaton) -> None:
+def warm(generations: Generations) -> None:
     """Have the machine code of the grammar made (once per installation; seconds) before the first request needs it."""
-    states = StateBatch(automaton)
+    states = GenerationBatch(generations)
     try:
-        slot = states.open(automaton.compile(Choice(("ab", "ba"))))
+        slot = states.open(generations.compile(Choice(("ab", "ba"))))
     except GrammarError:  # a vocabulary that cannot spell even this; nothing is lost but time
         return
     slots = np.array([slot], dtype=np.int32)

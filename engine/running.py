@@ -38,7 +38,7 @@ class TokenIds:
 class Constrained:
     """Where a request stands in its grammar.
 
-    slot: its slot in the StateBatch.
+    slot: its slot in the GenerationBatch.
     way_out: tokens that complete the value from here; never more than the request may still emit.
     row_id, few_allowed: the mask row of the present state, and its tokens (ascending) where they are few.
     """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +10,8 @@ import torch
 
 from .kernels.mask import apply_mask
 from .types import Sampling
+
+_MOST_TABLES = 2  # of the grammar, on another device; one that comes again is copied again
 
 
 class Scores:
@@ -111,17 +113,30 @@ def draw(logits: torch.Tensor, samplings: Sequence[Sampling], uniforms: Sequence
     return order.gather(1, ranks[:, None])[:, 0]
 
 
-class MaskTable:
-    """The grammar's rows of allowed tokens, where the logits are. On the CPU the grammar's own array, not a copy."""
+class MaskTables:
+    """The grammar's tables of allowed tokens, where the logits are. On the CPU its own arrays, not copies."""
+
+    def __init__(self) -> None:
+        self._held: dict[int, _HeldTable] = {}  # by serial, latest last
+
+    def on(self, device: torch.device, serial: int, rows: np.ndarray) -> torch.Tensor:
+        """rows: (n, words) int32, the table of this serial, which only grows. Returns at least these rows, there."""
+        if device.type == "cpu":
+            return torch.from_numpy(rows)
+        held = self._held[serial] = self._held.pop(serial, None) or _HeldTable()
+        if len(self._held) > _MOST_TABLES:
+            del self._held[next(iter(self._held))]
+        return held.with_rows(device, rows)
+
+
+class _HeldTable:
+    """A copy of a table that only grows, on another device."""
 
     def __init__(self) -> None:
         self._rows: torch.Tensor | None = None
         self._n_rows = 0
 
-    def on(self, device: torch.device, rows: np.ndarray) -> torch.Tensor:
-        """rows: (n, words) int32, which only grows. Returns at least these rows, on the device."""
-        if device.type == "cpu":
-            return torch.from_numpy(rows)
+    def with_rows(self, device: torch.device, rows: np.ndarray) -> torch.Tensor:
         if self._rows is None or len(self._rows) < len(rows):
             room = torch.zeros((max(1024, 2 * len(rows)), rows.shape[1]), dtype=torch.int32, device=device)
             if self._rows is not None:
@@ -133,13 +148,18 @@ class MaskTable:
 
 
 def mask_rows(
-    logits: torch.Tensor, table: torch.Tensor | None, row_ids: np.ndarray, few_allowed: list[np.ndarray | None]
+    logits: torch.Tensor,
+    masks: Iterable[tuple[torch.Tensor, np.ndarray]],
+    few_allowed: Sequence[np.ndarray | None],
 ) -> Scores:
     """Leave each row only its allowed tokens; changes logits.
 
-    row_ids: (rows,) int32 into table, -1: unconstrained. few_allowed: the allowed tokens of rows with few of them.
+    masks: tables, each with a row of it for each row of logits, (rows,) int32, -1: not masked by this table.
+    few_allowed: the allowed tokens of rows with few of them.
     """
-    by_bits = np.array([-1 if few is not None else row for row, few in zip(row_ids, few_allowed, strict=True)])
-    if table is not None and (by_bits >= 0).any():
-        apply_mask(logits, table, torch.from_numpy(by_bits.astype(np.int32)).to(logits.device))
+    is_wide = np.array([few is None for few in few_allowed], dtype=bool)
+    for table, row_ids in masks:
+        by_bits = np.where(is_wide, row_ids, -1).astype(np.int32)
+        if (by_bits >= 0).any():
+            apply_mask(logits, table, torch.from_numpy(by_bits).to(logits.device))
     return Scores(logits, few_allowed)

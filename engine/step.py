@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from ..grammar.errors import GrammarError
+from ..grammar.generations import Root
 from .detokenise import Detokeniser
 from .grammars import Grammars
 from .limits import Limits
@@ -22,7 +23,7 @@ from .plan import Candidate, InFlight, Plan, choose
 from .ports import ForwardBatch, Model
 from .prefixes import Prefixes
 from .running import Running, Sequence, TokenIds
-from .sample import MaskTable, Scores, mask_rows
+from .sample import MaskTables, Scores, mask_rows
 from .settle import Ends, Settler, take_delta
 from .types import Cancelled, Event, Failed, Finished, FinishReason, Request, RootformError
 
@@ -76,7 +77,7 @@ class StepLoop:
         self._token_bytes = token_bytes
         self._grammars = grammars
         self._settler = Settler(self._grammars, eos_ids)
-        self._masks = MaskTable()
+        self._masks = MaskTables()
 
     @property
     def busy(self) -> bool:
@@ -85,7 +86,7 @@ class StepLoop:
 
     # -- requests come and go ---------------------------------------------------------------------------------
 
-    def add(self, request: Request, root: int | None = None) -> list[Event]:
+    def add(self, request: Request, root: Root | None = None) -> list[Event]:
         """Accept a request. root: its compiled constraint. Raises RootformError when it can never be served."""
         self._check_size(request)
         sequence = Sequence(
@@ -227,8 +228,9 @@ class StepLoop:
         places = [running.sequence.grammar for running in sampled]
         row_ids = np.array([-1 if place is None else place.row_id for place in places], dtype=np.int32)
         few_allowed = [None if place is None else place.few_allowed for place in places]
-        table = self._masks.on(logits.device, self._grammars.automaton.rows) if self._grammars is not None else None
-        return mask_rows(logits, table, row_ids, few_allowed)
+        tables = self._grammars.split_rows(row_ids) if self._grammars is not None else []
+        masks = [(self._masks.on(logits.device, serial, rows), ids) for serial, rows, ids in tables]
+        return mask_rows(logits, masks, few_allowed)
 
     def _sample(self, scores: Scores, sampled: list[Running]) -> np.ndarray:
         """One token for each row, (rows,) int64. Each request draws from its own stream of random numbers."""

@@ -7,19 +7,17 @@ import logging
 import queue
 import threading
 from collections.abc import Callable
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from ..grammar.automaton import Automaton
-from ..grammar.errors import GrammarError
-from .grammars import warm
+from ..grammar.generations import Root
+from .compiling import Compilation, Compilers
 from .job import Job
 from .step import StepLoop
 from .types import (
     Cancelled,
     Completion,
-    Constraint,
     Delta,
     Event,
     Failed,
@@ -47,7 +45,7 @@ class _Accepted:
     texts: list[str] = field(default_factory=list)
     token_ids: list[int] = field(default_factory=list)
     logprobs: list[TokenLogprob] = field(default_factory=list)
-    is_compiling: bool = False
+    compilation: Compilation | None = None  # of its constraint, while that lasts
 
     def push(self, delta: Delta) -> None:
         self.texts.append(delta.text)
@@ -82,24 +80,21 @@ class _Stop(Exception):
 class StepThread:
     """Runs a StepLoop. All methods may be called from any thread.
 
-    on_step: called on the thread after each step and each message, with the number of requests whose constraint is
-    still being compiled.
+    compilers: None where the model cannot have constraints. on_step: called on the thread after each step and each
+    message, with the number of requests whose constraint is still being compiled.
     """
 
-    def __init__(self, loop: StepLoop, automaton: Automaton | None, on_step: Callable[[int], None]) -> None:
+    def __init__(self, loop: StepLoop, compilers: Compilers | None, on_step: Callable[[int], None]) -> None:
         self._loop = loop
-        self._automaton = automaton
+        self._compilers = compilers
         self._on_step = on_step
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._accepted: dict[int, _Accepted] = {}  # touched by the thread only
         self._closing = threading.Lock()
         self._is_closed = False
         self._broke: str | None = None
-        self._compilers = ThreadPoolExecutor(max_workers=2, thread_name_prefix="rootform-compile")
         self._thread = threading.Thread(target=self._run, name="rootform-step", daemon=True)
         self._thread.start()
-        if automaton is not None:
-            self._compilers.submit(warm, automaton)
 
     # -- from any thread --------------------------------------------------------------------------------------
 
@@ -145,7 +140,8 @@ class StepThread:
                 self._inbox.put(stop)
         if threading.current_thread() is not self._thread:
             self._thread.join()
-        self._compilers.shutdown(wait=False, cancel_futures=True)
+        if self._compilers is not None:
+            self._compilers.close()
 
     def _leave(self, message: Callable[[], None]) -> bool:
         """Leave a message; False when nobody will read it."""
@@ -163,7 +159,7 @@ class StepThread:
                 self._read_messages()
                 if self._loop.busy:
                     self._deliver(self._loop.step())
-                self._on_step(sum(each.is_compiling for each in self._accepted.values()))
+                self._on_step(sum(each.compilation is not None for each in self._accepted.values()))
         except _Stop:
             pass
         except BaseException as unexpected:
@@ -185,32 +181,25 @@ class StepThread:
         self._accepted[request.request_id] = accepted
         if request.constraint is None:
             self._add(request, None)
-        elif self._automaton is None:
+        elif self._compilers is None:
             self._refuse(request, RootformError(_NO_EOS, param="constraint"))
         else:
-            accepted.is_compiling = True
-            self._compilers.submit(self._compile, request, request.constraint, self._automaton)
+            accepted.compilation = self._compilers.compile(
+                request.constraint, lambda outcome: self._compiled(request, outcome)
+            )
 
-    def _compile(self, request: Request, constraint: Constraint, automaton: Automaton) -> None:
-        """Runs on a compiler thread; the outcome goes back as a message."""
-        try:
-            root = automaton.compile(constraint)
-        except GrammarError as error:
-            refusal = RootformError(str(error), status=400, param="constraint")
-            refusal.__cause__ = error
-            self._leave(lambda: self._refuse(request, refusal))
-        except Exception as error:
-            log.exception("request %d: its constraint could not be compiled", request.request_id)
-            broken = RootformError(f"compiling the constraint failed: {type(error).__name__}: {error}", status=500)
-            self._leave(lambda: self._refuse(request, broken))
+    def _compiled(self, request: Request, outcome: Root | RootformError) -> None:
+        """Runs on any thread; the outcome goes back as a message."""
+        if isinstance(outcome, RootformError):
+            self._leave(lambda: self._refuse(request, outcome))
         else:
-            self._leave(lambda: self._add(request, root))
+            self._leave(lambda: self._add(request, outcome))
 
-    def _add(self, request: Request, root: int | None) -> None:
+    def _add(self, request: Request, root: Root | None) -> None:
         accepted = self._accepted.get(request.request_id)
         if accepted is None:
             return  # cancelled meanwhile
-        accepted.is_compiling = False
+        accepted.compilation = None
         try:
             self._deliver(self._loop.add(request, root))
         except Exception as error:
@@ -226,6 +215,8 @@ class StepThread:
         self._deliver(self._loop.cancel(request_id))
         accepted = self._accepted.pop(request_id, None)
         if accepted is not None:  # its constraint was still being compiled: the loop did not know it
+            if accepted.compilation is not None:
+                accepted.compilation.cancel()
             self._loop.counts.cancelled += 1
             accepted.job.fail(CancelledError())
 

@@ -51,10 +51,14 @@ class Generation:
 
 
 class Root(NamedTuple):
-    """Where sequences of a constraint start. Keeping it keeps its generation."""
+    """Where sequences of a constraint start. Keeping it keeps its generation.
+
+    key: the same for equal constraints, in whatever generation; keeping it keeps nothing.
+    """
 
     generation: Generation
     start: int
+    key: int
 
 
 class Generations:
@@ -101,10 +105,20 @@ class Generations:
         generation = self._with_room()
         automaton = generation.automaton
         is_new = not automaton.knows(constraint)
-        root = Root(generation, automaton.compile(constraint, limit))
+        if limit is not None:
+            limit.add(lambda: self._too_large(automaton))
+        root = Root(generation, automaton.compile(constraint, limit), hash(constraint))
         if warm and is_new:
             _walk_shortest(automaton, root.start)
         return root
+
+    def known(self, constraint: Constraint) -> Root | None:
+        """The root of a constraint, at once, if the current generation has it and room."""
+        generation = self._current
+        automaton = generation.automaton
+        if not automaton.knows(constraint) or automaton.nbytes > self._share:
+            return None
+        return Root(generation, automaton.compile(constraint), hash(constraint))
 
     def collect(self) -> None:
         """Give back the memory of generations that nobody needs any more. `compile` does so too."""
@@ -114,9 +128,18 @@ class Generations:
             except queue.Empty:
                 return
 
+    @property
+    def _share(self) -> int:
+        return self.max_bytes // 2
+
+    def _too_large(self, automaton: Automaton) -> str:
+        if automaton.nbytes <= self.max_bytes:
+            return ""
+        return f"needs more memory than the {self.max_bytes >> 20} MiB that constraints may take"
+
     def _with_room(self) -> Generation:
         with self._lock:
-            if self._current.automaton.nbytes > self.max_bytes // 2 and len(self._live) < _MOST_GENERATIONS:
+            if self._current.automaton.nbytes > self._share and len(self._live) < _MOST_GENERATIONS:
                 self._current = self._begin()
             return self._current
 
@@ -230,6 +253,10 @@ class GenerationBatch:
     def allowed(self, row: int) -> np.ndarray | None:
         """The allowed tokens of a row that allows few, ascending; None for others."""
         return self._open[row >> _ROW_BITS].batch.allowed(row & _ROW_MASK)
+
+    def row(self, row: int) -> np.ndarray:
+        """A mask row, (words,) int32."""
+        return self._open[row >> _ROW_BITS].generation.automaton.rows[row & _ROW_MASK]
 
     def split_rows(self, rows: np.ndarray) -> list[tuple[int, np.ndarray, np.ndarray]]:
         """Rows by their tables: of each generation that has some, its serial, its table (`Automaton.rows`), and the

@@ -7,8 +7,10 @@ from typing import NamedTuple
 import numpy as np
 
 from .dfa import Walker
+from .nodes import Kind
 from .places import NO_UNIT, Frames, Path, Place
 from .stacks import Reader
+from .verbatim import Span, walk
 from .vocab import Vocabulary
 
 _PART_BYTES_LIMIT = 256 << 20
@@ -19,8 +21,8 @@ _FEW_NODES = 1000
 class Part(NamedTuple):
     """What a walk inside one frame came to. Arrays of int32; `counts` are the units begun on the way.
 
-    tokens: those that end inside, with the DFA state they end in. exits: trie nodes below which the frame may be over.
-    entries: for each DFA state at which a frame within begins, the trie nodes that come to it.
+    tokens: those that end inside, with the DFA state they end in (-1: not known). exits: trie nodes below which the
+    frame may be over. entries: for each DFA state at which a frame within begins, the trie nodes that come to it.
     """
 
     tokens: np.ndarray
@@ -97,12 +99,11 @@ class Masks:
 
     def _walk(self, local: int, unit: int, nodes: np.ndarray) -> Part:
         vocabulary, dfa = self._vocabulary, self._frames.dfa
+        node = self._frames.exprs.node(dfa.expression(local))
+        if node[0] == Kind.VERBATIM:
+            return self._walk_document(local, node[1], nodes)
         walked = self._walker.walk(local, unit, nodes, np.zeros(len(nodes), np.int32))
-        first, last = vocabulary.token_start[walked.nodes], vocabulary.token_start[walked.nodes + 1]
-        sizes = last - first
-        at = np.repeat(np.arange(len(sizes)), sizes)
-        within = np.arange(len(at)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-        tokens = vocabulary.token_ids[first[at] + within]
+        tokens, at = self._tokens_at(walked.nodes)
         stops = dfa.stops[walked.states] == 1
         over = walked.states == unit if unit != NO_UNIT else dfa.nullable[walked.states] & ~stops
         over &= vocabulary.node_end[walked.nodes] > walked.nodes + 1
@@ -115,6 +116,25 @@ class Masks:
             exits, exit_counts = exits[useful], exit_counts[useful]
         entries = _grouped(walked.states[stops], walked.nodes[stops])
         return Part(tokens, walked.states[at], walked.counts[at], exits, exit_counts, entries)
+
+    def _walk_document(self, local: int, span: Span, nodes: np.ndarray) -> Part:
+        """`_walk` where a document is read: no state is made for what only might be read. Its tokens have none."""
+        vocabulary = self._vocabulary
+        reached, over = walk(span, nodes, vocabulary.node_byte, vocabulary.node_depth, vocabulary.node_end)
+        tokens, _ = self._tokens_at(reached)
+        exits = reached[over & (vocabulary.node_end[reached] > reached + 1)]
+        if self._frames.dfa.nullable[local]:
+            exits = np.concatenate([nodes, exits])
+        none = np.zeros(len(tokens), np.int32)
+        return Part(tokens, none - 1, none, exits, np.zeros(len(exits), np.int32), [])
+
+    def _tokens_at(self, nodes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The tokens that end at any of `nodes`, and for each the index of its node."""
+        first, last = self._vocabulary.token_start[nodes], self._vocabulary.token_start[nodes + 1]
+        sizes = last - first
+        at = np.repeat(np.arange(len(sizes)), sizes)
+        within = np.arange(len(at)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        return self._vocabulary.token_ids[first[at] + within], at
 
 
 def _grouped(states: np.ndarray, nodes: np.ndarray) -> list[tuple[int, np.ndarray]]:

@@ -29,46 +29,51 @@ class Limit:
     """A limit on one piece of work.
 
     seconds: of its own thread's processor time, so that a busy machine refuses nothing it would take when idle.
-    polite: whether it lets other threads run in between. over: asked every now and then; what it says, if not "", is
-    why the work has to stop. said_s: what messages give as the limit, if not `seconds`.
+    polite: whether it lets other threads run in between.
     """
 
-    def __init__(
-        self,
-        seconds: float,
-        *,
-        polite: bool = False,
-        over: Callable[[], str] = str,
-        said_s: float | None = None,
-    ) -> None:
-        self.seconds = seconds if said_s is None else said_s
+    def __init__(self, seconds: float, *, polite: bool = False) -> None:
+        self._seconds = seconds
         self._polite = polite
-        self._over = over
-        self._left = _TICKS
+        self._others: list[Callable[[], str]] = []
+        self._ticks = _TICKS
         self._ends = time.thread_time() + seconds
         self._pause_at = time.perf_counter() + _SLICE_S
 
-    def in_haste(self) -> Limit:
-        """A limit of what is left of this one, for work that others wait for: it does not pause."""
-        left = max(self._ends - time.thread_time(), 0.0)
-        return Limit(left, over=self._over, said_s=self.seconds)
+    def add(self, over: Callable[[], str]) -> None:
+        """Another limit: asked every half millisecond; what it says, if not "", is why the work has to stop."""
+        self._others.append(over)
+
+    @contextmanager
+    def in_haste(self) -> Iterator[None]:
+        """Inside, the work does not pause: others wait for it."""
+        polite, self._polite = self._polite, False
+        try:
+            yield
+        finally:
+            self._polite = polite
 
     def tick(self) -> None:
         """Look at the clock, if it is time to. Raises GrammarError when the work has to stop."""
-        self._left -= 1
-        if self._left:
+        self._ticks -= 1
+        if self._ticks:
             return
-        self._left = _TICKS
+        self._ticks = _TICKS
         left = self._ends - time.thread_time()
         if left < 0:
-            reason = f"takes more than {self.seconds:g} s of work"
+            reason = f"takes more than {self._seconds:g} s of work"
             raise GrammarError("constraint", "", reason, "make it smaller, or raise the limit")
-        why = self._over()
-        if why:
-            raise GrammarError("constraint", "", why)
-        if self._polite and time.perf_counter() > self._pause_at:
-            time.sleep(_PAUSE_S if left > self.seconds - _YOUNG_S else _OLD_PAUSE_S)
+        if time.perf_counter() > self._pause_at:
+            self._look_around(young=left > self._seconds - _YOUNG_S)
             self._pause_at = time.perf_counter() + _SLICE_S
+
+    def _look_around(self, *, young: bool) -> None:
+        for over in self._others:
+            why = over()
+            if why:
+                raise GrammarError("constraint", "", why)
+        if self._polite:
+            time.sleep(_PAUSE_S if young else _OLD_PAUSE_S)
 
 
 class _Current(threading.local):

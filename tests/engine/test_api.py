@@ -291,14 +291,14 @@ def test_cancel_while_running_and_while_waiting(make):
 def test_cancel_while_the_constraint_is_compiled(make, monkeypatch):
     engine = make()
     compiling, go_on = threading.Event(), threading.Event()
-    compile_now = engine._automaton.compile
+    compile_now = engine._generations.compile
 
-    def slow(constraint):
+    def slow(*arguments, **options):
         compiling.set()
         assert go_on.wait(30)
-        return compile_now(constraint)
+        return compile_now(*arguments, **options)
 
-    monkeypatch.setattr(engine._automaton, "compile", slow)
+    monkeypatch.setattr(engine._generations, "compile", slow)
     job = engine.submit(Call(prompt="x", constraint=Regex("[ab]{3}")))
     assert compiling.wait(30)
     assert len(engine.generate("meanwhile", max_tokens=4, ignore_eos=True).token_ids) == 4

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rootform.engine.sample import MaskTable, Scores, draw, mask_rows
+from rootform.engine.sample import MaskTables, Scores, draw, mask_rows
 from rootform.engine.types import Sampling
 
 
@@ -75,9 +75,9 @@ def test_only_allowed_tokens_and_a_row_never_sees_its_neighbours(seed, n_tokens,
     samplings = [Sampling(temperature=temperature, top_p=0.9, seed=1) for _ in range(rows)]
     uniforms = rng.random(rows).tolist()
 
-    together = mask_rows(logits.clone(), table, row_ids, few).choose(samplings, uniforms)
+    together = mask_rows(logits.clone(), [(table, row_ids)], few).choose(samplings, uniforms)
     for n in range(rows):
-        alone = mask_rows(logits[n : n + 1].clone(), table, row_ids[n : n + 1], few[n : n + 1])
+        alone = mask_rows(logits[n : n + 1].clone(), [(table, row_ids[n : n + 1])], few[n : n + 1])
         assert alone.choose(samplings[n : n + 1], uniforms[n : n + 1])[0] == together[n]
         allowed = np.arange(n_tokens) if kinds[n] == 0 else sets[n]
         assert together[n] in allowed
@@ -90,7 +90,7 @@ def test_logprobs_are_over_the_allowed_tokens(by_bits):
     logits = torch.tensor([[1.0, 2.0, 3.0, 4.0]])
     allowed = np.array([0, 2])
     few = [None] if by_bits else [allowed]
-    scores = mask_rows(logits, torch.from_numpy(bit_rows([allowed], 4)), np.array([0], dtype=np.int32), few)
+    scores = mask_rows(logits, [(torch.from_numpy(bit_rows([allowed], 4)), np.array([0], dtype=np.int32))], few)
     want = np.log(np.exp([1.0, 3.0]) / np.exp([1.0, 3.0]).sum())
     got = scores.logprob(0, 0, n_top=10)
     assert got.logprob == pytest.approx(want[0], abs=1e-6)
@@ -104,10 +104,19 @@ def test_ties_go_to_the_lowest_id_either_way():
     assert scores.choose([Sampling(), Sampling()], [0.0, 0.0]).tolist() == [0, 7]
 
 
-def test_the_mask_table_on_another_device_follows_the_grammars_rows():
-    table, rng = MaskTable(), np.random.default_rng(0)
+def test_mask_tables_on_another_device_follow_the_grammars_rows():
+    tables, rng = MaskTables(), np.random.default_rng(0)
     rows = rng.integers(0, 9, size=(3000, 2)).astype(np.int32)
     for n in (1, 5, 1024, 1025, 3000):
-        held = table.on(torch.device("meta"), rows[:n])
-        assert held.shape[0] >= n
-    assert np.shares_memory(table.on(torch.device("cpu"), rows).numpy(), rows)
+        for serial in (3, 7, 8):
+            held = tables.on(torch.device("meta"), serial, rows[:n])
+            assert held.shape[0] >= n
+    assert np.shares_memory(tables.on(torch.device("cpu"), 3, rows).numpy(), rows)
+
+
+def test_rows_masked_by_different_tables():
+    logits = torch.zeros((3, 4))
+    tables = [torch.from_numpy(bit_rows([np.array([allowed])], 4)) for allowed in (1, 2)]
+    ids = [np.array([0, -1, -1], dtype=np.int32), np.array([-1, -1, 0], dtype=np.int32)]
+    scores = mask_rows(logits, zip(tables, ids, strict=True), [None, None, None])
+    assert scores.choose([Sampling()] * 3, [0.0] * 3).tolist() == [1, 0, 2]

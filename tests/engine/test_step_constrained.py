@@ -12,10 +12,9 @@ from hypothesis import strategies as st
 
 from rootform.engine.grammars import Grammars
 from rootform.engine.types import Cancelled, Finished, RootformError, Sampling
-from rootform.grammar.automaton import Automaton
-from rootform.grammar.batch import StateBatch
 from rootform.grammar.constraints import Regex
 from rootform.grammar.errors import GrammarError
+from rootform.grammar.generations import GenerationBatch, Generations, Root
 from rootform.grammar.vocab import Vocabulary
 
 EOS = 0
@@ -23,14 +22,14 @@ TOKENS = [b"", b"a", b"b", b"c", b"ab", b"bc", b"aaa", b"cab"]
 PATTERNS = ["a{3,9}", "(ab|bc)*c", "abcab", "[abc]{2}(cab)?", "a*b*c*", "(a|bb|ccc){2,}a"]
 
 
-class CountedStates(StateBatch):
+class CountedStates(GenerationBatch):
     """Knows which slots are open."""
 
-    def __init__(self, automaton: Automaton) -> None:
-        super().__init__(automaton)
+    def __init__(self, generations: Generations) -> None:
+        super().__init__(generations)
         self.open_slots: set[int] = set()
 
-    def open(self, root: int) -> int:
+    def open(self, root: Root) -> int:
         slot = super().open(root)
         self.open_slots.add(slot)
         return slot
@@ -40,8 +39,8 @@ class CountedStates(StateBatch):
         super().close(slot)
 
 
-AUTOMATON = Automaton(Vocabulary(TOKENS, (EOS,), len(TOKENS)))
-ROOTS = {pattern: AUTOMATON.compile(Regex(pattern)) for pattern in PATTERNS}
+GENERATIONS = Generations(Vocabulary(TOKENS, (EOS,), len(TOKENS)))
+ROOTS = {pattern: GENERATIONS.compile(Regex(pattern)) for pattern in PATTERNS}
 
 
 @pytest.fixture(scope="session")
@@ -49,9 +48,9 @@ def make(standins):
     """A step loop with grammars over TOKENS, in which the model's tokens are TOKENS."""
 
     def make_stand(total_pages=300, **limits):
-        states = CountedStates(AUTOMATON)
+        states = CountedStates(GENERATIONS)
         model = standins.StandIn(len(TOKENS), standins.ListMemory(total_pages))
-        stand = standins.Stand(model=model, grammars=Grammars(AUTOMATON, states), token_bytes=TOKENS, **limits)
+        stand = standins.Stand(model=model, grammars=Grammars(states), token_bytes=TOKENS, **limits)
         return stand, states
 
     return make_stand
@@ -130,7 +129,7 @@ def test_an_undecidable_state_fails_its_request_alone(make, monkeypatch):
     stand, states = make()
     bad = stand.add([1, 2], 9, ROOTS["a{3,9}"])
     good = stand.add([3, 3], 9, ROOTS["a*b*c*"])
-    states.errors[stand.loop.waiting[bad].grammar.slot] = GrammarError("#/a", "", "too large to decide")
+    states._open[0].batch.errors[stand.loop.waiting[bad].grammar.slot] = GrammarError("#/a", "", "too large to decide")
     stand.run()
     assert (stand.end(bad).status, stand.end(bad).error) == (400, "#/a: too large to decide")
     assert re.fullmatch("a*b*c*", stand.text(good))
