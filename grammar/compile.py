@@ -100,8 +100,8 @@ class _Restricted:
             return POOL.alt(*map(self.of, node[1]))
         if kind == Kind.AND:
             return POOL.and_(*map(self.of, node[1]))
-        if kind == Kind.NOT:
-            return POOL.and_(POOL.not_(node[1]), self._every_text)
+        if kind in (Kind.NOT, Kind.VERBATIM):
+            return POOL.and_(item, self._every_text)
         if kind in (Kind.REPEAT, Kind.COUNTED):
             make = POOL.repeat if kind == Kind.REPEAT else POOL.counted
             return make(self.of(node[1]), node[2], node[3])

@@ -13,10 +13,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rootform.grammar.automaton import Automaton
+from rootform.grammar.batch import StateBatch
 from rootform.grammar.chars import JSON_CHAR
+from rootform.grammar.constraints import JsonSchema
+from rootform.grammar.errors import GrammarError
 from rootform.grammar.expr import EMPTY, POOL, Exprs
-from rootform.grammar.pools import using
+from rootform.grammar.pools import current, using
 from rootform.grammar.regex import compile_pattern
+from rootform.grammar.report import inspect_schema
+from rootform.grammar.schema_compile import compile_schema
 from rootform.grammar.verbatim import IndexedText, indexed, occurrence, walk
 from rootform.grammar.vocab import Vocabulary
 
@@ -189,3 +195,142 @@ def test_a_long_run_of_one_character_is_no_trouble():
     assert len(POOL.shortest(item) or b"") == 3000
     assert POOL.fullmatch(item, b"a" * 3999 + b"b")
     assert not POOL.fullmatch(item, b"a" * 4000 + b"b")
+
+
+# -- in schemas -----------------------------------------------------------------------------------------------
+
+
+def schema_of(string: dict) -> str:
+    free = {"type": "object", "properties": {"s": string, "n": {"type": ["string", "null"], "enum": ["ab", None]}},
+            "required": ["s"], "additionalProperties": False}  # fmt: skip
+    return json.dumps(free)
+
+
+def masks_of(vocabulary: Vocabulary, constraint: JsonSchema, text: bytes) -> list[set[int]]:
+    """The allowed tokens before each byte of `text`, read byte by byte."""
+    automaton = Automaton(vocabulary, exprs=fresh())
+    batch = StateBatch(automaton)
+    slots = np.array([batch.open(automaton.compile(constraint))], np.int32)
+    found = []
+    for byte in [*text, None]:
+        (row_id,) = batch.row_ids(slots)
+        row = automaton.rows[row_id]
+        found.append({t for t in range(vocabulary.size) if row[t >> 5] >> (t & 31) & 1})
+        assert byte is None or batch.advance(slots, np.array([vocabulary.by_bytes[bytes([byte])]], np.int32))[0]
+    return found
+
+
+def fresh() -> Exprs:
+    return current().fork()
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.text('ab "\\é', max_size=6), st.booleans(), limits, st.sampled_from([None, "^[ab]*$", "b"]), st.data())
+def test_a_token_is_allowed_exactly_when_a_valid_value_goes_through_it(
+    json_bytes, document, words, counts, pattern, data
+):
+    least, most = counts
+    string = {"type": "string", "minLength": least, "x-rootform": {"verbatim": {"words": words}}}
+    string |= {} if most is None else {"maxLength": most}
+    string |= {} if pattern is None else {"pattern": pattern}
+    constraint = JsonSchema(schema_of(string), document=document)
+    regex = re.compile((pattern or "").replace("$", r"\Z"), re.DOTALL)
+    values = [v for v in parts(document, words, least, most) if regex.search(v)]
+    texts = [b'{"s":"' + spelled(v) + b'"' + end for v in values for end in (b"}", b',"n":"ab"}', b',"n":null}')]
+    if not values:
+        with pytest.raises(GrammarError, match="nothing satisfies"):
+            Automaton(json_bytes, exprs=fresh()).compile(constraint)
+        return
+    text = data.draw(st.sampled_from(texts))
+    for read, allowed in enumerate(masks_of(json_bytes, constraint, text)):
+        rest = [each[read:] for each in texts if each.startswith(text[:read])]
+        expected = {t for t, token in enumerate(json_bytes.tokens) if token and any(r.startswith(token) for r in rest)}
+        assert allowed == expected | ({json_bytes.eos_ids[0]} if b"" in rest else set())
+
+
+@pytest.fixture(scope="module")
+def json_bytes() -> Vocabulary:
+    """Every byte by its own number, and tokens that cross the borders of values; EOS at 300."""
+    words = [
+        b'a"',
+        b'"a',
+        b'":"',
+        b'b"}',
+        b'","n":',
+        b'""',
+        b'ab"',
+        b"ab",
+        b'\\"a',
+        b"\\\\",
+        b"\xc3\xa9b",
+        b' "',
+        b'"}',
+    ]
+    tokens = [bytes([b]) for b in range(256)] + words
+    return Vocabulary([*tokens, *[b""] * (301 - len(tokens))], [300], 301)
+
+
+VERBATIM = {"type": "string", "x-rootform": {"verbatim": True}}
+
+
+def accepts(schema: dict, document: str, value: object) -> bool:
+    with using(fresh()):
+        item = compile_schema(json.dumps(schema), "compact", document)
+        return POOL.fullmatch(item, json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode())
+
+
+def test_verbatim_stands_beside_other_keywords_wherever_a_string_may_stand():
+    document = "Ann Berg, +47 22 33 44 55, 2024-05-06"
+    date = VERBATIM | {"format": "date"}
+    assert accepts(date, document, "2024-05-06")
+    assert not accepts(date, document, "2024-05-07")
+    listed = {"type": "array", "items": VERBATIM | {"minLength": 2}, "maxItems": 2}
+    assert accepts(listed, document, ["Ann", "Berg"])
+    assert not accepts(listed, document, ["Ann", "Bert"])
+    nullable = VERBATIM | {"type": ["string", "null", "integer"]}
+    assert accepts(nullable, document, None)
+    assert accepts(nullable, document, 7)
+    assert not accepts(nullable, document, "8")
+    both = {"allOf": [VERBATIM, {"x-rootform": {"verbatim": {"words": True}}, "minLength": 1}]}
+    assert accepts(both, document, "Ann Berg")
+    assert not accepts(both, document, "Ann Ber")
+    listed = VERBATIM | {"enum": ["Ann", "Bo", 3]}
+    assert accepts(listed, document, "Ann")
+    assert not accepts(listed, document, "Bo")
+    names = {"type": "object", "propertyNames": {"x-rootform": {"verbatim": True}, "minLength": 3}}
+    assert accepts(names, document, {"Ann": 1})
+    assert not accepts(names, document, {"Bob": 1})
+    by_name = {"$defs": {"v": VERBATIM}, "anyOf": [{"$ref": "#/$defs/v"}, {"const": "none"}]}
+    assert accepts(by_name, document, "none")
+    assert not accepts(by_name, document, "nine")
+
+
+def test_recursive_schemas_of_two_documents_are_kept_apart():
+    tree = {"type": "object", "properties": {"name": VERBATIM, "inner": {"$ref": "#"}}, "additionalProperties": False}
+    with using(fresh()):
+        one, two = (compile_schema(json.dumps(tree), "compact", document) for document in ("ab", "cd"))
+        for name, item in (("ab", one), ("cd", two)):
+            assert POOL.fullmatch(item, b'{"inner":{"name":"%b"}}' % name.encode())
+            assert not POOL.fullmatch(item, b'{"inner":{"name":"ac"}}')
+        assert not POOL.fullmatch(one, b'{"inner":{"name":"cd"}}')
+
+
+def test_what_cannot_be_meant_is_refused():
+    def why(schema: dict, document: str | None = "a") -> str:
+        with pytest.raises(GrammarError) as caught, using(fresh()):
+            compile_schema(json.dumps(schema), "compact", document)
+        return str(caught.value)
+
+    assert "need a document" in why({"properties": {"a": VERBATIM}}, None)
+    assert "#/properties/a" in why({"properties": {"a": VERBATIM}}, None)
+    assert "verbatim cannot be 'yes'" in why({"x-rootform": {"verbatim": "yes"}})
+    assert "verbatim cannot be 1" in why({"x-rootform": {"verbatim": 1}})
+    assert "is about strings" in why({"type": "integer", "x-rootform": {"verbatim": True}})
+    assert "nothing satisfies" in why(VERBATIM | {"minLength": 2})
+    assert inspect_schema(json.dumps({"properties": {"a": VERBATIM}})).ok
+
+
+def test_a_character_that_no_token_spells_is_left_out_of_the_document():
+    vocabulary = Vocabulary([b'"', b"a", b"b", b"ab", b"</s>"], [4], 5)
+    allowed = masks_of(vocabulary, JsonSchema(json.dumps(VERBATIM), document="abcab"), b'"ab')
+    assert allowed == [{0}, {0, 1, 2, 3}, {0, 2}, {0}]
