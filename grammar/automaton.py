@@ -9,11 +9,10 @@ inside a rule and those that leave it.
 from __future__ import annotations
 
 import threading
-from contextlib import nullcontext
 
 import numpy as np
 
-from . import kernels
+from . import kernels, verbatim
 from .chars import JSON_CHAR
 from .compile import expression_of, place_of
 from .constraints import Constraint
@@ -84,8 +83,8 @@ class Automaton:
                 with using(self.exprs), within(limit):
                     expression = expression_of(constraint, self.vocabulary.single_bytes)
                     self.exprs.byte_classes(expression)  # so that others need not wait for it below
-                    with limit.in_haste() if limit else nullcontext():
-                        known = self.root_of(expression)
+                with within(limit and limit.in_haste()):
+                    known = self.root_of(expression)
             except RecursionError as error:
                 raise GrammarError(place_of(constraint), "", "is nested too deeply", "nest it less") from error
             with self.lock:
@@ -118,6 +117,7 @@ class Automaton:
             if quote.take(ord('"')):
                 self.find_row(self._state(quote.place), 0, self.stacks.push_all(stack, self._pushed(quote)))
             kernels.warm()
+            verbatim.warm()
 
     def start(self, root: int) -> tuple[int, int, int]:
         """State, register and stack at a root."""
