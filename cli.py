@@ -263,6 +263,8 @@ def _add_engine(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dtype", help="float32, bfloat16, ... (default: the fastest that is exact enough here)")
     parser.add_argument("--max-batch", type=_positive, help="sequences in one forward pass")
     parser.add_argument("--threads", type=_positive, help="CPU threads for the model")
+    drafts = "guess tokens ahead and let the model check them (default: on); the output is the same"
+    parser.add_argument("--drafts", choices=("on", "off"), help=drafts)
 
 
 def _positive(text: str) -> int:
@@ -321,7 +323,7 @@ def _client(given: argparse.Namespace, *, quiet: bool, concurrency: int = 1) -> 
     """A server's client, or an engine in this process."""
     if given.server is None:
         return _engine(given, quiet=quiet)
-    here = [name for name in ("dtype", "max_batch", "threads") if getattr(given, name) is not None]
+    here = [name for name in ("dtype", "max_batch", "threads", "drafts") if getattr(given, name) is not None]
     if here:
         raise RootformError(f"--{here[0].replace('_', '-')} is for a model in this process; leave it out with --server")
     from .programs.http_client import HttpClient
@@ -336,7 +338,13 @@ def _engine(given: argparse.Namespace, *, quiet: bool) -> Engine:
         print(f"loading {name} ...", file=sys.stderr)
     from .engine.api import Engine
 
-    engine = Engine(name, dtype=given.dtype, max_batch=given.max_batch, threads=given.threads)
+    engine = Engine(
+        name,
+        dtype=given.dtype,
+        max_batch=given.max_batch,
+        threads=given.threads,
+        drafts=given.drafts != "off",
+    )
     if not quiet:
         print(engine.limits.describe(), file=sys.stderr)
     return engine

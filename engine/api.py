@@ -40,9 +40,12 @@ class EngineStats(msgspec.Struct, frozen=True, kw_only=True):
 
     steps: int = 0
     forward_passes: int = 0
+    sequence_passes: int = 0  # the same, counted once for each request with a row in the pass
     prefill_tokens: int = 0  # prompt tokens computed
     cached_tokens: int = 0  # prompt tokens found in the tree instead
     output_tokens: int = 0
+    drafted_tokens: int = 0  # guessed ahead of the model, and put through it
+    accepted_tokens: int = 0  # of those, what it would have said
     requests_finished: int = 0
     requests_cancelled: int = 0
     requests_failed: int = 0
@@ -70,7 +73,8 @@ class Engine:
 
     model: "sprout" (bundled), a folder, or a Hugging Face name.  dtype: "float32" (also None: the safest
     for equal tokens in any batch) or "bfloat16".  max_batch, prefill_tokens, max_context: see Limits; None: derived.
-    prefix_cache False: every prompt is computed in full.  kv_bytes: memory for KV; None: derived.
+    prefix_cache False: every prompt is computed in full.  drafts False: a pass gives each request one token it
+    may choose, none is guessed ahead; the output is the same.  kv_bytes: memory for KV; None: derived.
     threads: CPU threads of torch, for the whole process; None: as many as are measured to pay, up to torch's own.
     grammar_bytes: memory for compiled constraints.  compile_seconds: processor time one constraint may take to compile;
     a request whose constraint needs more fails, others go on.
@@ -86,6 +90,7 @@ class Engine:
         prefill_tokens: int | None = None,
         max_context: int | None = None,
         prefix_cache: bool = True,
+        drafts: bool = True,
         threads: int | None = None,
         kv_bytes: int | None = None,
         grammar_bytes: int = DEFAULT_MAX_BYTES,
@@ -100,7 +105,7 @@ class Engine:
         limits = _limits_of(loaded, max_batch, prefill_tokens, max_context)
         _set_threads(threads, loaded)
         constraints = GrammarLimits(max_bytes=grammar_bytes, compile_seconds=compile_seconds).check()
-        self._start(loaded, tokenizer, limits, str(model), notes, constraints, prefix_cache)
+        self._start(loaded, tokenizer, limits, str(model), notes, constraints, prefix_cache=prefix_cache, drafts=drafts)
 
     @classmethod
     def from_parts(
@@ -114,14 +119,16 @@ class Engine:
         prefill_tokens: int | None = None,
         max_context: int | None = None,
         prefix_cache: bool = True,
+        drafts: bool = True,
         grammar_bytes: int = DEFAULT_MAX_BYTES,
         compile_seconds: float = 2.0,
     ) -> Engine:
         """An engine around a model that is already there: one of your own, or a test's stand-in."""
         engine = cls.__new__(cls)
         limits = _limits_of(model, max_batch, prefill_tokens, max_context)
+        notes = ModelNotes(extract_prompt)
         constraints = GrammarLimits(max_bytes=grammar_bytes, compile_seconds=compile_seconds).check()
-        engine._start(model, tokenizer, limits, name, ModelNotes(extract_prompt), constraints, prefix_cache)
+        engine._start(model, tokenizer, limits, name, notes, constraints, prefix_cache=prefix_cache, drafts=drafts)
         return engine
 
     def _start(
@@ -132,7 +139,9 @@ class Engine:
         name: str,
         notes: ModelNotes,
         constraints: GrammarLimits,
+        *,
         prefix_cache: bool,
+        drafts: bool,
     ) -> None:
         tokens = tokenizer.token_bytes[: model.vocab_size]
         self.limits = limits
@@ -158,6 +167,7 @@ class Engine:
             limits,
             grammars=grammars,
             prefix_cache=prefix_cache,
+            drafts=drafts,
         )
         self._stats = EngineStats()
         self._note_stats(0)
@@ -251,9 +261,12 @@ class Engine:
         self._stats = EngineStats(
             steps=counts.steps,
             forward_passes=counts.forward_passes,
+            sequence_passes=counts.sequence_passes,
             prefill_tokens=counts.prefill_tokens,
             cached_tokens=counts.cached_tokens,
             output_tokens=counts.output_tokens,
+            drafted_tokens=counts.drafted_tokens,
+            accepted_tokens=counts.accepted_tokens,
             requests_finished=counts.finished,
             requests_cancelled=counts.cancelled,
             requests_failed=counts.failed,

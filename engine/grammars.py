@@ -30,6 +30,14 @@ class Taken(NamedTuple):
     error: Exception | None = None
 
 
+class Standing(NamedTuple):
+    """All that go() and look() change of a place."""
+
+    state: Saved
+    row_id: int
+    few_allowed: np.ndarray | None
+
+
 class Grammars:
     """Owns a GenerationBatch. Other threads may be compiling meanwhile; states advance only here."""
 
@@ -51,7 +59,7 @@ class Grammars:
                 "raise max_tokens or allow a shorter value",
                 param="max_tokens",
             )
-        return Constrained(slot, way_out)
+        return Constrained(slot, root.key, way_out)
 
     def close(self, place: Constrained) -> None:
         self._states.close(place.slot)
@@ -82,6 +90,11 @@ class Grammars:
                 self._forced.clear()
             tokens = self._forced[state] = self._speller.settled(self._states.forced(place.slot), few)
         return tokens
+
+    def allows(self, place: Constrained, token: int) -> bool:
+        """Whether the token may come next; look() was called for this state."""
+        row = self._states.row(place.row_id)
+        return token < 32 * len(row) and bool(row[token >> 5] >> (token & 31) & 1)
 
     def split_rows(self, row_ids: np.ndarray) -> list[tuple[int, np.ndarray, np.ndarray]]:
         """Mask rows by the tables they are in: see GenerationBatch."""
@@ -116,6 +129,24 @@ class Grammars:
                 self._states.restore(place.slot, saved[i])
                 answers.append(self._steer(place))
         return answers
+
+    # -- looking ahead --------------------------------------------------------------------------------------------
+
+    def standing(self, place: Constrained) -> Standing:
+        """Where the place is, for stand()."""
+        return Standing(self._states.save(place.slot), place.row_id, place.few_allowed)
+
+    def go(self, places: Sequence[Constrained], tokens: Sequence[int]) -> np.ndarray:
+        """Move each place by its token, (n,) bool: whether it is allowed. To look ahead: nothing but the state moves,
+        and no rule but the grammar's holds; stand() takes it back."""
+        return self._states.advance(_slots(places), np.array(tokens, dtype=np.int64))
+
+    def stand(self, place: Constrained, standing: Standing) -> None:
+        """Put the place back to where it was."""
+        self._states.restore(place.slot, standing.state)
+        place.row_id, place.few_allowed = standing.row_id, standing.few_allowed
+
+    # -- inside ---------------------------------------------------------------------------------------------------
 
     def _way_out_after(self, place: Constrained, token: int, accepting: bool) -> tuple[int, ...]:
         if accepting:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .detokenise import Detokeniser
 from .prefixes import Room
 from .types import Request, TokenLogprob, Usage
+
+if TYPE_CHECKING:
+    from .drafts import Follower
 
 
 class TokenIds:
@@ -38,16 +42,35 @@ class TokenIds:
 class Constrained:
     """Where a request stands in its grammar.
 
-    slot: its slot in the GenerationBatch.
+    slot: its slot in the GenerationBatch.  root: names what its constraint compiled to (Root.key).
     way_out: tokens that complete the value from here; never more than the request may still emit.
     row_id, few_allowed: the mask row of the present state, and its tokens (ascending) where they are few.
     """
 
     slot: int
+    root: int
     way_out: tuple[int, ...]
     closed_early: bool = False
     row_id: int = -1
     few_allowed: np.ndarray | None = None
+
+
+class Draws:
+    """A request's own stream of random numbers, which can be looked at before it is known how many are used."""
+
+    def __init__(self, seed: int | None) -> None:
+        self._random = np.random.default_rng(seed)
+        self._ahead: list[float] = []
+
+    def ahead(self, n: int) -> list[float]:
+        """The next n numbers, in [0, 1)."""
+        while len(self._ahead) < n:
+            self._ahead.append(self._random.random())
+        return self._ahead[:n]
+
+    def use(self, n: int) -> None:
+        """The next n numbers have been used."""
+        del self._ahead[:n]
 
 
 @dataclass(slots=True, eq=False)
@@ -57,9 +80,11 @@ class Sequence:
     request: Request
     ids: TokenIds
     text: Detokeniser
-    random: np.random.Generator
+    draws: Draws
     arrived_step: int
     grammar: Constrained | None = None
+    follower: Follower | None = None  # made by the Drafter, which alone looks into it
+    forced_at: set[int] = field(default_factory=set)  # where in ids the grammar left no choice; since the last look
     n_output: int = 0
     n_cached: int | None = None  # prompt tokens found in the tree at the first start
     forward_passes: int = 0

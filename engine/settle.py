@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence as SequenceOf
 
-import numpy as np
-
 from .grammars import Grammars, Taken
 from .running import Sequence
 from .sample import Logprob, Scores
@@ -24,14 +22,16 @@ class Settler:
         self._grammars = grammars
         self._eos_ids = eos_ids
 
-    def settle(self, sequences: SequenceOf[Sequence], tokens: np.ndarray, scores: Scores) -> Ends:
+    def settle(
+        self, sequences: SequenceOf[Sequence], rows: SequenceOf[int], tokens: SequenceOf[int], scores: Scores
+    ) -> Ends:
         """Add the sampled token of each sequence (or the one the close-out rule puts in its place), then forced ones.
 
-        tokens: (n,) ids.  scores: the n rows they were sampled from.
+        tokens: (n,) ids, sampled from these rows of the scores.
         """
         ends: Ends = {}
         constrained: list[tuple[int, Sequence, int]] = []
-        for row, (sequence, token) in enumerate(zip(sequences, tokens.tolist(), strict=True)):
+        for sequence, row, token in zip(sequences, rows, tokens, strict=True):
             if token in self._eos_ids and not sequence.request.ignore_eos:
                 ends[sequence.key] = "stop"
             elif sequence.grammar is not None:
@@ -110,6 +110,8 @@ class Settler:
         elif answer.token is None:
             ends[sequence.key] = "length"
         else:
+            if scores is None:
+                sequence.forced_at.add(len(sequence.ids))
             self._add(sequence, answer.token, _likelihood(sequence, scores, row, answer.token), ends)
 
     def _add(self, sequence: Sequence, token: int, likelihood: Logprob | None, ends: Ends) -> None:

@@ -17,12 +17,14 @@ import torch
 from ..grammar.errors import GrammarError
 from ..grammar.generations import Root
 from .detokenise import Detokeniser
+from .drafts import Drafter, plain, without_space
 from .grammars import Grammars
 from .limits import Limits
+from .passes import Checked, Load, pack, with_rows
 from .plan import Candidate, InFlight, Plan, choose
-from .ports import ForwardBatch, Model
+from .ports import Model
 from .prefixes import Prefixes
-from .running import Running, Sequence, TokenIds
+from .running import Draws, Running, Sequence, TokenIds
 from .sample import MaskTables, Scores, mask_rows
 from .settle import Ends, Settler, take_delta
 from .types import Cancelled, Event, Failed, Finished, FinishReason, Request, RootformError
@@ -36,23 +38,16 @@ class Counts:
 
     steps: int = 0
     forward_passes: int = 0
+    sequence_passes: int = 0  # the same, counted once for each sequence with a row in the pass
     prefill_tokens: int = 0  # prompt tokens computed
     cached_tokens: int = 0  # prompt tokens found in the tree instead
     output_tokens: int = 0
+    drafted_tokens: int = 0  # guessed, and put through the model
+    accepted_tokens: int = 0  # of those, what the model would have said
     finished: int = 0
     cancelled: int = 0
     failed: int = 0
     put_back: int = 0  # times a running sequence had to make room
-
-
-@dataclass(slots=True)
-class Load:
-    """One step's sequences and their packed batch. sampled: those whose last token is in it, in row order."""
-
-    running: list[Running]
-    lengths: list[int]
-    sampled: list[Running]
-    batch: ForwardBatch
 
 
 class StepLoop:
@@ -67,6 +62,7 @@ class StepLoop:
         *,
         grammars: Grammars | None = None,
         prefix_cache: bool = True,
+        drafts: bool = True,
     ) -> None:
         self.model = model
         self.limits = limits
@@ -78,6 +74,8 @@ class StepLoop:
         self._grammars = grammars
         self._settler = Settler(self._grammars, eos_ids)
         self._masks = MaskTables()
+        alike = without_space(token_bytes, model.vocab_size)
+        self._drafter = Drafter(grammars, eos_ids, alike) if drafts else None
 
     @property
     def busy(self) -> bool:
@@ -93,7 +91,7 @@ class StepLoop:
             request=request,
             ids=TokenIds(request.prompt_ids),
             text=Detokeniser(self._token_bytes, request.stop),
-            random=np.random.default_rng(request.sampling.seed),
+            draws=Draws(request.sampling.seed),
             arrived_step=self.counts.steps,
         )
         if root is not None:
@@ -146,8 +144,8 @@ class StepLoop:
             self._mark_computed(load)
             scores = self._mask(logits, load.sampled)
             tokens = self._sample(scores, load.sampled)
-            sequences = [running.sequence for running in load.sampled]
-            return self._send(sequences, self._settler.settle(sequences, tokens, scores))
+            ends = self._settle(load.sampled, tokens, scores)
+            return self._send([each.sequence for each in load.sampled], ends)
         except Exception as error:
             return self._fail_step([running.sequence for running in affected.values()], error)
 
@@ -198,19 +196,18 @@ class StepLoop:
         stops = starts + np.array([tokens[running.key] for running in loaded], dtype=np.int32)
         ends = np.array([len(running.sequence.ids) for running in loaded])
         stops = np.minimum(stops, ends).astype(np.int32)  # a prefix published since the plan makes a chunk shorter
-        spans = list(zip(loaded, starts.tolist(), stops.tolist(), strict=True))
-        lengths = stops - starts
         is_sampled = stops == ends
-        batch = ForwardBatch(
-            token_ids=np.concatenate([each.sequence.ids.view[a:b] for each, a, b in spans]).astype(np.int64),
-            positions=np.concatenate([np.arange(a, b) for _, a, b in spans]),
-            slots=np.array([running.room.slot for running in loaded], dtype=np.int32),
-            starts=starts,
-            lengths=lengths,
-            logit_rows=np.cumsum(lengths, dtype=np.int64)[is_sampled] - 1,
-        )
-        sampled = [running for running, is_last in zip(loaded, is_sampled, strict=True) if is_last]
-        return Load(loaded, lengths.tolist(), sampled, batch)
+        sampled = self._draft([running for running, is_last in zip(loaded, is_sampled, strict=True) if is_last])
+        return pack(loaded, starts, stops, sampled)
+
+    def _draft(self, sampled: list[Running]) -> list[Checked]:
+        """A draft for each of the sequences, and the rows of logits it asks for."""
+        sequences = [running.sequence for running in sampled]
+        if self._drafter is None or not sampled:
+            drafts = [plain(sequence) for sequence in sequences]
+        else:
+            drafts = self._drafter.draft(sequences, [each.room.capacity - len(each.sequence.ids) for each in sampled])
+        return with_rows(sampled, drafts)
 
     def _mark_computed(self, load: Load) -> None:
         """Note what is in memory now, and give the tree the prompts that are complete."""
@@ -219,27 +216,52 @@ class StepLoop:
             was_prefilling = running.prefilling
             running.n_computed += n_tokens
             running.sequence.forward_passes += 1
+            self.counts.sequence_passes += 1
             if was_prefilling:
                 self.counts.prefill_tokens += n_tokens
                 if not running.prefilling:
                     self.prefixes.publish(running.room, running.computed_ids)
 
-    def _mask(self, logits: torch.Tensor, sampled: list[Running]) -> Scores:
-        places = [running.sequence.grammar for running in sampled]
-        row_ids = np.array([-1 if place is None else place.row_id for place in places], dtype=np.int32)
-        few_allowed = [None if place is None else place.few_allowed for place in places]
+    def _mask(self, logits: torch.Tensor, sampled: list[Checked]) -> Scores:
+        asked = [at for each in sampled for at in each.draft.asked]
+        row_ids = np.array([at.row_id for at in asked], dtype=np.int32)
         tables = self._grammars.split_rows(row_ids) if self._grammars is not None else []
         masks = [(self._masks.on(logits.device, serial, rows), ids) for serial, rows, ids in tables]
-        return mask_rows(logits, masks, few_allowed)
+        return mask_rows(logits, masks, [at.few_allowed for at in asked])
 
-    def _sample(self, scores: Scores, sampled: list[Running]) -> np.ndarray:
-        """One token for each row, (rows,) int64. Each request draws from its own stream of random numbers."""
-        samplings = [running.sequence.request.sampling for running in sampled]
-        uniforms = [
-            running.sequence.random.random() if sampling.temperature else 0.0
-            for running, sampling in zip(sampled, samplings, strict=True)
-        ]
-        return scores.choose(samplings, uniforms)
+    def _sample(self, scores: Scores, sampled: list[Checked]) -> list[int]:
+        """One token for each row. Each request draws from its own stream of random numbers."""
+        samplings, uniforms = [], []
+        for each in sampled:
+            sampling, n_rows = each.sequence.request.sampling, len(each.draft.asked)
+            samplings += [sampling] * n_rows
+            uniforms += each.sequence.draws.ahead(n_rows) if sampling.temperature else [0.0] * n_rows
+        return scores.choose(samplings, uniforms).tolist()
+
+    def _settle(self, sampled: list[Checked], tokens: list[int], scores: Scores) -> Ends:
+        """Settle one token of each sequence after the other, as long as its draft holds the same; drop the rest."""
+        ends: Ends = {}
+        going = sampled
+        while going:
+            rows = [each.row for each in going]
+            ends |= self._settler.settle([each.sequence for each in going], rows, [tokens[row] for row in rows], scores)
+            going = [each for each in going if each.agrees() and each.key not in ends]
+        for each in sampled:
+            self._keep(each)
+            if self._drafter is not None and not isinstance(end := ends.get(each.key), Exception):
+                said_so = end == "stop" and each.sequence.text.matched_stop is None
+                self._drafter.follow(each.sequence, ended_itself=said_so)
+        return ends
+
+    def _keep(self, checked: Checked) -> None:
+        """What the draft had right is in memory now; the rest is forgotten there."""
+        running, n_kept = checked.running, checked.n_kept
+        running.n_computed += n_kept
+        running.sequence.draws.use(checked.n_settled)
+        if n_kept < len(checked.draft.tokens):
+            self.model.memory.truncate(running.room.slot, running.n_computed)
+        self.counts.drafted_tokens += len(checked.draft.guessed)
+        self.counts.accepted_tokens += sum(at < n_kept for at in checked.draft.guessed)
 
     # -- what goes out ----------------------------------------------------------------------------------------
 

@@ -16,9 +16,13 @@ from .ports import Engine
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 COUNTERS = {
     "forward_passes": "Forward passes of the model.",
+    "sequence_passes": "Forward passes, counted once for each call with a row in the pass; divided by output tokens: "
+    "passes per output token.",
     "prefill_tokens": "Prompt tokens computed.",
     "cached_tokens": "Prompt tokens found in the prefix tree instead of being computed.",
     "output_tokens": "Tokens generated.",
+    "drafted_tokens": "Tokens guessed ahead of the model and put through it.",
+    "accepted_tokens": "Guessed tokens that were what the model would have said.",
     "put_back": "Times a running call had to give its memory up for an older one.",
 }
 GAUGES = {

@@ -132,7 +132,9 @@ EOS = 0
 class Stand:
     """A step loop around a stand-in, and what came out of it."""
 
-    def __init__(self, *, prefix_cache: bool = True, grammars=None, model=None, token_bytes=None, **limits) -> None:
+    def __init__(
+        self, *, prefix_cache: bool = True, drafts: bool = True, grammars=None, model=None, token_bytes=None, **limits
+    ) -> None:
         self.model = model or StandIn()
         memory = self.model.memory
         self.limits = derive_limits(
@@ -149,6 +151,7 @@ class Stand:
             self.limits,
             grammars=grammars,
             prefix_cache=prefix_cache,
+            drafts=drafts,
         )
         self.events: dict[int, list] = {}
         self._n_added = 0

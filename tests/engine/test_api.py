@@ -206,7 +206,7 @@ def test_forced_tokens_cost_no_passes(make):
 
 
 def test_a_complete_value_ends_without_another_pass_and_a_number_may_go_on(make):
-    engine = make(likes=likes_text("777"))
+    engine = make(likes=likes_text("777"), drafts=False)
     assert engine.generate("x", regex="[0-9]{2}").usage.forward_passes == 2
     number = engine.generate("x", schema={"type": "integer"})
     assert (number.text, number.usage.forward_passes) == ("777", 4)  # the last pass chose to end

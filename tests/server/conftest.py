@@ -32,9 +32,12 @@ class Stats(msgspec.Struct, kw_only=True):
     """The counts of the scripted engine, by the names of engine.api.EngineStats (which imports torch)."""
 
     forward_passes: int = 0
+    sequence_passes: int = 0
     prefill_tokens: int = 0
     cached_tokens: int = 0
     output_tokens: int = 0
+    drafted_tokens: int = 0
+    accepted_tokens: int = 0
     requests_finished: int = 0
     requests_cancelled: int = 0
     requests_failed: int = 0
