@@ -13,6 +13,7 @@ class Vocabulary:
     tokens: the bytes of each ordinary token by id; b"" is a token no constraint ever allows (special, unused).
     eos_ids: the tokens that end a sequence; their own bytes, if any, are never allowed.
     size: width of the model's logits; ids from len(tokens) on are never allowed.
+    single_bytes: mask of the bytes that are tokens by themselves, what every text can be spelled with.
 
     The trie, in preorder; node 0 is the root: `node_byte` uint8, `node_depth` int32, `node_end` int32 (one past the
     last node below), and the tokens that end at node i: token_ids[token_start[i] : token_start[i + 1]], int32.
@@ -34,12 +35,8 @@ class Vocabulary:
                 self.by_bytes.setdefault(token, i)
         if not self.by_bytes:
             raise ValueError("no token of the vocabulary has any bytes")
+        self.single_bytes = sum(1 << byte for byte in range(256) if bytes([byte]) in self.by_bytes)
         self._build_trie()
-
-    @property
-    def single_bytes(self) -> int:
-        """Mask of the bytes that are tokens by themselves: what every text can be spelled with."""
-        return sum(1 << token[0] for token in self.by_bytes if len(token) == 1)
 
     def spell(self, text: bytes) -> tuple[int, ...]:
         """`text` in as few tokens as it takes, longer ones first. Raises ValueError where no tokens make it up."""
