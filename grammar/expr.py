@@ -41,7 +41,7 @@ class Exprs:
         self._plain: list[bool] = []  # no AND, NOT or REF inside: not empty unless it is EMPTY
         self._lock = threading.RLock()
         self._definitions: dict[Hashable, int | Callable[[], int]] = {}
-        self._outlines: dict[Hashable, int] = {}
+        self._outlines: dict[Hashable, int | Callable[[], int]] = {}
         self._expanding = _Expanding()
         self._derived: dict[int, int] = {}
         self._texts: dict[IndexedText, None] = {}  # documents that expressions are made of
@@ -202,11 +202,13 @@ class Exprs:
         """What `define` says `key` stands for, looked up when first needed. A frame; never the empty string."""
         return self._intern((Kind.REF, key))
 
-    def define(self, key: Hashable, meaning: int | Callable[[], int], outline: int | None = None) -> None:
+    def define(
+        self, key: Hashable, meaning: int | Callable[[], int], outline: int | Callable[[], int] | None = None
+    ) -> None:
         """Say what `ref(key)` stands for: an expression, or a function called once, when first needed.
 
-        outline: an expression within the meaning that has one of its shortest strings (EMPTY when it has none); it
-        spares expanding a large meaning only to learn whether it has a member.
+        outline: an expression within the meaning that has one of its shortest strings (EMPTY when it has none), or
+        a function for it; it spares expanding a large meaning only to learn whether it has a member.
         """
         if outline is not None:
             self._outlines[key] = outline
@@ -216,8 +218,14 @@ class Exprs:
 
     def outline(self, ref_id: int) -> int:
         """An expression with a shortest string of what a ref stands for."""
-        outline = self._outlines.get(self._nodes[ref_id][1])
-        return self.definition(ref_id) if outline is None else outline
+        key = self._nodes[ref_id][1]
+        outline = self._outlines.get(key)
+        if outline is None:
+            return self.definition(ref_id)
+        if not isinstance(outline, int):
+            with using(self):
+                outline = self._outlines[key] = outline()
+        return outline
 
     def is_defined(self, key: Hashable) -> bool:
         """Whether `define` was called for `key`."""

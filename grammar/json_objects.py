@@ -45,7 +45,10 @@ def object_(
     if distinct:
         raise GrammarError("constraint", "minProperties", "names that are not listed cannot be counted yet")
     start = _Point(True, left(low, high, tallies))
-    rest = _AnyOrder(form, members, others).rest(start) if any_order else _in_order(form, members, others, start)
+    if any_order:
+        rest = _AnyOrder(form, tuple(members), tuple(others)).rest(start)
+    else:
+        rest = _in_order(form, members, others, start)
     return POOL.frame(POOL.concat(form.open_object, rest))
 
 
@@ -77,18 +80,31 @@ def _after(point: _Point, way: Way) -> _Point | None:
 # -- in the order of the schema -------------------------------------------------------------------------------
 
 
-def _in_order(form: Layout, members: Sequence[Member], others: Sequence[Member], start: _Point) -> int:
-    """All behind the opening brace. Built from the right, for the points that can be come to at each member."""
+def _in_order(
+    form: Layout, members: Sequence[Member], others: Sequence[Member], start: _Point, *, briefly: bool = False
+) -> int:
+    """All behind the opening brace. Built from the right, for the points that can be come to at each member.
+
+    briefly: without what may be left out once nothing more has to come; a shortest string is kept.
+    """
+    last = max((i for i, member in enumerate(members) if member.required), default=-1)
     written = [_written(form, member) for member in members]
     points: list[set[_Point]] = [{start}]
-    for member, ways in zip(members, written, strict=True):
-        after = {_after(point, way) for point in points[-1] for way in ways}
+    for i, (member, ways) in enumerate(zip(members, written, strict=True)):
+        here = {p for p in points[-1] if not (briefly and i > last and p.still.may_stop())}
+        after = {_after(point, way) for point in here for way in ways}
         points.append({point for point in after if point} | (set() if member.required else points[-1]))
     check_states(sum(map(len, points)))
     other_ways = tuple(way for other in others for way in _written(form, other))
     tails = {point: _others(form, other_ways, point) for point in points[-1]}
-    for member, ways, here in zip(reversed(members), reversed(written), reversed(points[:-1]), strict=True):
-        tails = {point: _member(form, member, ways, tails, point) for point in here}
+    for i, member, ways in reversed(list(zip(range(len(members)), members, written, strict=True))):
+        brief = briefly and i > last
+        tails = {
+            point: _close(form, point)
+            if brief and point.still.may_stop()
+            else _member(form, member, ways, tails, point)
+            for point in points[i]
+        }
     return tails[start]
 
 
@@ -114,43 +130,41 @@ def _others(form: Layout, ways: tuple[Way, ...], point: _Point) -> int:
 # -- in any order ---------------------------------------------------------------------------------------------
 
 
-class _AnyOrder:
+class _AnyOrder(NamedTuple):
     """Members in any order. What may follow depends on which are still to come, and on the counts.
 
     Each such point becomes an expression of its own when it is first met, never before, for there are 2 ** len(members)
     sets of members alone.
     """
 
-    def __init__(self, form: Layout, members: Sequence[Member], others: Sequence[Member]) -> None:
-        self._form = form
-        self._members = tuple(members)
-        self._others = tuple(others)
+    form: Layout
+    members: tuple[Member, ...]
+    others: tuple[Member, ...]
 
     def rest(self, point: _Point) -> int:
         """What may follow: the rest of an object that has yet to write those of `members` that are required."""
-        name = ("members", self._form.spacing, self._members, self._others, point)
+        name = ("members", self, point)
         if not POOL.is_defined(name):
-            POOL.define(name, lambda: self._next(point), self._outline(point))
+            POOL.define(name, lambda: self._next(point), lambda: self._outline(point))
         return POOL.ref(name)
 
     def _outline(self, point: _Point) -> int:
         """One of the shortest: the order does not matter to the length."""
-        needed = [member for member in self._members if member.required]
-        if not point.still.tallies and point.still.total.low <= len(needed):
-            return _in_order(self._form, needed, (), point)
-        return _in_order(self._form, self._members, self._others, point)
+        needed = tuple(member for member in self.members if member.required)
+        enough = not point.still.tallies and point.still.total.low <= len(needed)
+        return _in_order(self.form, needed if enough else self.members, self.others, point, briefly=True)
 
     def _next(self, point: _Point) -> int:
         found = []
-        for i, member in enumerate(self._members):
-            rest = _AnyOrder(self._form, self._members[:i] + self._members[i + 1 :], self._others)
+        for i, member in enumerate(self.members):
+            rest = self._replace(members=self.members[:i] + self.members[i + 1 :])
             found += self._ways(member, point, rest)
-        for other in self._others:
+        for other in self.others:
             found += self._ways(other, point, self)
-        stop = any(member.required for member in self._members)
-        comma = EPSILON if point.first else self._form.comma
-        return POOL.alt(EMPTY if stop else _close(self._form, point), *_joined(comma, found))
+        stop = any(member.required for member in self.members)
+        comma = EPSILON if point.first else self.form.comma
+        return POOL.alt(EMPTY if stop else _close(self.form, point), *_joined(comma, found))
 
     def _ways(self, member: Member, point: _Point, rest: _AnyOrder) -> list[tuple[int, int]]:
-        ways = _written(self._form, member)
+        ways = _written(self.form, member)
         return [(way.value, rest.rest(after)) for way in ways if (after := _after(point, way))]

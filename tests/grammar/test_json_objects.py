@@ -1,0 +1,117 @@
+"""Objects against a plain predicate, over all short ones."""
+
+from __future__ import annotations
+
+import itertools
+import random
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rootform.grammar.counts import Tally, Way
+from rootform.grammar.expr import EMPTY, POOL
+from rootform.grammar.json_layout import layout
+from rootform.grammar.json_objects import Member, object_
+
+COMPACT = layout("compact")
+KEYS = {b"a": True, b"b": True, b"c": True, b"x": False, b"y": False}  # whether it is listed
+VALUES = (b"1", b"2")
+LONGEST = 3
+Written = tuple[tuple[bytes, bytes], ...]
+
+
+def within(count: int, low: int, high: int | None) -> bool:
+    return low <= count and (high is None or count <= high)
+
+
+class Wanted:
+    """A random object, as a predicate and as an expression."""
+
+    def __init__(self, rng: random.Random) -> None:
+        bounds = [(rng.choice([0, 0, 0, 1, 2]), rng.choice([None, None, 0, 1, 2, 3])) for _ in range(3)]
+        self.low, self.high = bounds[0]
+        self.tallies = [Tally(*bound) for bound in bounds[1 : 1 + rng.choice([0, 0, 1, 2])]]
+        self.any_order = rng.random() < 0.5
+        self.keys = [key for key in KEYS if rng.random() < 0.7]
+        self.required = [key for key in self.keys if KEYS[key] and rng.random() < 0.4]
+        self.counts = {
+            (key, value): frozenset(i for i in range(len(self.tallies)) if rng.random() < 0.5)
+            for key in self.keys
+            for value in VALUES
+            if rng.random() < 0.8
+        }
+
+    def expression(self) -> int:
+        members = [self.member(key) for key in self.keys if KEYS[key]]
+        others = [self.member(key) for key in self.keys if not KEYS[key]]
+        return object_(COMPACT, members, others, self.low, self.high, self.tallies, self.any_order)
+
+    def member(self, key: bytes) -> Member:
+        ways = [Way(POOL.literal(value), self.counts[key, value]) for value in VALUES if (key, value) in self.counts]
+        return Member(POOL.literal(b'"' + key + b'"'), tuple(ways), key in self.required)
+
+    def accepts(self, written: Written) -> bool:
+        keys = [key for key, _ in written]
+        listed = [key for key in keys if KEYS[key]]
+        if any(pair not in self.counts for pair in written) or len(set(listed)) < len(listed):
+            return False
+        if not self.any_order and keys != sorted(listed) + [key for key in keys if not KEYS[key]]:
+            return False
+        found = [sum(i in self.counts[pair] for pair in written) for i in range(len(self.tallies))]
+        counted = all(within(n, *tally) for n, tally in zip(found, self.tallies, strict=True))
+        return counted and within(len(keys), self.low, self.high) and all(key in keys for key in self.required)
+
+
+def text_of(written: Written) -> bytes:
+    return b"{" + b",".join(b'"' + key + b'":' + value for key, value in written) + b"}"
+
+
+@given(rng=st.randoms(use_true_random=False))
+@settings(max_examples=60, deadline=None)
+def test_every_short_object_is_judged_by_counting(rng: random.Random) -> None:
+    wanted = Wanted(rng)
+    made = wanted.expression()
+    lengths = []
+    for n in range(LONGEST + 1):
+        for written in itertools.product(itertools.product(KEYS, VALUES), repeat=n):
+            if n < LONGEST or len({key for key, _ in written}) == n:
+                assert POOL.fullmatch(made, text_of(written)) == wanted.accepts(written), text_of(written)
+            lengths += [len(text_of(written))] if wanted.accepts(written) else []
+    shortest = POOL.shortest(made)
+    if lengths:
+        assert shortest is not None
+        assert len(shortest) == min(lengths)
+    elif shortest is not None:
+        assert shortest.count(b":") > LONGEST
+    assert POOL.is_empty(made) == (shortest is None)
+    assert shortest is None or POOL.fullmatch(made, shortest)
+
+
+def member(name: str, required: bool = False, counts: frozenset[int] = frozenset()) -> Member:
+    return Member(POOL.literal(b'"%s"' % name.encode()), (Way(POOL.literal(b"1"), counts),), required)
+
+
+def test_members_in_schema_order_cost_their_number() -> None:
+    sizes = []
+    for n in (100, 200):
+        before = len(POOL)
+        object_(COMPACT, [member(f"p{n}{i}", required=True) for i in range(n)], [member("x")])
+        sizes.append(len(POOL) - before)
+    assert sizes[1] < 2.5 * sizes[0]
+
+
+def test_any_order_costs_nothing_before_it_is_written() -> None:
+    before = len(POOL)
+    members = [member(f"q{i}", counts=frozenset([0]) if i % 2 else frozenset()) for i in range(40)]
+    made = object_(COMPACT, members, [member("x")], 3, 50, [Tally(2, 30)], any_order=True)
+    text = b"{" + b",".join(b'"x":1,"q%d":1' % i for i in reversed(range(20))) + b"}"
+    assert POOL.fullmatch(made, text)
+    assert not POOL.fullmatch(made, text.replace(b"q3", b"q5"))
+    assert len(POOL.shortest(made) or b"") == len('{"q1":1,"q3":1,"x":1}')
+    assert len(POOL) - before < 200_000
+
+
+def test_what_cannot_be_met_is_empty() -> None:
+    assert object_(COMPACT, [member("a", required=True)], [], 2) == EMPTY
+    assert object_(COMPACT, [member("a", required=True)], [], 0, None, [Tally(1, None)]) == EMPTY
+    assert POOL.is_empty(object_(COMPACT, [member("a", required=True)], [], 2, any_order=True))
