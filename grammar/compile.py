@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from .constraints import Choice, Constraint, Grammar, JsonObject, JsonSchema, Regex
+from .constraints import Choice, Constraint, Grammar, JsonObject, JsonSchema, Regex, Spacing, StructuralTag
 from .errors import GrammarError
 from .expr import ALL_BYTES, POOL, Kind
 from .grammar_compile import compile_grammar
 from .regex import compile_pattern
 from .schema_compile import compile_json_object, compile_schema
+from .structural import Parts, compile_structural_tag
 
 _UTF8_BYTES = ALL_BYTES & ~sum(1 << byte for byte in (0xC0, 0xC1, *range(0xF5, 0x100)))
 
@@ -39,6 +40,8 @@ def _expression(constraint: Constraint) -> int:
         return compile_schema(constraint.schema, constraint.spacing, constraint.document)
     if isinstance(constraint, Grammar):
         return compile_grammar(constraint.text, constraint.syntax, constraint.start, _SCHEMAS[constraint.spacing])
+    if isinstance(constraint, StructuralTag):
+        return compile_structural_tag(constraint.tag, _structural_parts(constraint.spacing))
     assert isinstance(constraint, JsonObject)
     return compile_json_object(constraint.spacing)
 
@@ -62,12 +65,22 @@ def _flexible_schema(schema: str) -> int:
 _SCHEMAS = {"compact": _compact_schema, "flexible": _flexible_schema}
 
 
+def _structural_parts(spacing: Spacing) -> Parts:
+    return (
+        lambda schema: _expression(JsonSchema(schema, spacing)),
+        lambda pattern: _expression(Regex(pattern)),
+        lambda grammar: _expression(Grammar(grammar, spacing=spacing)),
+    )
+
+
 def place_of(constraint: Constraint) -> str:
     """Where in a constraint an error is that concerns all of it."""
     if isinstance(constraint, Regex):
         return "regex, column 1"
     if isinstance(constraint, Grammar):
         return "grammar, line 1, column 1"
+    if isinstance(constraint, StructuralTag):
+        return "structural tag"
     return "choices" if isinstance(constraint, Choice) else "#"
 
 

@@ -61,4 +61,14 @@ class Grammar(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="gram
     spacing: Spacing = "compact"
 
 
-Constraint = Regex | Choice | JsonSchema | JsonObject | Grammar
+class StructuralTag(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="structural_tag"):
+    """The output is free text with tags in it, or whatever else a tree of formats says (docs/grammars.md).
+
+    tag: `{"type": "structural_tag", "format": {...}}` as JSON text. spacing: of schemas inside.
+    """
+
+    tag: str
+    spacing: Spacing = "compact"
+
+
+Constraint = Regex | Choice | JsonSchema | JsonObject | Grammar | StructuralTag
