@@ -14,8 +14,10 @@ from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 
+from ..grammar.constraints import Constraint, JsonSchema
 from .grammars import Grammars, Standing
 from .guesses import END, Contexts, Habits, Prompt, Trail, step
 from .running import Constrained, Sequence
@@ -87,7 +89,7 @@ class Drafter:
         self._eos_ids = eos_ids
         self._alike = alike
         self._contexts = Contexts()
-        self._habits: dict[tuple[str, int], Habits] = {}  # by namespace and root, latest last
+        self._habits: dict[tuple[str, Constraint | None], Habits] = {}  # by namespace and constraint, latest last
         self._n_kinds = 0
 
     # -- drafting ---------------------------------------------------------------------------------------------
@@ -195,7 +197,10 @@ class Drafter:
 
     def _habits_of(self, sequence: Sequence) -> Habits:
         """One namespace learns nothing of another, not even by the time an answer takes."""
-        kind = sequence.request.namespace, -1 if sequence.grammar is None else sequence.grammar.root
+        constraint = sequence.request.constraint
+        if isinstance(constraint, JsonSchema) and constraint.document is not None:
+            constraint = msgspec.structs.replace(constraint, document=None)  # another in each request
+        kind = sequence.request.namespace, constraint
         habits = self._habits.pop(kind, None)
         if habits is None:
             habits = Habits(self._n_kinds, self._contexts)

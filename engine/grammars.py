@@ -59,7 +59,7 @@ class Grammars:
                 "raise max_tokens or allow a shorter value",
                 param="max_tokens",
             )
-        return Constrained(slot, root.key, way_out)
+        return Constrained(slot, way_out)
 
     def close(self, place: Constrained) -> None:
         self._states.close(place.slot)

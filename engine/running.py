@@ -42,14 +42,14 @@ class TokenIds:
 class Constrained:
     """Where a request stands in its grammar.
 
-    slot: its slot in the GenerationBatch.  root: names what its constraint compiled to (Root.key).
-    way_out: tokens that complete the value from here; never more than the request may still emit.
+    slot: its slot in the GenerationBatch.
+    way_out: tokens that complete the value from here, no more than the request may still emit; None: any shortest text
+    that completes it has no more.
     row_id, few_allowed: the mask row of the present state, and its tokens (ascending) where they are few.
     """
 
     slot: int
-    root: int
-    way_out: tuple[int, ...]
+    way_out: tuple[int, ...] | None = None
     closed_early: bool = False
     row_id: int = -1
     few_allowed: np.ndarray | None = None
@@ -59,7 +59,8 @@ class Draws:
     """A request's own stream of random numbers, which can be looked at before it is known how many are used."""
 
     def __init__(self, seed: int | None) -> None:
-        self._random = np.random.default_rng(seed)
+        self._seed = int(np.random.default_rng().integers(2**62)) if seed is None else seed
+        self._random = np.random.default_rng(self._seed)
         self._ahead: list[float] = []
 
     def ahead(self, n: int) -> list[float]:
@@ -67,6 +68,10 @@ class Draws:
         while len(self._ahead) < n:
             self._ahead.append(self._random.random())
         return self._ahead[:n]
+
+    def aside(self, at: int) -> np.random.Generator:
+        """Numbers of another stream, for what comes up at the output's token `at`."""
+        return np.random.default_rng((self._seed, at))
 
     def use(self, n: int) -> None:
         """The next n numbers have been used."""

@@ -9,6 +9,7 @@ inside a rule and those that leave it.
 from __future__ import annotations
 
 import threading
+from contextlib import nullcontext
 
 import numpy as np
 
@@ -83,8 +84,8 @@ class Automaton:
                 with using(self.exprs), within(limit):
                     expression = expression_of(constraint, self.vocabulary.single_bytes)
                     self.exprs.byte_classes(expression)  # so that others need not wait for it below
-                with within(limit and limit.in_haste()):
-                    known = self.root_of(expression)
+                    with limit.in_haste() if limit else nullcontext():
+                        known = self.root_of(expression)
             except RecursionError as error:
                 raise GrammarError(place_of(constraint), "", "is nested too deeply", "nest it less") from error
             with self.lock:
