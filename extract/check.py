@@ -68,7 +68,7 @@ def _check(text: str, spacing: Spacing, profiles: Sequence[ProfileName], tokens:
         except GrammarError as error:
             report = msgspec.structs.replace(report, warnings=(*report.warnings, f"no example was found: {error}"))
     try:
-        hosted = {name: hosted_findings(text, name) for name in profiles}
+        hosted: dict[ProfileName, tuple[Finding, ...]] = {name: hosted_findings(text, name) for name in profiles}
     except GrammarError:  # it is no schema at all, as the report says
         hosted = {}
     return Checked(report, found, hosted)
