@@ -15,6 +15,7 @@ from typing import Any
 from .alternatives import Alternatives
 from .errors import GrammarError
 from .first_bytes import FirstBytes
+from .machine import Machine
 from .nodes import ALL_BYTES, EMPTY, EPSILON, Kind
 from .pools import forward, using
 from .verbatim import IndexedText, Span
@@ -198,6 +199,12 @@ class Exprs:
             return EPSILON
         return self._intern((Kind.VERBATIM, span))
 
+    def machine(self, machine: Machine, state: int) -> int:
+        """The texts that an automaton accepts from a state."""
+        if machine.accepting[state] and not machine.moves[state]:
+            return EPSILON
+        return self._intern((Kind.MACHINE, machine, state))
+
     def ref(self, key: Hashable) -> int:
         """What `define` says `key` stands for, looked up when first needed. A frame; never the empty string."""
         return self._intern((Kind.REF, key))
@@ -367,6 +374,9 @@ class Exprs:
             return self.frame(self.raw_derivative(self.definition(item), byte))
         if kind == Kind.VERBATIM:
             return self._span(node[1].text.step(node[1], byte))
+        if kind == Kind.MACHINE:
+            after = node[1].after(node[2], byte)
+            return EMPTY if after is None else self.machine(node[1], after)
         return EMPTY
 
     def _derive_cat(self, item: int, byte: int) -> int:
@@ -426,6 +436,8 @@ class Exprs:
             return node[2] == 0
         if kind == Kind.VERBATIM:
             return node[1].text.may_end(node[1])
+        if kind == Kind.MACHINE:
+            return node[1].accepting[node[2]]
         return kind == Kind.EPSILON or (kind == Kind.FRAME and self._nullable[node[1]])
 
     def _is_plain(self, node: tuple[Any, ...]) -> bool:
@@ -436,7 +448,7 @@ class Exprs:
             return self._plain[node[1]] and self._plain[node[2]]
         if kind == Kind.ALT:
             return all(self._plain[m] for m in node[1])
-        return kind <= Kind.SET or kind == Kind.VERBATIM or self._plain[node[1]]
+        return kind <= Kind.SET or kind in (Kind.VERBATIM, Kind.MACHINE) or self._plain[node[1]]
 
     def _cat(self, head: int, tail: int) -> int:
         if head == EMPTY or tail == EMPTY:

@@ -56,6 +56,8 @@ class FirstBytes:
             return self._refined(node[1])
         if kind in (Kind.NOT, Kind.REPEAT, Kind.COUNTED, Kind.FRAME):
             return self.classes(node[1])
+        if kind == Kind.MACHINE:
+            return node[1].classes(node[2])
         if kind == Kind.VERBATIM:
             return _each_by_itself(node[1].text.next_bytes(node[1]))
         return self.classes(self._unfolded(item)) if kind == Kind.REF else (ALL_BYTES,)
@@ -89,6 +91,8 @@ class FirstBytes:
             return ALL_BYTES
         if kind in (Kind.REPEAT, Kind.COUNTED, Kind.FRAME):
             return self.mask(node[1])
+        if kind == Kind.MACHINE:
+            return node[1].first(node[2])
         if kind == Kind.VERBATIM:
             return sum(1 << byte for byte in node[1].text.next_bytes(node[1]))
         return self.mask(self._unfolded(item)) if kind == Kind.REF else 0

@@ -29,3 +29,4 @@ class Kind(IntEnum):
     FRAME = 9  # member
     REF = 10  # key
     VERBATIM = 11  # the Span of a document
+    MACHINE = 14  # a Machine, a state of it

@@ -80,6 +80,10 @@ class Witness:
                 todo.append(rest)
             elif item in self._found:
                 out += self._found[item]
+            elif kind == Kind.MACHINE:
+                mask, after = node[1].nearer(node[2])
+                out.append(nicest(mask))
+                todo.append(self._exprs.machine(node[1], after))
             elif kind == Kind.VERBATIM:
                 out += node[1].text.shortest(node[1])
             elif kind == Kind.SET:
@@ -156,6 +160,8 @@ class Witness:
             return _times(node[2], length(node[1]))
         if kind in (Kind.FRAME, Kind.REF):
             return length(self._parts(item)[0])
+        if kind == Kind.MACHINE:
+            return node[1].lengths[node[2]]
         if kind == Kind.VERBATIM:
             return len(node[1].text.shortest(node[1]))
         return {Kind.EMPTY: NEVER, Kind.EPSILON: 0}.get(kind, 1)
