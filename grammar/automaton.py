@@ -17,7 +17,7 @@ from . import kernels, verbatim
 from .chars import JSON_CHAR
 from .compile import expression_of, place_of
 from .constraints import Constraint
-from .dfa import Dfa, Walker, bytes_of
+from .dfa import Dfa, bytes_of
 from .errors import GrammarError
 from .expr import POOL, Exprs
 from .masks import Masks
@@ -27,6 +27,7 @@ from .rows import Rows
 from .stacks import Reader, Stacks
 from .table import Table
 from .vocab import Vocabulary
+from .walker import Walker
 from .work import Limit, within
 
 _NOT_ALLOWED = 0  # the record of every token that is not allowed
@@ -69,7 +70,7 @@ class Automaton:
         self._state_ids: dict[Place, int] = {}
         self._roots: dict[Constraint, int] = {}
         self._root_starts: list[tuple[int, int, int]] = []
-        self._stays: dict[tuple[int, int], int] = {}
+        self._stays: dict[tuple[int, int], int] = {}  # rows of `stay`, -1 where a state has none
         self._n_records = 0
         self._forget_transitions()
 
@@ -117,6 +118,8 @@ class Automaton:
             quote = Path(self._frames, self._places[state], Reader(self.stacks, stack), 0, open_run=False)
             if quote.take(ord('"')):
                 self.find_row(self._state(quote.place), 0, self.stacks.push_all(stack, self._pushed(quote)))
+            text = self._dfa.state(self.exprs.repeat(JSON_CHAR, 0, None))
+            self._masks.part(text, NO_UNIT, np.zeros(1, np.int32))  # the base of the walks of keys
             kernels.warm()
             verbatim.warm()
 
@@ -250,8 +253,9 @@ class Automaton:
     def _remember_stay(self, state: int, place: Place) -> None:
         """Note which tokens leave a wide state as it is, and how many units each adds."""
         key = (place.local, place.unit)
-        if key in self._stays or len(self._stays) >= _MOST_STAYS:
+        if key in self._stays or len(self.stay) > _MOST_STAYS:
             return
+        self._stays[key] = -1
         part = self._masks.part(place.local, place.unit, np.zeros(1, np.int32))
         kept = (part.token_states == place.local) & (part.token_counts < 255)
         may_be_left = place.unit == NO_UNIT and len(part.exits) > 0  # then a token may do both, inside and behind

@@ -185,8 +185,9 @@ class StateBatch:
     def _eos_row(self) -> int:
         if self._only_eos is None:
             vocabulary = self._automaton.vocabulary
-            allowed = np.zeros(32 * vocabulary.words, bool)
-            allowed[list(vocabulary.eos_ids)] = True
+            allowed = np.zeros(vocabulary.words, np.uint32)
+            for token in vocabulary.eos_ids:
+                allowed[token >> 5] |= np.uint32(1 << (token & 31))
             with self._automaton.lock:
                 self._only_eos = self._automaton.row_table.add(allowed, True, len(vocabulary.eos_ids))
         return self._only_eos

@@ -72,28 +72,40 @@ def walk(
     node_byte: np.ndarray,
     node_depth: np.ndarray,
     node_end: np.ndarray,
+    token_start: np.ndarray,
+    token_ids: np.ndarray,
     transitions: np.ndarray,
-    stops: np.ndarray,
+    kinds: np.ndarray,
+    base_states: np.ndarray,
     unit: int,
     begins: np.ndarray,
     finishes: np.ndarray,
     states: np.ndarray,
     counts: np.ndarray,
-    out: np.ndarray,
-    missing: np.ndarray,
     deepest: int,
-) -> tuple[int, int]:
-    """Walk ranges of the trie's nodes with a DFA, depth first.
+    filled: np.ndarray,
+    tokens: np.ndarray,
+    exits: np.ndarray,
+    entries: np.ndarray,
+    drops: np.ndarray,
+    missing: np.ndarray,
+) -> None:
+    """Walk ranges of the trie's nodes with a DFA, depth first, and note what differs from an earlier walk, the base.
 
     Range i is nodes [begins[i], finishes[i]), entered in states[i] with counts[i] units behind it. transitions:
-    (states, 256) int32, 0 dead, -1 not known yet. Nodes reached go to `out`, rows (node, state, count); the walk does
-    not go below nodes whose state `stops`. The count grows by one for each byte that leaves the state `unit`. Nodes
-    whose transition is not known go to `missing`, rows (node, state before, count before). Returns the rows of each.
+    (states, 256) int32, 0 dead, -1 not known yet. kinds: uint8, 1 where walks halt, 2 where the frame may end. Counts
+    grow by one for each byte that leaves the state `unit`; with one, the frame may end in that state alone.
+    base_states: the state the base came to at each node, 0 where it did not; a node that is reached in the same state
+    is left out with all below it.
+
+    Written from the row on that `filled` has for each, which is then moved: tokens (token, state, count), exits (node,
+    count) below which the frame may be over, entries (node, state) where it halted, drops (node, end) where nodes from
+    node to end are not what the base made of them, missing (node, state before, count before) where a transition is not
+    known. The last of `filled` counts the nodes reached.
     """
     path_state = np.empty(deepest + 2, np.int32)
     path_count = np.empty(deepest + 2, np.int32)
-    n_out = 0
-    n_missing = 0
+    n_tokens, n_exits, n_entries, n_drops, n_missing, n_reached = filled
     for i in range(begins.shape[0]):
         node = begins[i]
         if node >= finishes[i]:
@@ -105,25 +117,110 @@ def walk(
             depth = node_depth[node]
             before = path_state[depth - 1]
             after = transitions[before, node_byte[node]]
+            if after < 0:
+                missing[n_missing, 0] = node
+                missing[n_missing, 1] = before
+                missing[n_missing, 2] = path_count[depth - 1]
+                n_missing += 1
+                node = node_end[node]
+                continue
+            if after == base_states[node]:
+                node = node_end[node]
+                continue
+            end = node_end[node]
+            halts = after == 0 or kinds[after] & 1
+            if base_states[node] > 0:
+                drops[n_drops, 0] = node
+                drops[n_drops, 1] = end if halts else node + 1
+                n_drops += 1
             if after > 0:
+                n_reached += 1
                 count = path_count[depth - 1]
                 if before == unit:
                     count += 1
                 path_state[depth] = after
                 path_count[depth] = count
-                out[n_out, 0] = node
-                out[n_out, 1] = after
-                out[n_out, 2] = count
-                n_out += 1
-                node = node_end[node] if stops[after] else node + 1
-            else:
-                if after < 0:
-                    missing[n_missing, 0] = node
-                    missing[n_missing, 1] = before
-                    missing[n_missing, 2] = path_count[depth - 1]
-                    n_missing += 1
-                node = node_end[node]
-    return n_out, n_missing
+                for at in range(token_start[node], token_start[node + 1]):
+                    tokens[n_tokens, 0] = token_ids[at]
+                    tokens[n_tokens, 1] = after
+                    tokens[n_tokens, 2] = count
+                    n_tokens += 1
+                if kinds[after] & 1:
+                    entries[n_entries, 0] = node
+                    entries[n_entries, 1] = after
+                    n_entries += 1
+                is_over = after == unit if unit >= 0 else kinds[after] & 2 != 0
+                if is_over and end > node + 1:
+                    exits[n_exits, 0] = node
+                    exits[n_exits, 1] = count
+                    n_exits += 1
+            node = end if halts else node + 1
+    filled[0] = n_tokens
+    filled[1] = n_exits
+    filled[2] = n_entries
+    filled[3] = n_drops
+    filled[4] = n_missing
+    filled[5] = n_reached
+
+
+@compiled
+def states_at(
+    node_byte: np.ndarray,
+    node_depth: np.ndarray,
+    node_end: np.ndarray,
+    transitions: np.ndarray,
+    kinds: np.ndarray,
+    start: int,
+    deepest: int,
+    found: np.ndarray,
+) -> None:
+    """The state at each node that a walk from the root of the trie reaches, all transitions known: into `found`."""
+    path = np.zeros(deepest + 2, np.int32)
+    path[0] = start
+    node = 1
+    while node < node_byte.shape[0]:
+        depth = node_depth[node]
+        after = transitions[path[depth - 1], node_byte[node]]
+        if after > 0:
+            found[node] = after
+            path[depth] = after
+        node = node + 1 if after > 0 and kinds[after] & 1 == 0 else node_end[node]
+
+
+@compiled
+def has_child(
+    nodes: np.ndarray, node_byte: np.ndarray, node_end: np.ndarray, wanted: np.ndarray, found: np.ndarray
+) -> None:
+    """Which nodes have a child by a byte for which `wanted` holds, (256,) bool: into `found`, (n,) bool."""
+    for i in range(nodes.shape[0]):
+        end = node_end[nodes[i]]
+        child = nodes[i] + 1
+        while child < end and not wanted[node_byte[child]]:
+            child = node_end[child]
+        found[i] = child < end
+
+
+@compiled
+def set_bits(words: np.ndarray, tokens: np.ndarray, counts: np.ndarray, most: int) -> None:
+    """Set the bit of each token whose count is not above `most`. words: uint32, bit b of word w is token 32 * w + b."""
+    for i in range(tokens.shape[0]):
+        if counts[i] <= most:
+            words[tokens[i] >> 5] |= np.uint32(1) << np.uint32(tokens[i] & 31)
+
+
+@compiled
+def clear_bits(words: np.ndarray, tokens: np.ndarray) -> None:
+    """Clear the bit of each token."""
+    for i in range(tokens.shape[0]):
+        words[tokens[i] >> 5] &= ~(np.uint32(1) << np.uint32(tokens[i] & 31))
+
+
+@compiled
+def drop(words: np.ndarray, drops: np.ndarray, token_start: np.ndarray, token_ids: np.ndarray) -> None:
+    """Clear the bits of all tokens that end at nodes of the given ranges, rows (node, end)."""
+    for i in range(drops.shape[0]):
+        for at in range(token_start[drops[i, 0]], token_start[drops[i, 1]]):
+            words[token_ids[at] >> 5] &= ~(np.uint32(1) << np.uint32(token_ids[at] & 31))
 
 
 @compiled
@@ -235,3 +332,8 @@ def warm() -> None:
     ok, stay = np.zeros(0, bool), np.zeros((1, 1), np.uint8)
     advance(ints, ints, threes, threes, stay, table, values, rows, rows[:, :5].copy(), one, table, values, ok, ints)
     find_rows(ints, threes, threes, 1, rows[:, :5].copy(), table, values, ints, ints)
+    words, pairs = np.zeros(1, np.uint32), np.zeros((0, 2), np.int32)
+    set_bits(words, ints, ints, 0)
+    clear_bits(words, ints)
+    drop(words, pairs, one, ints)
+    has_child(ints, np.zeros(0, np.uint8), ints, np.zeros(256, bool), ok)

@@ -1,4 +1,8 @@
-"""Which tokens are allowed at a place: one walk inside the frame, then only the tokens that leave or enter frames."""
+"""Which tokens are allowed at a place: one walk inside the frame, then only the tokens that leave or enter frames.
+
+Most states in which almost everything is allowed are nearly alike: the keys besides those that are listed are any text
+but a few. A walk from the root therefore takes what it has in common with an earlier wide one, its base, from there.
+"""
 
 from __future__ import annotations
 
@@ -6,31 +10,65 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .dfa import Walker
+from . import kernels
 from .nodes import Kind
 from .places import NO_UNIT, Frames, Path, Place
 from .stacks import Reader
 from .verbatim import Span, walk
 from .vocab import Vocabulary
+from .walker import Walker
 
 _PART_BYTES_LIMIT = 256 << 20
 _PART_OVERHEAD = 1000
 _FEW_NODES = 1000
+_FEW_TOKENS = 1024  # parts with more keep their tokens as bits, too
+_WIDE = 4096  # nodes a walk has to reach, or to have in common with another, to be a base
+_MOST_BASES = 12
+_FAR = 1 << 30
+_NONE = np.zeros(0, np.int32)
 
 
 class Part(NamedTuple):
     """What a walk inside one frame came to. Arrays of int32; `counts` are the units begun on the way.
 
-    tokens: those that end inside, with the DFA state they end in (-1: not known). exits: trie nodes below which the
-    frame may be over. entries: for each DFA state at which a frame within begins, the trie nodes that come to it.
+    tokens: those that end inside, with the DFA state they end in (-1: not known), fewest units first; `most_units` is
+    the largest count. words: bits of the tokens, where they are many; with a base, of those taken from there too.
+    exits: trie nodes below which the frame may be over. shared_exits: for each node whether it is one more; None: none
+    are. entries: for each DFA state at which a frame within begins, the trie nodes that come to it.
     """
 
     tokens: np.ndarray
     token_states: np.ndarray
     token_counts: np.ndarray
+    most_units: int
+    words: np.ndarray | None
     exits: np.ndarray
     exit_counts: np.ndarray
+    shared_exits: SharedExits | None
     entries: list[tuple[int, np.ndarray]]
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of it, without what is shared."""
+        arrays = (self.tokens, self.token_states, self.token_counts, self.exits, self.exit_counts, self.words)
+        return sum(each.nbytes for each in arrays if each is not None) + sum(nodes.nbytes for _, nodes in self.entries)
+
+
+class Base(NamedTuple):
+    """A wide walk from the root. states: the state at each node, 0 where it did not come. exits: see `Part`."""
+
+    local: int
+    states: np.ndarray
+    words: np.ndarray
+    exits: np.ndarray
+    exits_by_first: dict[bytes, np.ndarray]
+
+
+class SharedExits(NamedTuple):
+    """The exits of a base outside of some ranges of nodes, rows (node, end), ascending."""
+
+    base: Base
+    drops: np.ndarray
 
 
 class Masks:
@@ -41,40 +79,75 @@ class Masks:
         self._walker = walker
         self._vocabulary = vocabulary
         self._parts: dict[tuple[int, int, bytes], Part] = {}
+        self._bases: list[Base] = []
+        self._root_weights = _root_weights(vocabulary)
+        self._eos = np.zeros(vocabulary.words, np.uint32)
+        eos = np.array(vocabulary.eos_ids, np.int32)
+        kernels.set_bits(self._eos, eos, np.zeros_like(eos), 0)
         self._kept_bytes = 0
 
     @property
     def nbytes(self) -> int:
         """Memory of the walks that are kept."""
-        return self._kept_bytes
+        return self._kept_bytes + sum(base.states.nbytes + base.exits.nbytes for base in self._bases)
 
     def mask(self, place: Place, reader: Reader) -> tuple[np.ndarray, bool]:
-        """The allowed tokens, (32 * words,) bool, EOS among them when everything may end here; and whether it may.
+        """The allowed tokens as bits, (words,) uint32, EOS among them when everything may end here; and whether it may.
 
         The bounds of `place` count from here: a counted run goes on with lo to hi more units.
         """
-        allowed = np.zeros(32 * self._vocabulary.words, bool)
+        words = np.zeros(self._vocabulary.words, np.uint32)
         todo = {place: [np.zeros(1, np.int32)]}
         while todo:
             at, starts = todo.popitem()
             nodes = starts[0] if len(starts) == 1 else self._union(starts)
             part = self.part(at.local, at.unit, nodes)
-            tokens, exits = part.tokens, part.exits
-            if at.unit != NO_UNIT:
-                tokens = tokens[part.token_counts <= at.hi]
-                exits = exits[(part.exit_counts >= at.lo) & (part.exit_counts <= at.hi)]
-            allowed[tokens] = True
-            if len(exits) and (behind := self._frames.leave(at, reader)):
-                exits = exits[self._walker.has_child(exits, self._frames.first(behind, reader))]
-                todo.setdefault(behind, []).append(exits)
+            _allow(words, part, _FAR if at.unit == NO_UNIT else at.hi)
+            if (len(part.exits) or part.shared_exits) and (behind := self._frames.leave(at, reader)):
+                exits = self._exits_towards(part, at, self._frames.first(behind, reader))
+                if len(exits):
+                    todo.setdefault(behind, []).append(exits)
             for state, entries in part.entries:
                 expression = self._frames.dfa.expression(state)
                 inside = self._frames.enter(expression, at.popped, at.pushes, reader)
                 todo.setdefault(inside, []).append(entries)
         accepts = Path(self._frames, place, reader, 0, open_run=False).accepts()
         if accepts:
-            allowed[list(self._vocabulary.eos_ids)] = True
-        return allowed, accepts
+            words |= self._eos
+        return words, accepts
+
+    def part(self, local: int, unit: int, nodes: np.ndarray) -> Part:
+        """The walk of one frame from given trie nodes."""
+        key = (local, unit, nodes.tobytes())
+        known = self._parts.get(key)
+        if known is None:
+            known = self._parts[key] = self._walk(local, unit, nodes)
+            self._kept_bytes += _PART_OVERHEAD + known.nbytes
+            if self._kept_bytes > _PART_BYTES_LIMIT:
+                self._parts = {key: known}
+                self._kept_bytes = 0
+        return known
+
+    # -- exits ------------------------------------------------------------------------------------------------
+
+    def _exits_towards(self, part: Part, at: Place, first: int) -> np.ndarray:
+        """The nodes at which the frame may be over, and have a child by a byte whose bit is set in `first`."""
+        exits = part.exits
+        if at.unit != NO_UNIT:
+            exits = exits[(part.exit_counts >= at.lo) & (part.exit_counts <= at.hi)]
+        wanted = np.unpackbits(np.frombuffer(first.to_bytes(32, "little"), np.uint8), bitorder="little").view(bool)
+        exits = exits[self._walker.has_child(exits, wanted)]
+        if part.shared_exits is None:
+            return exits
+        base, drops = part.shared_exits
+        key = wanted.tobytes()
+        shared = base.exits_by_first.get(key)
+        if shared is None:
+            shared = base.exits_by_first[key] = base.exits[self._walker.has_child(base.exits, wanted)]
+        if len(drops):
+            before = np.searchsorted(drops[:, 0], shared, side="right") - 1
+            shared = shared[(before < 0) | (shared >= drops[before, 1])]
+        return np.concatenate([exits, shared]) if len(exits) else shared
 
     def _union(self, parts: list[np.ndarray]) -> np.ndarray:
         """All nodes of several lists, ascending. (`np.unique` takes ten times as long for the many there may be.)"""
@@ -85,57 +158,150 @@ class Masks:
             found[nodes] = True
         return np.flatnonzero(found).astype(np.int32)
 
-    def part(self, local: int, unit: int, nodes: np.ndarray) -> Part:
-        """The walk of one frame from given trie nodes."""
-        key = (local, unit, nodes.tobytes())
-        known = self._parts.get(key)
-        if known is None:
-            known = self._parts[key] = self._walk(local, unit, nodes)
-            self._kept_bytes += _PART_OVERHEAD + sum(a.nbytes for a in known[:-1])
-            if self._kept_bytes > _PART_BYTES_LIMIT:
-                self._parts = {key: known}
-                self._kept_bytes = 0
-        return known
+    # -- walks ------------------------------------------------------------------------------------------------
 
     def _walk(self, local: int, unit: int, nodes: np.ndarray) -> Part:
-        vocabulary, dfa = self._vocabulary, self._frames.dfa
+        dfa = self._frames.dfa
         node = self._frames.exprs.node(dfa.expression(local))
         if node[0] == Kind.VERBATIM:
             return self._walk_document(local, node[1], nodes)
-        walked = self._walker.walk(local, unit, nodes, np.zeros(len(nodes), np.int32))
-        tokens, at = self._tokens_at(walked.nodes)
-        stops = dfa.stops[walked.states] == 1
-        over = walked.states == unit if unit != NO_UNIT else dfa.nullable[walked.states] & ~stops
-        over &= vocabulary.node_end[walked.nodes] > walked.nodes + 1
-        exits, exit_counts = walked.nodes[over], walked.counts[over]
+        from_root = len(nodes) == 1 and nodes[0] == 0
+        base, at_base = self._base_for(local, nodes, from_root) if unit == NO_UNIT else (None, None)
+        if at_base is None:
+            walked = self._walker.walk(local, unit, nodes, None if base is None else base.states)
+        else:
+            walked = self._walker.walk(local, unit, nodes[~at_base])
+        exits, exit_counts = walked.exits[:, 0].copy(), walked.exits[:, 1].copy()
         if local == unit if unit != NO_UNIT else dfa.nullable[local]:
             exits = np.concatenate([nodes, exits])
             exit_counts = np.concatenate([np.zeros(len(nodes), np.int32), exit_counts])
         if unit != NO_UNIT:  # what may follow a run begins with no byte the run goes on with
-            useful = self._walker.has_dead_child(unit, exits)
+            useful = self._walker.has_child(exits, dfa.transitions[unit] == 0)
             exits, exit_counts = exits[useful], exit_counts[useful]
-        entries = _grouped(walked.states[stops], walked.nodes[stops])
-        return Part(tokens, walked.states[at], walked.counts[at], exits, exit_counts, entries)
+        entries = _grouped(walked.entries)
+        tokens, states, counts = _by_count(walked.tokens)
+        words = self._bits(tokens) if len(tokens) > _FEW_TOKENS and base is None else None
+        shared = None
+        if base is not None:
+            drops = walked.drops if at_base is None else self._all_but(nodes[at_base])
+            words, shared = self._taken(base, drops, tokens, counts)
+        elif from_root and unit == NO_UNIT and walked.reached > _WIDE and not entries and words is not None:
+            shared = SharedExits(self._new_base(local, words, exits), np.zeros((0, 2), np.int32))
+            exits, exit_counts = _NONE, _NONE
+        most = int(counts[-1]) if len(counts) else 0
+        return Part(tokens, states, counts, most, words, exits, exit_counts, shared, entries)
+
+    def _base_for(self, local: int, nodes: np.ndarray, from_root: bool) -> tuple[Base | None, np.ndarray | None]:
+        """The base that has most in common with a walk, if that is much.
+
+        For nodes that are not the root, also at which of them the base is in the very same state, (n,) bool.
+        """
+        if not self._bases:
+            return None, None
+        dfa, best, most, at = self._frames.dfa, None, _WIDE, None
+        if from_root:
+            first = dfa.complete(local)
+            for base in self._bases:
+                shared = int(self._root_weights[(first == dfa.transitions[base.local]) & (first > 0)].sum())
+                if shared > most:
+                    best, most = base, shared
+            return best, None
+        sizes = self._vocabulary.node_end[nodes] - nodes
+        if sizes.sum() > most:
+            for base in self._bases:
+                same = base.states[nodes] == local
+                shared = int(sizes[same].sum())
+                if shared > most:
+                    best, most, at = base, shared, same
+        return best, at
+
+    def _all_but(self, nodes: np.ndarray) -> np.ndarray:
+        """The ranges of nodes that are not below any of `nodes`, rows (node, end)."""
+        nodes = np.sort(nodes)
+        ends = self._vocabulary.node_end[nodes]
+        covered = np.maximum.accumulate(ends)
+        outer = np.ones(len(nodes), bool)
+        outer[1:] = nodes[1:] >= covered[:-1]
+        nodes, ends = nodes[outer], ends[outer]
+        starts = np.concatenate([[0], ends])
+        stops = np.concatenate([nodes + 1, [len(self._vocabulary.node_byte)]])
+        return np.stack([starts, stops], 1).astype(np.int32)
+
+    def _new_base(self, local: int, words: np.ndarray, exits: np.ndarray) -> Base:
+        base = Base(local, self._walker.states_from(local), words, np.sort(exits), {})
+        if len(self._bases) >= _MOST_BASES:
+            del self._bases[1]  # the first is JSON text
+        self._bases.append(base)
+        return base
+
+    def _taken(
+        self, base: Base, drops: np.ndarray, tokens: np.ndarray, counts: np.ndarray
+    ) -> tuple[np.ndarray, SharedExits]:
+        """The bits and exits of a walk that has a base."""
+        vocabulary = self._vocabulary
+        if len(drops):
+            drops = drops[np.argsort(drops[:, 0], kind="stable")]
+        words = base.words.copy()
+        kernels.drop(words, drops, vocabulary.token_start, vocabulary.token_ids)
+        kernels.set_bits(words, tokens, counts, _FAR)
+        return words, SharedExits(base, drops)
+
+    def _bits(self, tokens: np.ndarray) -> np.ndarray:
+        words = np.zeros(self._vocabulary.words, np.uint32)
+        kernels.set_bits(words, tokens, np.zeros_like(tokens), 0)
+        return words
 
     def _walk_document(self, local: int, span: Span, nodes: np.ndarray) -> Part:
         """`_walk` where a document is read: no state is made for what only might be read. Its tokens have none."""
         vocabulary = self._vocabulary
         reached, over = walk(span, nodes, vocabulary.node_byte, vocabulary.node_depth, vocabulary.node_end)
-        tokens, _ = self._tokens_at(reached)
+        tokens = self._tokens_at(reached)
         exits = reached[over & (vocabulary.node_end[reached] > reached + 1)]
         if self._frames.dfa.nullable[local]:
             exits = np.concatenate([nodes, exits])
         none = np.zeros(len(tokens), np.int32)
-        return Part(tokens, none - 1, none, exits, np.zeros(len(exits), np.int32), [])
+        return Part(tokens, none - 1, none, 0, None, exits, np.zeros(len(exits), np.int32), None, [])
 
-    def _tokens_at(self, nodes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The tokens that end at any of `nodes`, and for each the index of its node."""
+    def _tokens_at(self, nodes: np.ndarray) -> np.ndarray:
+        """The tokens that end at any of `nodes`."""
         first, last = self._vocabulary.token_start[nodes], self._vocabulary.token_start[nodes + 1]
         sizes = last - first
         at = np.repeat(np.arange(len(sizes)), sizes)
         within = np.arange(len(at)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-        return self._vocabulary.token_ids[first[at] + within], at
+        return self._vocabulary.token_ids[first[at] + within]
 
 
-def _grouped(states: np.ndarray, nodes: np.ndarray) -> list[tuple[int, np.ndarray]]:
-    return [(state, nodes[states == state]) for state in dict.fromkeys(states.tolist())]
+def _allow(words: np.ndarray, part: Part, most: int) -> None:
+    """Set the bits of a part's tokens with at most so many units."""
+    if part.words is None:
+        kernels.set_bits(words, part.tokens, part.token_counts, most)
+    elif most >= part.most_units:
+        words |= part.words
+    else:
+        allowed = part.words.copy()
+        kernels.clear_bits(allowed, part.tokens[np.searchsorted(part.token_counts, most, side="right") :])
+        words |= allowed
+
+
+def _by_count(found: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Tokens, states and counts of a walk, by count."""
+    tokens, states, counts = found.T.copy()
+    if len(counts) and counts.min() != counts.max():
+        order = np.argsort(counts, kind="stable")
+        tokens, states, counts = tokens[order], states[order], counts[order]
+    return tokens, states, counts
+
+
+def _grouped(entries: np.ndarray) -> list[tuple[int, np.ndarray]]:
+    nodes, states = entries[:, 0], entries[:, 1]
+    return [(state, nodes[states == state].copy()) for state in dict.fromkeys(states.tolist())]
+
+
+def _root_weights(vocabulary: Vocabulary) -> np.ndarray:
+    """Nodes of the trie below each first byte, (256,) int64."""
+    weights = np.zeros(256, np.int64)
+    node, ends = 1, vocabulary.node_end
+    while node < len(ends):
+        weights[vocabulary.node_byte[node]] = ends[node] - node
+        node = int(ends[node])
+    return weights

@@ -155,7 +155,7 @@ class Path:
         """Whether the frame may end here."""
         place = self.place
         if place.unit == NO_UNIT:
-            return bool(self.frames.dfa.nullable[place.local])
+            return self.frames.dfa.nullable[place.local]
         return place.local == place.unit and (self.open_run or self.units >= place.lo)
 
     def leave(self) -> bool:
@@ -193,7 +193,7 @@ class Path:
         if place.unit != NO_UNIT:
             self.units += place.local == place.unit
             self.place = place._replace(local=after)
-        elif frames.dfa.stops[after]:
+        elif frames.dfa.halts(after):
             expression = frames.dfa.expression(after)
             self.place = frames.enter(expression, place.popped, place.pushes, self.reader)
         else:
