@@ -75,7 +75,7 @@ CONFIGS: dict[str, Callable[[], Any]] = {
 def save(config: Any, folder: Path) -> Any:
     """Write a model with random weights into folder; the model."""
     torch.manual_seed(1)
-    model = transformers.AutoModelForCausalLM.from_config(config).eval()
+    model = transformers.AutoModelForCausalLM.from_config(config, attn_implementation="eager").eval()
     for parameter in model.parameters():  # biases, norms and sinks that are not 0 or 1 show mistakes in them
         parameter.data.add_(torch.randn_like(parameter) * 0.05)
     model.save_pretrained(folder)
