@@ -133,11 +133,18 @@ def _check(given: argparse.Namespace) -> int:
 
     from .engine.resolve import SPROUT, resolve_model
     from .engine.token_files import read_tokens
-    from .extract.check import check_schema
+    from .extract.check import SAMPLE_DOCUMENT, check_schema
 
     tokens = read_tokens(given.tokenizer) if given.tokenizer else read_tokens(resolve_model(SPROUT), SPROUT)
-    profiles = tuple(dict.fromkeys(given.profile or ()))
-    return check_schema(given.schema, given.spacing, Console(), as_json=given.json, profiles=profiles, tokens=tokens)
+    return check_schema(
+        given.schema,
+        given.spacing,
+        Console(),
+        as_json=given.json,
+        profiles=tuple(dict.fromkeys(given.profile or ())),
+        tokens=tokens,
+        document=_text_file(given.document) if given.document else SAMPLE_DOCUMENT,
+    )
 
 
 def _serve(given: argparse.Namespace) -> int:
@@ -220,6 +227,8 @@ def _add_check(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     hosted = "also tell what this hosted API's documented subset would refuse; may be repeated"
     parser.add_argument("--profile", action="append", choices=("openai", "gemini", "anthropic"), help=hosted)
+    stands_in = "file with the text that verbatim values of the example stand in (default: a short sample)"
+    parser.add_argument("--document", type=Path, help=stands_in)
     folder = "folder with the tokenizer to tell costs for (default: the bundled model's)"
     parser.add_argument("--tokenizer", type=Path, metavar="FOLDER", help=folder)
     _add_spacing(parser)
@@ -355,6 +364,13 @@ def _standard_input() -> str:
         return sys.stdin.buffer.read().decode()
     except UnicodeDecodeError as error:
         raise RootformError(f"standard input: byte {error.start} is not UTF-8; give the text as UTF-8") from None
+
+
+def _text_file(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise RootformError(f"{path}: byte {error.start} is not UTF-8; save the file as UTF-8") from None
 
 
 def _print_now(text: str) -> None:

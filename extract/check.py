@@ -22,6 +22,9 @@ from .schema import read_schema
 LIMIT_S = 60.0
 """Seconds of work on one schema."""
 
+SAMPLE_DOCUMENT = "This text, another text and a third text are by Ann Berg, ann@example.org, Berlin, of 2024-05-17."
+"""What verbatim values of an example stand in, where no document is given."""
+
 _STYLES = {"refused": "bold red", "ignored": "yellow", "undocumented": "yellow"}
 
 
@@ -46,12 +49,14 @@ def check_schema(
     as_json: bool,
     profiles: Sequence[ProfileName] = (),
     tokens: Tokens | None = None,
+    document: str = SAMPLE_DOCUMENT,
 ) -> int:
     """Print what of the schema is enforced and what is refused. Returns 1 when something is refused, else 0.
 
-    tokens: the tokenizer to tell costs for. Raises RootformError when the file cannot be read or is not JSON.
+    tokens: the tokenizer to tell costs for. document: what verbatim values of the example stand in. Raises
+    RootformError when the file cannot be read or is not JSON.
     """
-    checked = _check(read_schema(path), spacing, profiles, tokens)
+    checked = _check(JsonSchema(read_schema(path), spacing), profiles, tokens, document)
     if as_json:
         console.file.write(msgspec.json.format(msgspec.json.encode(_plain(checked))).decode() + "\n")
     else:
@@ -59,18 +64,19 @@ def check_schema(
     return 0 if checked.ok else 1
 
 
-def _check(text: str, spacing: Spacing, profiles: Sequence[ProfileName], tokens: Tokens | None) -> Checked:
-    report = inspect_schema(text, spacing, Limit(LIMIT_S))
+def _check(constraint: JsonSchema, profiles: Sequence[ProfileName], tokens: Tokens | None, document: str) -> Checked:
+    report = inspect_schema(constraint.schema, constraint.spacing, Limit(LIMIT_S))
     found = None
+    if constraint.may_be_verbatim:
+        constraint = msgspec.structs.replace(constraint, document=document)
     if report.ok:
         try:
-            found = estimate(JsonSchema(text, spacing), tokens, Limit(LIMIT_S))
+            found = estimate(constraint, tokens, Limit(LIMIT_S))
         except GrammarError as error:
             report = msgspec.structs.replace(report, warnings=(*report.warnings, f"no example was found: {error}"))
-    try:
-        hosted: dict[ProfileName, tuple[Finding, ...]] = {name: hosted_findings(text, name) for name in profiles}
-    except GrammarError:  # it is no schema at all, as the report says
-        hosted = {}
+    hosted: dict[ProfileName, tuple[Finding, ...]] = {}
+    if all(refused.where != "schema" for refused in report.refused):  # else it is no JSON at all, as the report says
+        hosted = {name: hosted_findings(constraint.schema, name) for name in profiles}
     return Checked(report, found, hosted)
 
 

@@ -108,6 +108,17 @@ def test_check_tells_what_hosted_apis_refuse(tmp_path: Path) -> None:
     assert [each["verdict"] for each in hosted["openai"]["findings"]] == ["undocumented", "refused"]
 
 
+def test_examples_of_verbatim_values_stand_in_a_document(tmp_path: Path) -> None:
+    path, stream = tmp_path / "s.json", io.StringIO()
+    path.write_text('{"properties": {"name": {"type": "string", "x-rootform": {"verbatim": true}}}, "type": "object"}')
+    console = Console(file=stream, width=120)
+    assert check_schema(path, "compact", console, as_json=False) == 0
+    assert 'an example: {"name":"Ann Berg"}' in stream.getvalue()
+    assert "needs a document" in stream.getvalue()
+    assert check_schema(path, "compact", console, as_json=False, document="the url") == 0
+    assert 'an example: {"name":""}' in stream.getvalue()
+
+
 def test_check_as_json(tmp_path: Path) -> None:
     path = tmp_path / "s.json"
     path.write_text('{"type": "string", "not": {"enum": [1]}}')
