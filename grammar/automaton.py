@@ -19,7 +19,7 @@ from .compile import expression_of, place_of
 from .constraints import Constraint
 from .dfa import Dfa, bytes_of
 from .errors import GrammarError
-from .expr import POOL, Exprs
+from .expr import LONGEST, POOL, Exprs
 from .masks import Masks
 from .places import NO_UNIT, Frames, Path, Place
 from .pools import current, using
@@ -85,6 +85,9 @@ class Automaton:
                 with using(self.exprs), within(limit):
                     expression = expression_of(constraint, self.vocabulary.single_bytes)
                     self.exprs.byte_classes(expression)  # so that others need not wait for it below
+                    if self.exprs.shortest_length(expression) > LONGEST:
+                        reason = f"the shortest text it allows has more than {LONGEST} bytes"
+                        raise GrammarError(place_of(constraint), "", reason, "allow a shorter one")
                     with limit.in_haste() if limit else nullcontext():
                         known = self.root_of(expression)
             except RecursionError as error:

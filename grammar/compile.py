@@ -9,7 +9,10 @@ from .grammar_compile import compile_grammar
 from .regex import compile_pattern
 from .schema_compile import compile_json_object, compile_schema
 from .structural import Parts, compile_structural_tag
+from .words import Words
+from .work import tick
 
+_MANY_CHOICES = 200  # more are kept as words
 _UTF8_BYTES = ALL_BYTES & ~sum(1 << byte for byte in (0xC0, 0xC1, *range(0xF5, 0x100)))
 
 
@@ -35,7 +38,7 @@ def _expression(constraint: Constraint) -> int:
     if isinstance(constraint, Regex):
         return compile_pattern(constraint.pattern, mode="fullmatch", encoding="utf8")
     if isinstance(constraint, Choice):
-        return POOL.alt(*[_option(i, option) for i, option in enumerate(constraint.options)])
+        return _choice(constraint.options)
     if isinstance(constraint, JsonSchema):
         return compile_schema(constraint.schema, constraint.spacing, constraint.document)
     if isinstance(constraint, Grammar):
@@ -46,9 +49,21 @@ def _expression(constraint: Constraint) -> int:
     return compile_json_object(constraint.spacing)
 
 
-def _option(index: int, option: str) -> int:
+def _choice(options: tuple[str, ...]) -> int:
+    texts = [_encoded(i, option) for i, option in enumerate(options)]
+    if len(texts) > _MANY_CHOICES:
+        return POOL.words(Words(texts, _one_byte))
+    return POOL.alt(*map(POOL.literal, texts))
+
+
+def _one_byte(byte: int) -> int:
+    return POOL.byte_mask(1 << byte)
+
+
+def _encoded(index: int, option: str) -> bytes:
+    tick()
     try:
-        return POOL.literal(option.encode())
+        return option.encode()
     except UnicodeEncodeError as error:
         reason = "a lone surrogate is not a character"
         raise GrammarError(f"choice {index}", option[error.start], reason, "remove it") from error
@@ -120,6 +135,8 @@ class _Restricted:
             return make(self.of(node[1]), node[2], node[3])
         if kind == Kind.FRAME:
             return POOL.frame(self.of(node[1]))
+        if kind == Kind.WORDS:
+            return self.of(POOL.definition(item))
         return self._reference(item, node[1]) if kind == Kind.REF else item
 
     def _reference(self, item: int, key: object) -> int:

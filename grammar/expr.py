@@ -20,9 +20,13 @@ from .nodes import ALL_BYTES, EMPTY, EPSILON, Kind
 from .pools import forward, using
 from .verbatim import IndexedText, Span
 from .witness import Witness
+from .words import FEW, Words
 from .work import let_go, tick
 
 __all__ = ["ALL_BYTES", "EMPTY", "EPSILON", "POOL", "Exprs", "Kind"]
+
+LONGEST = 1 << 20
+"""Bytes that a text may have at most."""
 
 _MEMO_LIMIT = 2_000_000  # derivatives remembered before the memo starts anew
 _NODE_BYTES, _ENTRY_BYTES, _MEMO_BYTES = 300, 150, 500  # measured: memory of one of each, its share of tables included
@@ -45,7 +49,8 @@ class Exprs:
         self._outlines: dict[Hashable, int | Callable[[], int]] = {}
         self._expanding = _Expanding()
         self._derived: dict[int, int] = {}
-        self._texts: dict[IndexedText, None] = {}  # documents that expressions are made of
+        self._texts: dict[IndexedText | Words, None] = {}  # what expressions are made of that is large
+        self._unfolded: dict[int, int] = {}  # nodes of words, one letter written out
         self._witness = Witness(self)
         self._first_bytes = FirstBytes(self)
         self._alternatives = Alternatives(self)
@@ -68,7 +73,10 @@ class Exprs:
         return self._intern((Kind.SET, mask)) if mask else EMPTY
 
     def literal(self, text: bytes) -> int:
-        """Exactly `text`."""
+        """Exactly `text`. Raises GrammarError for one that is longer than any output."""
+        if len(text) > LONGEST:
+            reason = f"a text of {len(text)} bytes is longer than any output"
+            raise GrammarError("constraint", "", reason, f"{LONGEST} bytes are the most")
         result = EPSILON
         for byte in reversed(text):
             result = self._cat(self.byte_mask(1 << byte), result)
@@ -86,6 +94,28 @@ class Exprs:
             for head in reversed(heads):
                 result = self._cat(head, result)
         return result
+
+    def words(self, words: Words) -> int:
+        """Any one of the words. Costs little before it is walked, however many there are."""
+        self._texts[words] = None
+        return self._words(words, 0, len(words), 0)
+
+    def _words(self, words: Words, first: int, last: int, depth: int) -> int:
+        if last - first > FEW:
+            return self._intern((Kind.WORDS, words, first, last, depth))
+        return self.alt(*[self._word(words, word, depth) for word in words.words[first:last]])
+
+    def _word(self, words: Words, word: bytes | str, depth: int) -> int:
+        return self.concat(*[words.spell(letter) for letter in word[depth:]])
+
+    def _unfolded_words(self, item: int) -> int:
+        """The same language, one letter written out."""
+        _, words, first, last, depth = self._nodes[item]
+        ways = [
+            self.concat(words.spell(letter), self._words(words, start, end, depth + 1))
+            for letter, start, end in words.letters(first, last, depth)
+        ]
+        return self.alt(EPSILON if words.has_end(first, depth) else EMPTY, *ways)
 
     def alt(self, *ids: int) -> int:
         """Strings of any of `ids`. Common heads are factored out, so a list of words becomes a trie."""
@@ -224,7 +254,11 @@ class Exprs:
         self._definitions[key] = meaning
 
     def outline(self, ref_id: int) -> int:
-        """An expression with a shortest string of what a ref stands for."""
+        """An expression with a shortest string of what a ref, or a node of words, stands for."""
+        if self._nodes[ref_id][0] == Kind.WORDS:
+            _, words, first, last, depth = self._nodes[ref_id]
+            with using(self):
+                return self._word(words, words.shortest(first, last), depth)
         key = self._nodes[ref_id][1]
         outline = self._outlines.get(key)
         if outline is None:
@@ -239,7 +273,16 @@ class Exprs:
         return key in self._definitions
 
     def definition(self, ref_id: int) -> int:
-        """The expression a ref stands for. Raises GrammarError when it refers to itself at its very start."""
+        """The expression a ref, or a node of words, stands for.
+
+        Raises GrammarError when it refers to itself at its very start.
+        """
+        if self._nodes[ref_id][0] == Kind.WORDS:
+            known = self._unfolded.get(ref_id)
+            if known is None:
+                with using(self):
+                    known = self._unfolded[ref_id] = self._unfolded_words(ref_id)
+            return known
         key = self._nodes[ref_id][1]
         meaning = self._definitions[key]
         if isinstance(meaning, int):
@@ -287,6 +330,7 @@ class Exprs:
             let_go(*(each for each in vars(part).values() if isinstance(each, dict)))
         let_go(self.memos, self._derived, self._outlines, self._ids, self._nodes, self._nullable, self._plain)
         self._texts.clear()
+        self._unfolded.clear()
 
     # -- questions --------------------------------------------------------------------------------------------
 
@@ -309,6 +353,10 @@ class Exprs:
     def is_empty(self, item: int) -> bool:
         """Whether no string is in the language. Raises GrammarError when that takes too long to find out."""
         return item == EMPTY or (not self._plain[item] and not self._witness.has_member(item))
+
+    def shortest_length(self, item: int) -> int:
+        """Bytes of the shortest string of a language that is not empty."""
+        return self._witness.length(item)
 
     def shortest(self, item: int) -> bytes | None:
         """One of the shortest strings of the language, of plain letters and digits where it may; None: empty."""
@@ -372,6 +420,8 @@ class Exprs:
             return self.frame(self.raw_derivative(node[1], byte))
         if kind == Kind.REF:
             return self.frame(self.raw_derivative(self.definition(item), byte))
+        if kind == Kind.WORDS:
+            return self.raw_derivative(self.definition(item), byte)
         if kind == Kind.VERBATIM:
             return self._span(node[1].text.step(node[1], byte))
         if kind == Kind.MACHINE:
@@ -436,6 +486,8 @@ class Exprs:
             return node[2] == 0
         if kind == Kind.VERBATIM:
             return node[1].text.may_end(node[1])
+        if kind == Kind.WORDS:
+            return node[1].has_end(node[2], node[4])
         if kind == Kind.MACHINE:
             return node[1].accepting[node[2]]
         return kind == Kind.EPSILON or (kind == Kind.FRAME and self._nullable[node[1]])
@@ -448,7 +500,7 @@ class Exprs:
             return self._plain[node[1]] and self._plain[node[2]]
         if kind == Kind.ALT:
             return all(self._plain[m] for m in node[1])
-        return kind <= Kind.SET or kind in (Kind.VERBATIM, Kind.MACHINE) or self._plain[node[1]]
+        return kind <= Kind.SET or kind in (Kind.VERBATIM, Kind.MACHINE, Kind.WORDS) or self._plain[node[1]]
 
     def _cat(self, head: int, tail: int) -> int:
         if head == EMPTY or tail == EMPTY:

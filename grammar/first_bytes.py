@@ -60,6 +60,8 @@ class FirstBytes:
             return node[1].classes(node[2])
         if kind == Kind.VERBATIM:
             return _each_by_itself(node[1].text.next_bytes(node[1]))
+        if kind == Kind.WORDS:
+            return self.classes(self._exprs.definition(item))
         return self.classes(self._unfolded(item)) if kind == Kind.REF else (ALL_BYTES,)
 
     def _refined(self, items: Iterable[int]) -> tuple[int, ...]:
@@ -95,6 +97,8 @@ class FirstBytes:
             return node[1].first(node[2])
         if kind == Kind.VERBATIM:
             return sum(1 << byte for byte in node[1].text.next_bytes(node[1]))
+        if kind == Kind.WORDS:
+            return self.mask(self._exprs.definition(item))
         return self.mask(self._unfolded(item)) if kind == Kind.REF else 0
 
     def _unfolded(self, ref_id: int) -> int:

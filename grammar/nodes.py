@@ -29,4 +29,5 @@ class Kind(IntEnum):
     FRAME = 9  # member
     REF = 10  # key
     VERBATIM = 11  # the Span of a document
+    WORDS = 12  # the Words, interval of them (first, last), and how many of their letters are behind
     MACHINE = 14  # a Machine, a state of it

@@ -95,7 +95,7 @@ class Witness:
             elif kind in (Kind.REPEAT, Kind.COUNTED):
                 out += (self.shortest(node[1]) or b"") * node[2]
             else:
-                todo.append(self._exprs.outline(item) if kind == Kind.REF else node[1])
+                todo.append(self._exprs.outline(item) if kind in (Kind.REF, Kind.WORDS) else node[1])
         return bytes(out)
 
     # -- structure and references -----------------------------------------------------------------------------
@@ -141,7 +141,7 @@ class Witness:
             return node[1]
         if kind in (Kind.REPEAT, Kind.COUNTED, Kind.FRAME):
             return (node[1],)
-        return (self._exprs.outline(item),) if kind == Kind.REF else ()
+        return (self._exprs.outline(item),) if kind in (Kind.REF, Kind.WORDS) else ()
 
     def _combine(self, item: int, values: dict[int, int]) -> int:
         def length(part: int) -> int:
@@ -158,7 +158,7 @@ class Witness:
             return min(map(length, node[1]))
         if kind in (Kind.REPEAT, Kind.COUNTED):
             return _times(node[2], length(node[1]))
-        if kind in (Kind.FRAME, Kind.REF):
+        if kind in (Kind.FRAME, Kind.REF, Kind.WORDS):
             return length(self._parts(item)[0])
         if kind == Kind.MACHINE:
             return node[1].lengths[node[2]]
