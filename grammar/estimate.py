@@ -15,7 +15,7 @@ from .errors import GrammarError
 from .example import BYTES, example_of
 from .generations import Generations
 from .vocab import Vocabulary
-from .work import Limit
+from .work import Limit, within
 
 
 class Tokens(NamedTuple):
@@ -61,14 +61,18 @@ def estimate(constraint: JsonSchema, tokens: Tokens | None = None, limit: Limit 
     began = time.thread_time()
     root = Generations(BYTES).compile(constraint, limit)
     taken = time.thread_time() - began
-    example = example_of(root.generation.automaton, root.start, constraint.schema)
+    with within(limit):
+        example = example_of(root.generation.automaton, root.start, constraint.schema)
+        cost = None
+        if tokens is not None:
+            cost = _token_cost(constraint, tokens, example.text, frozenset(example.forced))
     return Estimate(
         example=example.text,
         bytes=len(example.text.encode()),
         forced_bytes=len(example.forced),
         states=example.states,
         compile_ms=round(taken * 1000, 3),
-        tokens=None if tokens is None else _token_cost(constraint, tokens, example.text, frozenset(example.forced)),
+        tokens=cost,
     )
 
 

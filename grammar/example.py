@@ -246,7 +246,9 @@ class _Writer:
     def _listed_name(self, used: list[str]) -> str | None:
         """Write the first name the schema lists that fits and is no mere other name; its text, or None."""
         other = self._walk.may_take(_NOT_LISTED)
-        for name in self._hints.names:
+        names = self._hints.names
+        after_last = names.index(used[-1]) + 1 if used and used[-1] in names else 0
+        for name in (*names[after_last:], *names[:after_last]):  # members mostly stand in the order of the schema
             if name in used:
                 continue
             after = self._walk.may_take(_inside(name) + b'"')
