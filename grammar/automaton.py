@@ -21,11 +21,12 @@ from .dfa import Dfa, bytes_of
 from .errors import GrammarError
 from .expr import LONGEST, POOL, Exprs
 from .masks import Masks
-from .places import NO_UNIT, Frames, Path, Place
+from .places import NO_UNIT, UNLIMITED, Frames, Path, Place
 from .pools import current, using
 from .rows import Rows
 from .stacks import Reader, Stacks
 from .table import Table
+from .texts import NO_TEXT
 from .vocab import Vocabulary
 from .walker import Walker
 from .work import Limit, within
@@ -157,10 +158,12 @@ class Automaton:
         """The row of a sequence, now in `row_ids`. Raises GrammarError when it cannot be decided."""
         self.misses += 1
         place, widest = self._places[state], self.vocabulary.max_token_bytes
-        need = min(max(place.lo - register, 0), widest + 1)
-        room = min(place.hi - register, widest)
+        lo, hi, _ = self.states[state].tolist()
+        need, room = min(max(lo - register, 0), widest + 1), min(hi - register, widest)
         reader = Reader(self.stacks, stack)
-        mask, accepts = self._masks.mask(place._replace(lo=need, hi=room), reader)
+        if place.text == NO_TEXT:
+            place = place._replace(lo=need, hi=room)
+        mask, accepts = self._masks.mask(place, reader)
         row = self.row_table.add(mask, accepts, len(self.vocabulary.eos_ids))
         self._remember_stay(state, place)
         self._put(self.row_ids, state, need * (widest + 1) + room, stack, reader.level, row)
@@ -173,7 +176,7 @@ class Automaton:
             self._forget_transitions()
         place = self._places[state]
         reader = Reader(self.stacks, stack)
-        path = Path(self._frames, place, reader, 0, open_run=place.unit != NO_UNIT)
+        path = Path(self._frames, place, reader, 0, open_run=place.unit != NO_UNIT and place.text == NO_TEXT)
         data = self.vocabulary.tokens[token] if token < len(self.vocabulary.tokens) else b""
         record = kernels.look_up(
             self.transitions.keys, self.transitions.values, state, token, self.stacks.contexts[stack]
@@ -183,7 +186,7 @@ class Automaton:
             self.stacks.push_all(reader.stack(popped), pushes)
             return
         record = _NOT_ALLOWED
-        if data and path.take_all(data):
+        if data and path.take_all(data) and self._frames.can_end(path.place, reader):
             record = self._record(path)
             self.stacks.push_all(reader.stack(path.place.popped), self._pushed(path))
         self._put(self.transitions, state, token, stack, reader.level, record)
@@ -191,6 +194,8 @@ class Automaton:
     def completion(self, state: int, register: int, stack: int) -> bytes:
         """A shortest text that ends well from here."""
         place = self._places[state]
+        if place.text != NO_TEXT:
+            return self._captured_completion(place, stack)
         parts = [self._dfa.expression(place.local), *self.stacks.entries(stack)]
         texts = [self.exprs.shortest(part) or b"" for part in parts]
         if place.unit != NO_UNIT:
@@ -219,12 +224,18 @@ class Automaton:
             self._places.append(key)
             if known == len(self.states):
                 self.states = np.concatenate([self.states, np.zeros_like(self.states)])
-            self.states[known] = (key.lo, key.hi, self._stays.get((key.local, key.unit), -1))
+            if key.text == NO_TEXT:
+                self.states[known] = (key.lo, key.hi, self._stays.get((key.local, key.unit), -1))
+            else:  # counts are part of the place, and no token keeps it
+                self.states[known] = (0, 0, -1)
         return known
 
     def _record(self, path: Path) -> int:
         place = path.place
-        counting = place.unit != NO_UNIT
+        counting = place.unit != NO_UNIT and place.text == NO_TEXT
+        if place.unit != NO_UNIT and not counting:
+            hi = UNLIMITED if place.hi == UNLIMITED else place.hi - path.units
+            place = place._replace(lo=max(place.lo - path.units, 0), hi=hi)
         record = (
             self._state(place),
             place.popped,
@@ -256,7 +267,7 @@ class Automaton:
     def _remember_stay(self, state: int, place: Place) -> None:
         """Note which tokens leave a wide state as it is, and how many units each adds."""
         key = (place.local, place.unit)
-        if key in self._stays or len(self.stay) > _MOST_STAYS:
+        if key in self._stays or len(self.stay) > _MOST_STAYS or place.text != NO_TEXT:
             return
         self._stays[key] = -1
         part = self._masks.part(place.local, place.unit, np.zeros(1, np.int32))
@@ -269,8 +280,15 @@ class Automaton:
         self._stays[key] = len(self.stay)
         self.stay = np.concatenate([self.stay, row])
         for other, known in enumerate(self._places):
-            if (known.local, known.unit) == key:
+            if (known.local, known.unit, known.text) == (*key, NO_TEXT):
                 self.states[other, 2] = self._stays[key]
+
+    def _captured_completion(self, place: Place, stack: int) -> bytes:
+        reader = Reader(self.stacks, stack)
+        outermost = self._frames.marks(place, reader)[-1]
+        rest = self.exprs.shortest(self._frames.captured(place, outermost)) or b""
+        below = self.stacks.entries(stack)
+        return b"".join([rest, *[self.exprs.shortest(entry) or b"" for entry in below[below.index(outermost) + 1 :]]])
 
     def _one_unit(self, place: Place) -> int:
         return self.exprs.node(self._dfa.expression(place.unit))[1]

@@ -19,7 +19,7 @@ HALTS, MAY_END = 1, 2
 
 _RESERVED = 1 << 16  # states there is address space for at first; those not made take no memory
 _CHAIN = 32  # states of a literal that are made at once
-_HALTING = (Kind.FRAME, Kind.REF, Kind.COUNTED)
+_HALTING = (Kind.FRAME, Kind.REF, Kind.COUNTED, Kind.CAPTURE)
 _STATE_BYTES = 150  # of one state, besides its transitions
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Hashable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .alternatives import Alternatives
 from .errors import GrammarError
@@ -22,6 +22,9 @@ from .verbatim import IndexedText, Span
 from .witness import Witness
 from .words import FEW, Words
 from .work import let_go, tick
+
+if TYPE_CHECKING:
+    from .captures import Rule
 
 __all__ = ["ALL_BYTES", "EMPTY", "EPSILON", "POOL", "Exprs", "Kind"]
 
@@ -205,6 +208,14 @@ class Exprs:
             return EPSILON
         return EMPTY if unit == EMPTY else self._intern((Kind.COUNTED, unit, lo, hi))
 
+    def capture(self, body: int, text: bytes, rule: Rule) -> int:
+        """A text whose beginning `text` is written and of which `body` is left, then what `rule` says may follow it."""
+        return EMPTY if body == EMPTY else self._intern((Kind.CAPTURE, body, text, rule))
+
+    def mark(self, start: int, body: int, text: bytes, rule: Rule) -> int:
+        """Stands on a stack behind what is left of a captured text that began at byte `start`; see `places`."""
+        return self._intern((Kind.MARK, start, body, text, rule))
+
     def __len__(self) -> int:
         """Expressions made so far."""
         return len(self._nodes)
@@ -259,6 +270,8 @@ class Exprs:
             _, words, first, last, depth = self._nodes[ref_id]
             with using(self):
                 return self._word(words, words.shortest(first, last), depth)
+        if self._nodes[ref_id][0] == Kind.CAPTURE:
+            return self._capture_outline(ref_id)
         key = self._nodes[ref_id][1]
         outline = self._outlines.get(key)
         if outline is None:
@@ -267,6 +280,28 @@ class Exprs:
             with using(self):
                 outline = self._outlines[key] = outline()
         return outline
+
+    def _capture_outline(self, item: int) -> int:
+        key = ("outline of a capture", item)
+        known = self.memos.get(key)
+        if known is None:
+            _, body, text, rule = self._nodes[item]
+            with using(self):
+                known = self.memos[key] = rule.outline(body, text)
+        return known
+
+    def behind(self, capture: tuple[Any, ...]) -> int:
+        """What may follow a captured text, if it may end here."""
+        _, body, text, rule = capture
+        if not self._nullable[body]:
+            return EMPTY
+        with using(self):
+            return rule.after(text)
+
+    def follows(self, mark: int) -> int:
+        """An expression that begins as all that may follow a captured text do, whatever it is."""
+        with using(self):
+            return self._nodes[mark][4].follows()
 
     def is_defined(self, key: Hashable) -> bool:
         """Whether `define` was called for `key`."""
@@ -422,12 +457,19 @@ class Exprs:
             return self.frame(self.raw_derivative(self.definition(item), byte))
         if kind == Kind.WORDS:
             return self.raw_derivative(self.definition(item), byte)
+        if kind == Kind.CAPTURE:
+            return self._derive_capture(node, byte)
         if kind == Kind.VERBATIM:
             return self._span(node[1].text.step(node[1], byte))
         if kind == Kind.MACHINE:
             after = node[1].after(node[2], byte)
             return EMPTY if after is None else self.machine(node[1], after)
         return EMPTY
+
+    def _derive_capture(self, node: tuple[Any, ...], byte: int) -> int:
+        _, body, text, rule = node
+        longer = self.capture(self.raw_derivative(body, byte), text + bytes([byte]), rule)
+        return self.alt(longer, self.raw_derivative(self.behind(node), byte))
 
     def _derive_cat(self, item: int, byte: int) -> int:
         results = []
@@ -484,6 +526,8 @@ class Exprs:
             return not self._nullable[node[1]]
         if kind in (Kind.REPEAT, Kind.COUNTED):
             return node[2] == 0
+        if kind in (Kind.CAPTURE, Kind.MARK):
+            return False
         if kind == Kind.VERBATIM:
             return node[1].text.may_end(node[1])
         if kind == Kind.WORDS:
@@ -494,7 +538,7 @@ class Exprs:
 
     def _is_plain(self, node: tuple[Any, ...]) -> bool:
         kind = node[0]
-        if kind in (Kind.AND, Kind.NOT, Kind.REF):
+        if kind in (Kind.AND, Kind.NOT, Kind.REF, Kind.CAPTURE, Kind.MARK):
             return False
         if kind == Kind.CAT:
             return self._plain[node[1]] and self._plain[node[2]]

@@ -60,6 +60,10 @@ class FirstBytes:
             return node[1].classes(node[2])
         if kind == Kind.VERBATIM:
             return _each_by_itself(node[1].text.next_bytes(node[1]))
+        if kind == Kind.CAPTURE:  # what is remembered differs by every byte
+            each = _each_by_itself([byte for byte in range(256) if self.mask(node[1]) >> byte & 1])
+            behind = self.classes(self._exprs.behind(node))
+            return tuple(part & other for part in each for other in behind if part & other)
         if kind == Kind.WORDS:
             return self.classes(self._exprs.definition(item))
         return self.classes(self._unfolded(item)) if kind == Kind.REF else (ALL_BYTES,)
@@ -95,6 +99,10 @@ class FirstBytes:
             return self.mask(node[1])
         if kind == Kind.MACHINE:
             return node[1].first(node[2])
+        if kind == Kind.CAPTURE:
+            return self.mask(node[1]) | self.mask(self._exprs.behind(node))
+        if kind == Kind.MARK:
+            return self.mask(self._exprs.follows(item))
         if kind == Kind.VERBATIM:
             return sum(1 << byte for byte in node[1].text.next_bytes(node[1]))
         if kind == Kind.WORDS:
@@ -123,7 +131,7 @@ class FirstBytes:
             return (node[1], node[2]) if self._exprs.nullable(node[1]) else (node[1],)
         if kind in (Kind.ALT, Kind.AND):
             return node[1]
-        if kind in (Kind.NOT, Kind.REPEAT, Kind.COUNTED, Kind.FRAME):
+        if kind in (Kind.NOT, Kind.REPEAT, Kind.COUNTED, Kind.FRAME, Kind.CAPTURE):
             return (node[1],)
         return (self._exprs.definition(item),) if kind == Kind.REF else ()
 

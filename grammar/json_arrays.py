@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .counts import Left, Tally, Way, check_states, left, repeated
-from .errors import GrammarError
 from .expr import EMPTY, EPSILON, POOL
 from .json_layout import Layout
 
@@ -24,9 +23,11 @@ def array(
     tallies: how many of the elements are written in ways that count towards each. unique: no two elements are equal as
     JSON values. Raises GrammarError for counts too large to be combined.
     """
-    if unique:
-        raise GrammarError("constraint", "uniqueItems", "is not enforced yet")
     start = left(low, high, tallies)
+    if unique:
+        from .unique import unique_array  # which compares arrays, too
+
+        return unique_array(form, tuple(map(tuple, prefix)), tuple(items), start)
     rest = _rest(form, [tuple(ways) for ways in prefix], tuple(items), start)
     return POOL.frame(POOL.concat(form.open_array, rest))
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Hashable
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from .chars import json_text
 from .counts import Way
@@ -22,39 +24,77 @@ _ZERO_FRACTION = POOL.concat(POOL.literal(b".0"), _ZEROS)
 _DIGITS = POOL.repeat(POOL.byte_set(range(0x30, 0x3A)), 1, None)
 
 
+class Number(NamedTuple):
+    """The number 0.DDD * 10**point, D being its digits, the first and the last of them not 0; zero has no digits."""
+
+    negative: bool
+    digits: str
+    point: int
+
+
 def values_equal(form: Layout, value: Any) -> int:
     """All texts of values equal to this one, as JSON has it: 1 = 1.0 = 10e-1. Members each stand once.
 
-    value: as `json.loads` gives it, fractions as Decimal. Raises ValueError for text with a lone surrogate.
+    value: as `json.loads` gives it, fractions as Decimal; or a `canonical` one. Raises ValueError for text with a lone
+    surrogate.
     """
+    return _texts(form, canonical(value))
+
+
+def canonical(value: Any) -> Hashable:
+    """A value as something hashable that equal JSON values share: arrays and objects become tagged tuples."""
     if isinstance(value, dict):
-        members = [Member(_text(name), (Way(values_equal(form, item)),), True) for name, item in value.items()]
-        return object_(form, members, (), any_order=True)
+        return ("object", frozenset((name, canonical(item)) for name, item in value.items()))
     if isinstance(value, list):
-        elements = [[Way(values_equal(form, item))] for item in value]
-        return array(form, elements, (), len(value), len(value))
+        return ("array", tuple(map(canonical, value)))
+    if isinstance(value, (int, Decimal)) and not isinstance(value, bool):
+        return _read_number(str(Decimal(value)))
+    return value
+
+
+def read(text: bytes) -> Hashable:
+    """The `canonical` value of a JSON text."""
+    return canonical(json.loads(text, parse_float=_read_number, parse_int=_read_number))
+
+
+def _read_number(text: str) -> Number:
+    mantissa, _, exponent = text.lower().partition("e")
+    whole, _, fraction = mantissa.lstrip("-+").partition(".")
+    significant = (whole + fraction).lstrip("0")
+    if not significant:
+        return Number(False, "", 0)
+    point = len(significant) - len(fraction) + int(exponent or "0")
+    return Number(mantissa.startswith("-"), significant.rstrip("0"), point)
+
+
+def _texts(form: Layout, value: Any) -> int:
+    if isinstance(value, Number):
+        return _number(value)
+    if isinstance(value, tuple) and value[0] == "object":
+        members = [Member(_text(name), (Way(_texts(form, item)),), True) for name, item in sorted(value[1], key=_name)]
+        return object_(form, members, (), any_order=True)
+    if isinstance(value, tuple):
+        elements = [[Way(_texts(form, item))] for item in value[1]]
+        return array(form, elements, (), len(elements), len(elements))
     if isinstance(value, str):
         return _text(value)
-    if value is None or isinstance(value, bool):
-        return POOL.literal({None: b"null", True: b"true", False: b"false"}[value])
-    return _number(Decimal(value))
+    return POOL.literal({None: b"null", True: b"true", False: b"false"}[value])
+
+
+def _name(member: tuple[str, Hashable]) -> str:
+    return member[0]
 
 
 def _text(text: str) -> int:
     return POOL.concat(QUOTE, POOL.frame(json_text(text)), QUOTE)
 
 
-def _number(value: Decimal) -> int:
-    sign, digits, exponent = value.as_tuple()
-    if not isinstance(exponent, int):
-        raise ValueError(f"{value} is not a JSON number")
-    significant = "".join(map(str, digits)).lstrip("0")
-    if not significant:
+def _number(value: Number) -> int:
+    if not value.digits:
         any_exponent = POOL.concat(_EXPONENT_MARK, _ANY_SIGN, _DIGITS)
         tail = POOL.concat(POOL.alt(EPSILON, _ZERO_FRACTION), POOL.alt(EPSILON, any_exponent))
         return POOL.concat(POOL.alt(EPSILON, _MINUS), POOL.literal(b"0"), tail)
-    spelled = _Digits(significant.rstrip("0"), len(significant) + exponent)
-    return POOL.concat(_MINUS if sign else EPSILON, spelled.start())
+    return POOL.concat(_MINUS if value.negative else EPSILON, _Digits(value.digits, value.point).start())
 
 
 class _Digits:

@@ -11,9 +11,11 @@ from typing import NamedTuple
 import numpy as np
 
 from . import kernels
+from .capture_masks import CaptureMasks
 from .nodes import Kind
 from .places import NO_UNIT, Frames, Path, Place
 from .stacks import Reader
+from .texts import NO_TEXT
 from .verbatim import Span, walk
 from .vocab import Vocabulary
 from .walker import Walker
@@ -85,6 +87,7 @@ class Masks:
         eos = np.array(vocabulary.eos_ids, np.int32)
         kernels.set_bits(self._eos, eos, np.zeros_like(eos), 0)
         self._kept_bytes = 0
+        self._captures = CaptureMasks(self, frames, vocabulary)
 
     @property
     def nbytes(self) -> int:
@@ -96,25 +99,46 @@ class Masks:
 
         The bounds of `place` count from here: a counted run goes on with lo to hi more units.
         """
+        if place.text != NO_TEXT:
+            return self._with_end(self._captures.mask(place, reader), place, reader)
         words = np.zeros(self._vocabulary.words, np.uint32)
         todo = {place: [np.zeros(1, np.int32)]}
         while todo:
             at, starts = todo.popitem()
-            nodes = starts[0] if len(starts) == 1 else self._union(starts)
+            nodes = starts[0] if len(starts) == 1 else self.union(starts)
             part = self.part(at.local, at.unit, nodes)
-            _allow(words, part, _FAR if at.unit == NO_UNIT else at.hi)
+            self.allow(words, part, _FAR if at.unit == NO_UNIT else at.hi)
             if (len(part.exits) or part.shared_exits) and (behind := self._frames.leave(at, reader)):
-                exits = self._exits_towards(part, at, self._frames.first(behind, reader))
+                exits = self.exits_towards(part, at, self._frames.first(behind, reader))
+                if len(exits) and behind.text != NO_TEXT:
+                    return self._with_end(self._captures.mask(place, reader), place, reader)
                 if len(exits):
                     todo.setdefault(behind, []).append(exits)
             for state, entries in part.entries:
                 expression = self._frames.dfa.expression(state)
                 inside = self._frames.enter(expression, at.popped, at.pushes, reader)
+                if inside.text != NO_TEXT:
+                    return self._with_end(self._captures.mask(place, reader), place, reader)
                 todo.setdefault(inside, []).append(entries)
+        return self._with_end(words, place, reader)
+
+    def _with_end(self, words: np.ndarray, place: Place, reader: Reader) -> tuple[np.ndarray, bool]:
         accepts = Path(self._frames, place, reader, 0, open_run=False).accepts()
         if accepts:
             words |= self._eos
         return words, accepts
+
+    @staticmethod
+    def allow(words: np.ndarray, part: Part, most: int) -> None:
+        """Set the bits of a part's tokens with at most so many units."""
+        if part.words is None:
+            kernels.set_bits(words, part.tokens, part.token_counts, most)
+        elif most >= part.most_units:
+            words |= part.words
+        else:
+            allowed = part.words.copy()
+            kernels.clear_bits(allowed, part.tokens[np.searchsorted(part.token_counts, most, side="right") :])
+            words |= allowed
 
     def part(self, local: int, unit: int, nodes: np.ndarray) -> Part:
         """The walk of one frame from given trie nodes."""
@@ -130,7 +154,7 @@ class Masks:
 
     # -- exits ------------------------------------------------------------------------------------------------
 
-    def _exits_towards(self, part: Part, at: Place, first: int) -> np.ndarray:
+    def exits_towards(self, part: Part, at: Place, first: int) -> np.ndarray:
         """The nodes at which the frame may be over, and have a child by a byte whose bit is set in `first`."""
         exits = part.exits
         if at.unit != NO_UNIT:
@@ -149,7 +173,7 @@ class Masks:
             shared = shared[(before < 0) | (shared >= drops[before, 1])]
         return np.concatenate([exits, shared]) if len(exits) else shared
 
-    def _union(self, parts: list[np.ndarray]) -> np.ndarray:
+    def union(self, parts: list[np.ndarray]) -> np.ndarray:
         """All nodes of several lists, ascending. (`np.unique` takes ten times as long for the many there may be.)"""
         if sum(map(len, parts)) < _FEW_NODES:
             return np.unique(np.concatenate(parts))
@@ -269,18 +293,6 @@ class Masks:
         at = np.repeat(np.arange(len(sizes)), sizes)
         within = np.arange(len(at)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
         return self._vocabulary.token_ids[first[at] + within]
-
-
-def _allow(words: np.ndarray, part: Part, most: int) -> None:
-    """Set the bits of a part's tokens with at most so many units."""
-    if part.words is None:
-        kernels.set_bits(words, part.tokens, part.token_counts, most)
-    elif most >= part.most_units:
-        words |= part.words
-    else:
-        allowed = part.words.copy()
-        kernels.clear_bits(allowed, part.tokens[np.searchsorted(part.token_counts, most, side="right") :])
-        words |= allowed
 
 
 def _by_count(found: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

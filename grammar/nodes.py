@@ -31,3 +31,5 @@ class Kind(IntEnum):
     VERBATIM = 11  # the Span of a document
     WORDS = 12  # the Words, interval of them (first, last), and how many of their letters are behind
     MACHINE = 14  # a Machine, a state of it
+    CAPTURE = 13  # what is left of the captured text, what is behind of it, the Rule for what follows
+    MARK = 15  # where a captured text begins, what is left from where it was met, what was behind there, the Rule

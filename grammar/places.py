@@ -2,15 +2,22 @@
 
 A frame is left when its expression may end and what comes behind takes the byte. Where a byte could both go on inside
 and leave, frame and rest are joined into one expression, so that nothing is lost; then both are followed at once.
+
+A captured text (`captures`) is a frame whose stack entry, a MARK, says what may follow it. As long as one is open, all
+bytes from where the outermost began are part of the place.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
+from .captures import can_end, derived
 from .dfa import Dfa, head_of
-from .expr import EPSILON, Exprs, Kind
+from .errors import GrammarError
+from .expr import EMPTY, EPSILON, POOL, Exprs, Kind
+from .pools import using
 from .stacks import BOTTOM, Reader
+from .texts import NO_TEXT, NOTHING_YET, Texts
 
 UNLIMITED = (1 << 31) - 1
 """The upper bound of a counted run without one."""
@@ -22,7 +29,8 @@ class Place(NamedTuple):
     """A point in a frame. Its stack is what a Reader reads, without `popped` entries and with `pushes` on top.
 
     local: DFA state of what is left of the frame. unit: in a counted run, the DFA state between two units; else
-    NO_UNIT. lo, hi: bounds of the run's count, else 0.
+    NO_UNIT. lo, hi: bounds of the run's count, else 0; where a text is captured, of what is left of it. text: the
+    bytes since the outermost open capture began, in `Frames.texts`.
     """
 
     local: int
@@ -31,6 +39,7 @@ class Place(NamedTuple):
     hi: int
     popped: int
     pushes: tuple[int, ...]
+    text: int = NO_TEXT
 
 
 class Frames:
@@ -39,9 +48,21 @@ class Frames:
     def __init__(self, exprs: Exprs, dfa: Dfa) -> None:
         self.exprs = exprs
         self.dfa = dfa
+        self.texts = Texts()
 
-    def enter(self, expression: int, popped: int, pushes: tuple[int, ...], reader: Reader) -> Place:
-        """The place at the start of `expression`: rests of frames it begins with go on the stack."""
+    def enter(
+        self,
+        expression: int,
+        popped: int,
+        pushes: tuple[int, ...],
+        reader: Reader,
+        text: int = NO_TEXT,
+        ahead: int | None = None,
+    ) -> Place:
+        """The place at the start of `expression`: rests of frames it begins with go on the stack.
+
+        ahead: how many bytes behind `text` the place is, where it is not to grow; None: it is at the text's end.
+        """
         exprs = self.exprs
         while True:
             kind, head, tail = head_of(exprs, expression)
@@ -49,21 +70,75 @@ class Frames:
                 unit, lo, hi = exprs.node(head)[1:]
                 between = self.dfa.state(exprs.repeat(unit, 0, None))
                 pushes = pushes if tail == EPSILON else (*pushes, tail)
-                return Place(between, between, lo, UNLIMITED if hi is None else hi, popped, pushes)
+                return Place(between, between, lo, UNLIMITED if hi is None else hi, popped, pushes, text)
             if kind == Kind.COUNTED:
                 expression = exprs.concat(exprs.repeat(*exprs.node(head)[1:]), tail)
-            if kind not in (Kind.FRAME, Kind.REF):
-                return Place(self.dfa.state(expression), NO_UNIT, 0, 0, popped, pushes)
+            if kind not in (Kind.FRAME, Kind.REF, Kind.CAPTURE):
+                return Place(self.dfa.state(expression), NO_UNIT, 0, 0, popped, pushes, text)
             if tail != EPSILON:
                 pushes = (*pushes, tail)
+            if kind == Kind.CAPTURE:
+                _, expression, begun, rule = exprs.node(head)
+                text = text or (self.texts.of(begun) if ahead is None else NOTHING_YET)
+                start = self.texts.length(text) + (ahead or 0) - len(begun)
+                pushes = (*pushes, exprs.mark(start, expression, begun, rule))
+                continue
             expression = exprs.definition(head) if kind == Kind.REF else exprs.node(head)[1]
 
     def leave(self, place: Place, reader: Reader) -> Place | None:
-        """The place behind the frame of `place`; None: nothing is behind it."""
+        """The place behind the frame of `place`; None: nothing is behind it, or the captured text may not be."""
+        entry, popped, pushes = self.behind(place, reader)
+        if entry == BOTTOM:
+            return None
+        text, node = place.text, self.exprs.node(entry)
+        if node[0] == Kind.MARK:
+            _, start, _, _, rule = node
+            with using(self.exprs):
+                entry = rule.after(self.texts.read(text, start))
+            if entry == EMPTY:
+                return None
+            text = text if start else NO_TEXT
+        return self.enter(entry, popped, pushes, reader, text)
+
+    def behind(self, place: Place, reader: Reader) -> tuple[int, int, tuple[int, ...]]:
+        """The entry on top of the stack of `place`, or BOTTOM; and `popped` and `pushes` without it."""
         if place.pushes:
-            return self.enter(place.pushes[-1], place.popped, place.pushes[:-1], reader)
-        entry = reader.entry(place.popped)
-        return None if entry == BOTTOM else self.enter(entry, place.popped + 1, (), reader)
+            return place.pushes[-1], place.popped, place.pushes[:-1]
+        return reader.entry(place.popped), place.popped + 1, ()
+
+    def marks(self, place: Place, reader: Reader) -> list[int]:
+        """The marks of the captured texts that are open, from the innermost."""
+        found: list[int] = []
+        entries = [*reversed(place.pushes)]
+        popped = place.popped
+        while place.text != NO_TEXT:
+            if not entries:
+                entries.append(reader.entry(popped))
+                popped += 1
+            node = self.exprs.node(entries[0])
+            if node[0] == Kind.MARK:
+                found.append(entries[0])
+                if node[1] == 0:
+                    break
+            del entries[0]
+        return found
+
+    def captured(self, place: Place, mark: int) -> int:
+        """What is left of the outermost captured text, and what follows it, as one expression."""
+        _, _, body, begun, rule = self.exprs.node(mark)
+        text = self.texts.read(place.text)
+        with using(self.exprs):
+            return POOL.capture(derived(body, text[len(begun) :]), text, rule)
+
+    def can_end(self, place: Place, reader: Reader) -> bool:
+        """Whether the captured texts that are open can be gone on with to ones that may be."""
+        if place.text == NO_TEXT:
+            return True
+        entry, _, _ = self.behind(place, reader)
+        nodes = [self.exprs.node(mark) for mark in self.marks(place, reader)]
+        is_over = self.exprs.node(entry) == nodes[0] and self.dfa.expression(place.local) == EPSILON
+        with using(self.exprs):
+            return can_end(nodes, self.texts.read(place.text), is_over=is_over)
 
     def first(self, place: Place, reader: Reader) -> int:
         """Mask of the bytes that texts from `place` may begin with, inside it or behind it; wider where unsure."""
@@ -79,12 +154,12 @@ class Frames:
 
     def joined(self, place: Place, reader: Reader) -> Place:
         """The frame of `place` and what is behind it, as one frame."""
-        if place.pushes:
-            entry, popped, pushes = place.pushes[-1], place.popped, place.pushes[:-1]
-        else:
-            entry, popped, pushes = reader.entry(place.popped), place.popped + 1, ()
+        entry, popped, pushes = self.behind(place, reader)
+        if self.exprs.node(entry)[0] == Kind.MARK:
+            reason = "it cannot be told where an element that must differ from others ends"
+            raise GrammarError("constraint", "uniqueItems", reason)
         inner = self.exprs.frame(self.dfa.expression(place.local))
-        return Place(self.dfa.state(self.exprs.concat(inner, entry)), NO_UNIT, 0, 0, popped, pushes)
+        return Place(self.dfa.state(self.exprs.concat(inner, entry)), NO_UNIT, 0, 0, popped, pushes, place.text)
 
     def _may_follow(self, run: int, tail: int, popped: int, pushes: tuple[int, ...], reader: Reader) -> bool:
         """Whether what stands behind a counted run may begin with a byte the run itself may go on with."""
@@ -138,7 +213,7 @@ class Path:
                 if place.unit == NO_UNIT and dfa.nullable[place.local] and self._leaves_too(byte):
                     self.place = self.frames.joined(place, self.reader)
                     continue
-                self._go_to(after)
+                self._go_to(after, byte)
                 return True
             if not self.leave():
                 return False
@@ -177,7 +252,7 @@ class Path:
         path = self.copy()
         while path.may_leave():
             if not path.leave():
-                return True
+                return path.place.text == NO_TEXT
         return False
 
     def _is_full(self) -> bool:
@@ -188,13 +263,15 @@ class Path:
         other = self.copy()
         return other.leave() and other.take(byte)
 
-    def _go_to(self, after: int) -> None:
+    def _go_to(self, after: int, byte: int) -> None:
         place, frames = self.place, self.frames
+        if place.text != NO_TEXT:
+            place = place._replace(text=frames.texts.longer(place.text, byte))
         if place.unit != NO_UNIT:
             self.units += place.local == place.unit
             self.place = place._replace(local=after)
         elif frames.dfa.halts(after):
             expression = frames.dfa.expression(after)
-            self.place = frames.enter(expression, place.popped, place.pushes, self.reader)
+            self.place = frames.enter(expression, place.popped, place.pushes, self.reader, place.text)
         else:
             self.place = place._replace(local=after)

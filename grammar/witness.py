@@ -23,6 +23,8 @@ NEVER = 1 << 60
 SEARCH_BUDGET = 30_000
 """States one search may open before the combination is refused."""
 
+_OUTLINED = (Kind.REF, Kind.WORDS, Kind.CAPTURE)
+
 _NICE = b"a0" + bytes(range(0x62, 0x7B)) + bytes(range(0x31, 0x3A)) + bytes(range(0x41, 0x5B))
 _ORDER = bytes(dict.fromkeys(_NICE + bytes(range(0x20, 0x7F)) + bytes(range(256))))
 
@@ -95,7 +97,7 @@ class Witness:
             elif kind in (Kind.REPEAT, Kind.COUNTED):
                 out += (self.shortest(node[1]) or b"") * node[2]
             else:
-                todo.append(self._exprs.outline(item) if kind in (Kind.REF, Kind.WORDS) else node[1])
+                todo.append(self._exprs.outline(item) if kind in _OUTLINED else node[1])
         return bytes(out)
 
     # -- structure and references -----------------------------------------------------------------------------
@@ -141,7 +143,7 @@ class Witness:
             return node[1]
         if kind in (Kind.REPEAT, Kind.COUNTED, Kind.FRAME):
             return (node[1],)
-        return (self._exprs.outline(item),) if kind in (Kind.REF, Kind.WORDS) else ()
+        return (self._exprs.outline(item),) if kind in _OUTLINED else ()
 
     def _combine(self, item: int, values: dict[int, int]) -> int:
         def length(part: int) -> int:
@@ -158,7 +160,7 @@ class Witness:
             return min(map(length, node[1]))
         if kind in (Kind.REPEAT, Kind.COUNTED):
             return _times(node[2], length(node[1]))
-        if kind in (Kind.FRAME, Kind.REF, Kind.WORDS):
+        if kind == Kind.FRAME or kind in _OUTLINED:
             return length(self._parts(item)[0])
         if kind == Kind.MACHINE:
             return node[1].lengths[node[2]]

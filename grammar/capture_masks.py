@@ -1,0 +1,182 @@
+"""Which tokens are allowed where captured texts are open, or are begun within a token.
+
+The walks are those of all masks: they take the parts of captured texts as if nothing were remembered, so they are
+shared by all texts. Where what is remembered may matter, a token is doubtful, and is followed by itself: where it might
+become a text that is taken, where it begins another text behind one that it ends, and where values are so few that
+the right ones might run out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from . import kernels
+from .captures import Rule, derived, is_free
+from .expr import EMPTY, EPSILON, Kind
+from .places import NO_UNIT, Frames, Path, Place
+from .pools import using
+from .stacks import BOTTOM, Reader, Stacks
+from .texts import NO_TEXT, NOTHING_YET
+from .vocab import Vocabulary
+
+if TYPE_CHECKING:
+    from .masks import Masks
+
+_FAR = 1 << 30
+
+_SURE, _CROSSED, _DOUBTFUL = range(3)  # crossed: a text ended within the token, and is not remembered
+
+
+class _Step(NamedTuple):
+    """A place that trie nodes come to. pushes and popped of the place count from the stack at the token's start."""
+
+    place: Place
+    doubt: int
+
+
+class CaptureMasks:
+    """Makes masks of places with captures, out of the walks of `Masks`."""
+
+    def __init__(self, masks: Masks, frames: Frames, vocabulary: Vocabulary) -> None:
+        self._masks = masks
+        self._frames = frames
+        self._vocabulary = vocabulary
+
+    def mask(self, place: Place, reader: Reader) -> np.ndarray:
+        """The bits of `Masks.mask`, EOS left out."""
+        with using(self._frames.exprs):
+            walk = _Walk(self._masks, self._frames, self._vocabulary, place, reader)
+            walk.run()
+            for token in _set_bits(walk.words & walk.doubtful):
+                if not self._may_come(place, reader, self._vocabulary.tokens[token]):
+                    walk.words[token >> 5] &= ~np.uint32(1 << (token & 31))
+        return walk.words
+
+    def _may_come(self, place: Place, reader: Reader, token: bytes) -> bool:
+        path = Path(self._frames, place, reader, 0, open_run=False)
+        return path.take_all(token) and self._frames.can_end(path.place, reader)
+
+
+class _Walk:
+    """One mask in the making. words: the tokens found, doubtful or not; doubtful: those that must be followed."""
+
+    def __init__(
+        self, masks: Masks, frames: Frames, vocabulary: Vocabulary, place: Place, reader: Reader | None
+    ) -> None:
+        self._masks = masks
+        self._frames = frames
+        self._vocabulary = vocabulary
+        self._reader = reader or Reader(Stacks(), 0)
+        self._place = place._replace(text=place.text or NOTHING_YET)
+        self._before = frames.texts.read(self._place.text)
+        self._begins = place.text == NO_TEXT
+        self.words = np.zeros(vocabulary.words, np.uint32)
+        self.doubtful = np.zeros(vocabulary.words, np.uint32)
+        self._todo: dict[_Step, list[np.ndarray]] = {}
+
+    def run(self) -> None:
+        """Find all tokens."""
+        root, doubt = np.zeros(1, np.int32), _SURE
+        if not self._begins:
+            for mark in self._frames.marks(self._place, self._reader):
+                _, start, _, _, rule = self._frames.exprs.node(mark)
+                doubt = max(doubt, self._met(rule, self._before[start:], root))
+        self._todo = {_Step(self._place, doubt): [root]}
+        self._walk()
+
+    def _walk(self) -> None:
+        while self._todo:
+            (at, doubt), starts = self._todo.popitem()
+            nodes = starts[0] if len(starts) == 1 else self._masks.union(starts)
+            part = self._masks.part(at.local, at.unit, nodes)
+            most = _FAR if at.unit == NO_UNIT else at.hi
+            self._masks.allow(self.words, part, most)
+            if doubt == _DOUBTFUL:
+                self._masks.allow(self.doubtful, part, most)
+            entry, popped, pushes = self._frames.behind(at, self._reader)
+            if self._kind(entry) == Kind.MARK:
+                over = part.tokens[part.token_states == self._frames.dfa.state(EPSILON)]
+                kernels.set_bits(self.doubtful, over, np.zeros_like(over), 0)
+            if len(part.exits) or part.shared_exits:
+                exits = self._masks.exits_towards(part, at, self._first_behind(at))
+                if len(exits):
+                    self._leave(entry, popped, pushes, exits, doubt)
+            for state, entries in part.entries:
+                self._enter(self._frames.dfa.expression(state), at.popped, at.pushes, entries, doubt)
+
+    def _leave(self, entry: int, popped: int, pushes: tuple[int, ...], nodes: np.ndarray, doubt: int) -> None:
+        """Go on behind a frame, or behind a captured text."""
+        if entry == BOTTOM:
+            return
+        if self._kind(entry) != Kind.MARK:
+            self._enter(entry, popped, pushes, nodes, doubt)
+            return
+        _, start, _, _, rule = self._frames.exprs.node(entry)
+        after: dict[int, list[int]] = {}
+        for node in nodes.tolist():
+            after.setdefault(rule.loosely((self._before + self._path(node))[start:]), []).append(node)
+        for follows, group in after.items():
+            if follows != EMPTY:
+                sure = max(doubt, _CROSSED if is_free(rule) else _DOUBTFUL)
+                self._enter(follows, popped, pushes, np.array(group, np.int32), sure)
+
+    def _enter(self, expression: int, popped: int, pushes: tuple[int, ...], nodes: np.ndarray, doubt: int) -> None:
+        """Have all `nodes` walked from the start of an expression; apart where captures begin at different depths."""
+        for depth, group in self._by_depth(nodes):
+            inside = self._frames.enter(expression, popped, pushes, self._reader, self._place.text, depth)
+            fresh = [entry for entry in inside.pushes[len(pushes) :] if self._kind(entry) == Kind.MARK]
+            sure = doubt
+            for mark in fresh:
+                _, _, _, begun, rule = self._frames.exprs.node(mark)
+                sure = max(sure, _DOUBTFUL if doubt else self._met(rule, begun, group))
+            if not fresh:
+                self._todo.setdefault(_Step(inside, sure), []).append(nodes)
+                return
+            self._todo.setdefault(_Step(inside, sure), []).append(group)
+
+    def _met(self, rule: Rule, begun: bytes, nodes: np.ndarray) -> int:
+        """Note which tokens might become a text that is taken, of which `begun` is written at `nodes`."""
+        if not is_free(rule):
+            return _DOUBTFUL
+        rest = derived(rule.taken(), begun)
+        if rest != EMPTY:
+            place = self._frames.enter(rest, 0, (), Reader(Stacks(), 0))
+            walk = _Walk(self._masks, self._frames, self._vocabulary, place, None)
+            walk._todo = {_Step(place, _SURE): [nodes]}
+            walk._walk()
+            self.doubtful |= walk.words
+        return _SURE
+
+    def _by_depth(self, nodes: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+        depths = self._vocabulary.node_depth[nodes]
+        for depth in np.unique(depths).tolist():
+            yield depth, nodes[depths == depth]
+
+    def _first_behind(self, at: Place) -> int:
+        """Mask of the bytes that may come first behind the frame of a place; wider where unsure."""
+        exprs, mask = self._frames.exprs, 0
+        while True:
+            entry, popped, pushes = self._frames.behind(at, self._reader)
+            if entry == BOTTOM:
+                return mask
+            mask |= exprs.first(entry)
+            if not exprs.nullable(entry):
+                return mask
+            at = at._replace(popped=popped, pushes=pushes)
+
+    def _path(self, node: int) -> bytes:
+        """The bytes from the trie's root to a node."""
+        vocabulary = self._vocabulary
+        token = int(vocabulary.token_ids[vocabulary.token_start[node]])
+        return vocabulary.tokens[token][: int(vocabulary.node_depth[node])]
+
+    def _kind(self, entry: int) -> Any:
+        return None if entry == BOTTOM else self._frames.exprs.node(entry)[0]
+
+
+def _set_bits(words: np.ndarray) -> list[int]:
+    """The tokens whose bit is set."""
+    return np.flatnonzero(np.unpackbits(words.view(np.uint8), bitorder="little")).tolist()

@@ -1,0 +1,121 @@
+"""What may follow a text depending on the text: elements that must differ, keys that must not come twice.
+
+A capture is an element whose text is remembered until it ends; a `Rule` then says what may follow it.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Hashable, Sequence
+from typing import Any, Protocol
+
+from .expr import EMPTY, POOL
+from .json_equal import read
+from .pools import memo
+from .witness import nicest
+
+_BYTES_TRIED = 8  # of each class of bytes that behave alike
+_EXPANSIONS = 60  # for each value that is looked for
+
+
+class Rule(Hashable, Protocol):
+    """What a captured text does. Equal rules are one; ids of expressions are of the pool in use.
+
+    Texts that are asked about are in the language of what was captured.
+    """
+
+    def after(self, text: bytes) -> int:
+        """What may follow this text; EMPTY where the text itself may not be."""
+        ...
+
+    def loosely(self, text: bytes) -> int:
+        """`after`, but what follows does not remember this text; the same for all texts that are alike."""
+        ...
+
+    def taken(self) -> int:
+        """Texts that may not be."""
+        ...
+
+    def follows(self) -> int:
+        """An expression that begins as all that may follow do."""
+        ...
+
+    def outline(self, body: int, text: bytes) -> int:
+        """Within what may come when `text` is written and `body` is to come: it has a string if that has one."""
+        ...
+
+    def is_free(self) -> bool:
+        """Whether each beginning of a text that is not taken can be gone on with, and each `loosely` be ended."""
+        ...
+
+
+def has_values(expression: int, wanted: int) -> bool:
+    """Whether JSON texts stand for `wanted` different values, as far as a short search finds them."""
+    known: dict[int, tuple[int, int]] = POOL.memos.setdefault("values of expressions", {})
+    tried, found = known.get(expression, (0, 0))
+    if found < wanted and tried < wanted:
+        tried = max(64, 2 * wanted)
+        found = _count_values(expression, tried)
+        known[expression] = tried, found
+    return found >= wanted
+
+
+def _count_values(expression: int, most: int) -> int:
+    """How many values the texts stand for, shortest first; it stops at `most`, or when it has searched enough."""
+    if POOL.is_empty(expression):
+        return 0
+    values: set[Hashable] = set()
+    heap = [(POOL.shortest_length(expression), 0, b"", expression)]
+    pushed = 0
+    for _ in range(_EXPANSIONS * most):
+        if not heap or len(values) >= most:
+            break
+        _, _, text, rest = heapq.heappop(heap)
+        if POOL.nullable(rest):
+            values.add(read(text))
+        for mask in POOL.byte_classes(rest):
+            for byte in _some_bytes(mask & POOL.first(rest)):
+                after = POOL.derivative(rest, byte)
+                if not POOL.is_empty(after):
+                    pushed += 1
+                    length = len(text) + 1 + POOL.shortest_length(after)
+                    heapq.heappush(heap, (length, pushed, text + bytes([byte]), after))
+    return len(values)
+
+
+def _some_bytes(mask: int) -> list[int]:
+    found: list[int] = []
+    while mask and len(found) < _BYTES_TRIED:
+        found.append(nicest(mask))
+        mask ^= 1 << found[-1]
+    return found
+
+
+@memo
+def is_free(rule: Rule) -> bool:
+    """`Rule.is_free`, found once."""
+    return rule.is_free()
+
+
+def derived(expression: int, text: bytes) -> int:
+    """What may follow `text`."""
+    for byte in text:
+        if expression == EMPTY:
+            break
+        expression = POOL.raw_derivative(expression, byte)
+    return expression
+
+
+def can_end(marks: Sequence[tuple[Any, ...]], text: bytes, *, is_over: bool) -> bool:
+    """Whether captured texts can be gone on with to ones that may be.
+
+    marks: nodes of those that are open, from the innermost. text: all since the outermost began. is_over: nothing more
+    of the innermost may come.
+    """
+    _, start, _, _, rule = marks[0]
+    if is_over and rule.loosely(text[start:]) == EMPTY:
+        return False
+    if all(is_free(rule) and derived(rule.taken(), text[start:]) == EMPTY for _, start, _, _, rule in marks):
+        return True
+    _, _, body, begun, rule = marks[-1]
+    return not POOL.is_empty(POOL.capture(derived(body, text[len(begun) :]), text, rule))

@@ -1,0 +1,146 @@
+"""Arrays in which no two elements are equal."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import NamedTuple
+
+from .captures import derived, has_values
+from .counts import Left, Way
+from .errors import GrammarError
+from .expr import EMPTY, EPSILON, POOL
+from .json_equal import read, values_equal
+from .json_layout import Layout
+from .pools import memo
+
+_MOST_TO_MATCH = 5  # elements still needed where those of different kinds must differ
+
+
+def unique_array(form: Layout, prefix: tuple[tuple[Way, ...], ...], items: tuple[Way, ...], still: Left) -> int:
+    """All of an array, given what is to come in it."""
+    rule = Elements(form, prefix, items, still, frozenset())
+    name = ("unique array", rule)
+    if not POOL.is_defined(name):
+        POOL.define(
+            name,
+            lambda: POOL.concat(form.open_array, rule.rest(first=True)),
+            lambda: POOL.concat(form.open_array, rule.rest(first=True, briefly=True)),
+        )
+    return POOL.ref(name)
+
+
+class Elements(NamedTuple):
+    """An array at the start of an element: what is to come, and the `canonical` values of the elements before."""
+
+    form: Layout
+    prefix: tuple[tuple[Way, ...], ...]
+    items: tuple[Way, ...]
+    still: Left
+    seen: frozenset[Hashable]
+
+    def rest(self, *, first: bool, briefly: bool = False) -> int:
+        """The end of the array, if it may be here, or an element and what follows; briefly: the end, if it may be."""
+        close = EMPTY
+        if self.still.may_stop():
+            close = self.form.close_empty_array if first else self.form.close_array
+            if briefly:
+                return close
+        element = POOL.capture(POOL.alt(*[way.value for way, _ in self._ways()]), b"", self)
+        return POOL.alt(close, POOL.concat(EPSILON if first else self.form.comma, element))
+
+    # -- as a Rule --------------------------------------------------------------------------------------------
+
+    def after(self, text: bytes) -> int:
+        """The rest of the array behind an element; EMPTY for one that was there."""
+        value = read(text)
+        if value in self.seen:
+            return EMPTY
+        return POOL.alt(*[self._next(still, value).rest(first=False) for still in self._counted(text)])
+
+    def loosely(self, text: bytes) -> int:
+        """The rest of the array behind an element, this one not remembered."""
+        if self.seen and read(text) in self.seen:
+            return EMPTY
+        return POOL.alt(*[self._next(still).rest(first=False) for still in self._counted(text)])
+
+    def taken(self) -> int:
+        """All spellings of the elements before."""
+        return _texts_of(self.form, self.seen)
+
+    def follows(self) -> int:
+        """A comma or a bracket."""
+        return POOL.alt(self.form.comma, self.form.close_array)
+
+    def outline(self, body: int, text: bytes) -> int:
+        """A shortest element of those left, and so on until the array may end."""
+        fresh = POOL.and_(body, POOL.not_(derived(self.taken(), text)))
+        if all(still.may_stop() for _, still in self._ways()):
+            return POOL.concat(fresh, self.form.close_array)
+        choices = []
+        for _ in range(self._choices()):
+            more = POOL.shortest(fresh)
+            if more is None:
+                break
+            value = read(text + more)
+            rests = [self._next(still, value).rest(first=False, briefly=True) for still in self._counted(text + more)]
+            choices.append(POOL.concat(POOL.literal(more), POOL.alt(*rests)))
+            fresh = POOL.and_(fresh, POOL.not_(derived(values_equal(self.form, value), text)))
+        return POOL.alt(*choices)
+
+    def is_free(self) -> bool:
+        """Whether each kind of element still to come has more values than could be used up."""
+        needed = max(tally.low for tally in (self.still.total, *self.still.tallies))
+        wanted = len(self.seen) + len(self.prefix) + needed + 2
+        return all(has_values(way.value, wanted) for ways in (*self.prefix, self.items) for way in ways)
+
+    # -- inside -----------------------------------------------------------------------------------------------
+
+    def _ways(self) -> list[tuple[Way, Left]]:
+        """The ways to write the next element, and what is to come then."""
+        ways = self.prefix[0] if self.prefix else self.items
+        found = [(way, after) for way in ways if (after := self.still.after(way.counts))]
+        if self.still.tallies:
+            found = [(way, after) for way, after in found if self._can_end(after)]
+        return found
+
+    def _can_end(self, still: Left) -> bool:
+        """Whether the counts can be met, were elements allowed to be equal."""
+        return not POOL.is_empty(_any_rest(self.form, self.prefix[1:], self.items, still))
+
+    def _counted(self, text: bytes) -> set[Left]:
+        """What is to come behind this element, for each of the ways in which it may have been written."""
+        ways = self._ways()
+        alike = {still for _, still in ways}
+        if len(alike) > 1:
+            alike = {still for way, still in ways if POOL.fullmatch(way.value, text)}
+        return alike
+
+    def _next(self, still: Left, *values: Hashable) -> Elements:
+        return self._replace(prefix=self.prefix[1:], still=still, seen=self.seen.union(values))
+
+    def _choices(self) -> int:
+        """How many values of this element are to be tried, so that one of them leaves the others what they need."""
+        if not self.prefix and not self.still.tallies:
+            return 1
+        needed = max(tally.low for tally in (self.still.total, *self.still.tallies))
+        if needed > _MOST_TO_MATCH:
+            reason = f"more than {_MOST_TO_MATCH} elements of different kinds are needed, and must differ"
+            raise GrammarError("constraint", "uniqueItems", reason, "lower minItems or minContains")
+        return needed + 1
+
+
+@memo
+def _texts_of(form: Layout, values: frozenset[Hashable]) -> int:
+    return POOL.alt(*[_texts_of_value(form, value) for value in values])
+
+
+@memo
+def _texts_of_value(form: Layout, value: Hashable) -> int:
+    return values_equal(form, value)
+
+
+@memo
+def _any_rest(form: Layout, prefix: tuple[tuple[Way, ...], ...], items: tuple[Way, ...], still: Left) -> int:
+    from .json_arrays import array  # which may ask for unique ones
+
+    return array(form, prefix, items, *still.total, still.tallies)
