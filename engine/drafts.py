@@ -23,7 +23,7 @@ from .guesses import END, Contexts, Habits, Prompt, Trail, step
 from .running import Constrained, Sequence
 
 _MOST_TOKENS = 15  # of one draft; attention reads up to 16 tokens of a sequence with those of its neighbours
-_PASS_IN_ROWS = 24.0  # what a pass costs beside its rows, in rows; measured 17 to 28 on the CPU
+_PASS_IN_ROWS = 32.0  # what a pass costs beside its rows, in rows; measured 17 to 40 on the CPU
 _MOST_KINDS = 256
 
 

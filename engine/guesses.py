@@ -81,23 +81,34 @@ class Trail:
     anchor: tuple[int, ...] = ()
 
 
+Sort = tuple[int, int, bool]
+"""What guesses are alike in: the kind of their context (~ of it where they are literals), how often it was met, and
+whether it never misled."""
+
+
 class Records:
-    """How often contexts of a certain kind and age were right: their guesses' chances."""
+    """How often guesses of a sort were right, which is the chance of the next. Little known of it: of its kind."""
 
     def __init__(self) -> None:
-        self._records: dict[tuple[int, int, bool], list[float]] = {}
+        self._records: dict[Sort, list[float]] = {}
+        self._kinds: dict[int, list[float]] = {}
 
-    def chance(self, sort: tuple[int, int, bool]) -> float:
-        record = self._records.get(sort)
-        return 0.5 if record is None else (record[0] + 0.5) / (record[1] + 1)
+    def chance(self, sort: Sort) -> float:
+        right, n = self._kinds.get(sort[0], _NO_RECORD)
+        of_kind = (right + 0.5) / (n + 1)
+        right, n = self._records.get(sort, _NO_RECORD)
+        return (right + of_kind) / (n + 1)
 
-    def note(self, sort: tuple[int, int, bool], was_right: bool) -> None:
-        record = self._records.setdefault(sort, [0.0, 0.0])
-        record[0] += was_right
-        record[1] += 1
-        if record[1] >= _FADE:
-            record[0] /= 2
-            record[1] /= 2
+    def note(self, sort: Sort, was_right: bool) -> None:
+        for record in (self._kinds.setdefault(sort[0], [0.0, 0.0]), self._records.setdefault(sort, [0.0, 0.0])):
+            record[0] += was_right
+            record[1] += 1
+            if record[1] >= _FADE:
+                record[0] /= 2
+                record[1] /= 2
+
+
+_NO_RECORD = [0.0, 0.0]
 
 
 class _Habit:
@@ -108,8 +119,8 @@ class _Habit:
     def __init__(self, move: int) -> None:
         self.move, self.votes, self.n = move, 1, 1
 
-    def sort(self, kind: int) -> tuple[int, int, bool]:
-        return kind, min(self.n, 4), self.votes == self.n
+    def sort(self, kind: int) -> Sort:
+        return kind if self.move == COPY else ~kind, min(self.n, 4), self.votes == self.n
 
     def note(self, move: int) -> None:
         self.n += 1
@@ -190,7 +201,7 @@ class Habits:
         place, sort = start
         return Guess(prompt.bare[place], chance * self._records.chance(sort), place)
 
-    def _start(self, prompt: Prompt, trail: Trail) -> tuple[int, tuple[int, int, bool]] | None:
+    def _start(self, prompt: Prompt, trail: Trail) -> tuple[int, Sort] | None:
         """The likeliest place for a value to begin after these literals, and how sure that is."""
         starts = self._contexts.get(self._before(trail)) or {}
         scores: dict[int, int] = {}
@@ -287,7 +298,7 @@ class Habits:
 _START, _COPIED = 20, 21  # sorts of guesses beside those of the contexts' kinds
 
 
-def _copied(trail: Trail) -> tuple[int, int, bool]:
+def _copied(trail: Trail) -> Sort:
     return _COPIED, min(trail.run, 8), True
 
 
