@@ -50,11 +50,12 @@ class Machine:
 
 
 def machine_of(
-    start: T, moves: Callable[[T], Iterable[tuple[int, T]]], accepts: Callable[[T], bool]
+    start: T, moves: Callable[[T], Iterable[tuple[int, T]]], accepts: Callable[[T], bool], where: str
 ) -> tuple[Machine, int] | None:
     """The automaton met from `start`, without states that lead nowhere, and where it begins; None: it accepts nothing.
 
-    moves: from a state, masks of bytes with the state after them. Raises GrammarError for too many states.
+    moves: from a state, masks of bytes with the state after them. Raises GrammarError, naming `where`, for too many
+    states.
     """
     numbers = {start: 0}
     order = [start]
@@ -70,7 +71,7 @@ def machine_of(
         ways.append(found)
         if len(order) > MOST_STATES:
             reason = f"this takes more than {MOST_STATES:,} states"
-            raise GrammarError("constraint", "", reason, "use smaller counts and fewer conditions on one text")
+            raise GrammarError(where, "", reason, "use smaller counts and fewer conditions on one text")
     accepting = [accepts(state) for state in order]
     lengths = _lengths(ways, accepting)
     alive = {state: i for i, state in enumerate(sorted(lengths))}

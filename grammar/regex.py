@@ -9,12 +9,13 @@ from .chars import Encoding
 from .errors import GrammarError
 from .expr import EMPTY, EPSILON, POOL
 from .pools import memo
-from .regex_parse import Anchor, Chars, Choice, Dialect, LookAhead, Node, Repeat, Sequence, parse
+from .regex_look import Looks
+from .regex_parse import Anchor, Chars, Choice, Dialect, Look, LookAhead, LookBehind, Node, Repeat, Sequence, parse
 
 Mode = Literal["fullmatch", "search"]
 
 _COUNT_FROM = 4  # repetitions of one character with such a bound are counted in the register
-_MOST_BRANCHES = 256
+_MOST_BRANCHES = 64
 _Branch = tuple[Node, ...]
 
 
@@ -24,14 +25,16 @@ def compile_pattern(pattern: str, *, mode: Mode, encoding: Encoding, dialect: Di
 
     mode: fullmatch, the whole text matches; search, some part of it does (JSON Schema's `pattern`).
     encoding: utf8, the text itself; json, what stands between the quotes of a JSON string, each character in any legal
-    spelling. dialect None: `python` for utf8, `ecma` for json, as JSON Schema asks. Anchors and look-aheads may stand
-    anywhere but inside a repetition. Raises GrammarError.
+    spelling. dialect None: `python` for utf8, `ecma` for json, as JSON Schema asks. Raises GrammarError.
     """
     tree = parse(pattern, dialect or ("python" if encoding == "utf8" else "ecma"))
     compiler = _Compiler(encoding)
     around = compiler.anything if mode == "search" else EPSILON
     try:
-        return POOL.alt(*[compiler.branch(b, around, around) for b in _branches(tree)])
+        branches = _branches(tree)
+        if branches is None:
+            return compiler.looks.unmarked(POOL.concat(around, compiler.marked(tree), around))
+        return POOL.alt(*[compiler.branch(b, around, around) for b in branches])
     except RecursionError as error:
         raise GrammarError("regex, column 1", "", "the pattern is nested too deeply") from error
 
@@ -39,6 +42,7 @@ def compile_pattern(pattern: str, *, mode: Mode, encoding: Encoding, dialect: Di
 class _Compiler:
     def __init__(self, encoding: Encoding) -> None:
         self._encoding: Encoding = encoding
+        self.looks = Looks()
         self.anything = POOL.repeat(chars.spelled(chars.ANY_CHARACTER, encoding), 0, None)
 
     def branch(self, items: _Branch, before: int, after: int) -> int:
@@ -60,13 +64,50 @@ class _Compiler:
 
     def ahead(self, look: LookAhead) -> int:
         """Whole rests of the text that begin as the look-ahead says."""
-        ways = []
-        for branch in _branches(look.item):
-            if any(isinstance(item, Anchor) and item.kind == "^" for item in branch):
-                raise GrammarError(f"regex, column {look.column}", "(?=", "'^' inside a look-ahead is not supported")
-            ways.append(self.branch(branch, EPSILON, self.anything))
-        found = POOL.alt(*ways)
+        branches = _branches(look.item)
+        if branches is None:
+            reason = "looking behind, and looking inside a repetition, is not supported inside a look-ahead"
+            raise GrammarError(f"regex, column {look.column}", "(?=", reason, "move it out of the look-ahead")
+        if any(isinstance(item, Anchor) and item.kind == "^" for branch in branches for item in branch):
+            raise GrammarError(f"regex, column {look.column}", "(?=", "'^' inside a look-ahead is not supported")
+        found = POOL.alt(*[self.branch(branch, EPSILON, POOL.everything) for branch in branches])
         return POOL.not_(found) if look.negative else found
+
+    def behind(self, look: LookBehind) -> int:
+        """Whole texts before a place that end as the look-behind says."""
+        branches = _branches(look.item, LookBehind)
+        if branches is None or any(isinstance(i, Anchor) and i.kind == "$" for branch in branches for i in branch):
+            reason = "looking ahead, '$', and looking inside a repetition, is not supported inside a look-behind"
+            raise GrammarError(f"regex, column {look.column}", "(?<=", reason, "move it out of the look-behind")
+        found = POOL.alt(*map(self.branch_before, branches))
+        return POOL.not_(found) if look.negative else found
+
+    def branch_before(self, items: _Branch) -> int:
+        """Whole texts before a place that end with a sequence, which may have '^' and look-behinds in it."""
+        # In UTF-8 a character begins where its bytes do; in JSON a spelling may end like another.
+        result = POOL.everything if self._encoding == "utf8" else self.anything
+        for item in items:
+            if isinstance(item, Anchor):
+                result = EPSILON if POOL.nullable(result) else EMPTY
+            elif isinstance(item, LookBehind):
+                result = POOL.and_(result, self.behind(item))
+            else:
+                result = POOL.concat(result, self.plain(item))
+        return result
+
+    def marked(self, node: Node) -> int:
+        """A node with a mark at each of its looks."""
+        if isinstance(node, Anchor):
+            return self.looks.mark(ahead=node.kind == "$", language=EPSILON)
+        if isinstance(node, LookAhead):
+            return self.looks.mark(ahead=True, language=self.ahead(node))
+        if isinstance(node, LookBehind):
+            return self.looks.mark(ahead=False, language=self.behind(node))
+        if isinstance(node, Sequence):
+            return POOL.concat(*map(self.marked, node.items))
+        if isinstance(node, Choice):
+            return POOL.alt(*map(self.marked, node.items))
+        return self.plain(node) if isinstance(node, Chars) else POOL.repeat(self.marked(node.item), node.lo, node.hi)
 
     def plain(self, node: Node) -> int:
         """A node without anchors and look-aheads."""
@@ -83,30 +124,32 @@ class _Compiler:
         return POOL.repeat(item, node.lo, node.hi)
 
 
-def _branches(node: Node) -> list[_Branch]:
-    """The alternatives of a node as flat sequences in which anchors and look-aheads stand by themselves."""
-    if isinstance(node, Anchor | LookAhead) or not _is_special(node):
+def _branches(node: Node, look: type[LookAhead | LookBehind] = LookAhead) -> list[_Branch] | None:
+    """The alternatives of a node as flat sequences in which anchors and looks stand by themselves.
+
+    None: there are too many, or a look inside a repetition, or one that looks the other way.
+    """
+    if isinstance(node, Anchor | look) or not _is_special(node):
         return [(node,)]
-    if isinstance(node, Choice):
-        return [branch for item in node.items for branch in _branches(item)]
+    if isinstance(node, LookAhead | LookBehind):
+        return None
     if isinstance(node, Repeat):
-        if node.hi is None or node.hi > 1:
-            reason = "anchors and look-aheads inside a repetition are not supported"
-            raise GrammarError(f"regex, column {node.column}", "", reason, "move them out of the repeated group")
-        skipped: list[_Branch] = [()] if node.lo == 0 else []
-        return skipped + (_branches(node.item) if node.hi else [])
-    assert isinstance(node, Sequence)
-    result: list[_Branch] = [()]
-    for item in node.items:
-        result = [(*before, *branch) for before in result for branch in _branches(item)]
+        inner = None if node.hi is None or node.hi > 1 else _branches(node.item, look) if node.hi else []
+        return None if inner is None else [*([()] if node.lo == 0 else []), *inner]
+    assert isinstance(node, Sequence | Choice)
+    parts = [_branches(item, look) for item in node.items]
+    result: list[_Branch] = [()] if isinstance(node, Sequence) else []
+    for part in parts:
+        if part is None:
+            return None
+        result = [(*a, *b) for a in result for b in part] if isinstance(node, Sequence) else result + part
         if len(result) > _MOST_BRANCHES:
-            reason = f"anchors and look-aheads in more than {_MOST_BRANCHES} combinations of alternatives"
-            raise GrammarError("regex, column 1", "", reason, "take them out of the alternatives")
+            return None
     return result
 
 
 def _is_special(node: Node) -> bool:
-    """Whether an anchor or a look-ahead is inside."""
+    """Whether an anchor or a look is inside."""
     if isinstance(node, Sequence | Choice):
         return any(map(_is_special, node.items))
-    return _is_special(node.item) if isinstance(node, Repeat) else isinstance(node, Anchor | LookAhead)
+    return _is_special(node.item) if isinstance(node, Repeat) else isinstance(node, Look)

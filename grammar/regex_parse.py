@@ -1,8 +1,9 @@
 """Regular expressions to a tree: the common syntax of Python's `re` and ECMA-262.
 
 What one of the two dialects alone knows is taken in that dialect; where they differ in meaning, `dialect` decides:
-`python` has Unicode `\\d \\w \\s`, `ecma` has ASCII `\\d \\w`, and its dot leaves out all four line ends. `$` is the
-end of the text in both. Groups only group; lazy quantifiers match the same texts as greedy ones.
+`python` has Unicode `\\d \\w \\s` and a `$` that also stands before a line end at the end of the text; `ecma` has ASCII
+`\\d \\w`, and its dot leaves out all four line ends. Groups only group; lazy quantifiers match the same texts as greedy
+ones. Look-behind may be of any width.
 """
 
 from __future__ import annotations
@@ -13,9 +14,7 @@ from typing import Literal
 
 from . import chars
 from .chars import CodePoints
-from .errors import GrammarError
-
-Dialect = Literal["python", "ecma"]
+from .regex_scan import LINE_ENDS, Dialect, Scanner
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ class Repeat:
 
 @dataclass(frozen=True)
 class Anchor:
-    """The start (`^`) or the end (`$`) of the text."""
+    """The start (`^`) or the end (`$`) of the text, and of nothing less."""
 
     kind: Literal["^", "$"]
     column: int
@@ -66,22 +65,25 @@ class LookAhead:
     column: int
 
 
-Node = Chars | Sequence | Choice | Repeat | Anchor | LookAhead
+@dataclass(frozen=True)
+class LookBehind:
+    """What comes before ends with the item; negative: does not."""
 
-_SIMPLE = {"n": 10, "r": 13, "t": 9, "f": 12, "v": 11}
+    item: Node
+    negative: bool
+    column: int
+
+
+Look = Anchor | LookAhead | LookBehind
+Node = Chars | Sequence | Choice | Repeat | Look
+
 _REFUSED_GROUPS = {
-    "(?<=": ("look-behind is not supported", "move that text into the match"),
-    "(?<!": ("look-behind is not supported", "exclude that text in the pattern before it"),
     "(?P=": ("back-references are not regular", "spell the repeated text out"),
     "(?>": ("atomic groups are not supported", "write a plain group"),
     "(?(": ("conditional groups are not supported", "write the alternatives out"),
 }
-_LINE_ENDS = {"python": "\n", "ecma": "\n\r\u2028\u2029"}
-_ECMA_SPACE = chars.characters("\t\n\v\f\r \u00a0\u1680\u2028\u2029\u202f\u205f\u3000\ufeff")
-_CATEGORY_NAMES = {
-    "Letter": "L", "Uppercase_Letter": "Lu", "Lowercase_Letter": "Ll", "Mark": "M", "Number": "N",
-    "Decimal_Number": "Nd", "Punctuation": "P", "Symbol": "S", "Separator": "Z", "Space_Separator": "Zs", "Other": "C",
-}  # fmt: skip
+_ANCHOR = re.compile(r"[\^$]|\\[bBAZz]")
+_BLANK = re.compile(r"(?:\s|#[^\n]*)*")
 _QUANTIFIER = re.compile(r"\{(\d*)(,?)(\d*)\}")
 
 
@@ -90,14 +92,9 @@ def parse(pattern: str, dialect: Dialect) -> Node:
     return _Parser(pattern, dialect).whole()
 
 
-class _Parser:
+class _Parser(Scanner):
     def __init__(self, pattern: str, dialect: Dialect) -> None:
-        self.text = pattern
-        self.at = 0
-        self.dialect: Dialect = dialect
-        self.ignore_case = False
-        self.dot_all = False
-        self.ascii = dialect == "ecma"
+        super().__init__(pattern, dialect)
         self.depth = 0
 
     # -- structure --------------------------------------------------------------------------------------------
@@ -117,18 +114,26 @@ class _Parser:
 
     def sequence(self) -> Node:
         items: list[Node] = []
-        while self.at < len(self.text) and self.text[self.at] not in "|)":
+        while self.skip_blanks() and self.text[self.at] not in "|)":
+            start = self.at
             item = self.atom()
             if item is not None:
-                items.append(self.quantified(item))
+                items.append(self.quantified(item, is_anchor=bool(_ANCHOR.match(self.text, start))))
         return items[0] if len(items) == 1 else Sequence(tuple(items))
 
-    def quantified(self, item: Node) -> Node:
+    def skip_blanks(self) -> bool:
+        """Pass blanks and comments where the pattern is verbose; whether anything is left."""
+        if self.verbose and (found := _BLANK.match(self.text, self.at)):
+            self.at = found.end()
+        return self.at < len(self.text)
+
+    def quantified(self, item: Node, *, is_anchor: bool) -> Node:
+        self.skip_blanks()
         start = self.at
         bounds = self.quantifier()
         if bounds is None:
             return item
-        if isinstance(item, Anchor | LookAhead):
+        if is_anchor:
             raise self.error("there is nothing to repeat here", self.text[start], start)
         if bounds[1] is not None and bounds[0] > bounds[1]:
             raise self.error("the bounds are out of order", self.text[start : self.at], start)
@@ -164,18 +169,28 @@ class _Parser:
         if char == ".":
             return Chars(chars.ANY_CHARACTER if self.dot_all else self.not_line_end())
         if char in "^$":
-            return Anchor("^" if char == "^" else "$", start + 1)
+            return self.anchor(char, start + 1)
         if char == "\\":
             return self.escape(start)
         return Chars(self.cased(chars.characters(char)))
 
     def not_line_end(self) -> CodePoints:
-        return chars.complement(chars.characters(_LINE_ENDS[self.dialect]))
+        return chars.complement(chars.characters(LINE_ENDS[self.dialect]))
+
+    def anchor(self, sign: str, column: int) -> Node:
+        """`^` or `$`, of the text or, in several lines, of a line."""
+        if self.multi_line:
+            other = Chars(self.not_line_end())
+            return LookBehind(other, True, column) if sign == "^" else LookAhead(other, True, column)
+        if sign == "^" or self.dialect == "ecma":
+            return Anchor("^" if sign == "^" else "$", column)
+        last = Sequence((Repeat(Chars(chars.characters("\n")), 0, 1, column), Anchor("$", column)))
+        return LookAhead(last, False, column)
 
     # -- groups -----------------------------------------------------------------------------------------------
 
     def group(self, start: int) -> Node | None:
-        flags = (self.ignore_case, self.dot_all, self.ascii)
+        flags = (self.ignore_case, self.dot_all, self.ascii, self.multi_line, self.verbose)
         look: str | None = None
         if self.take("?"):
             if self.take("#"):
@@ -188,14 +203,16 @@ class _Parser:
         self.depth -= 1
         if not self.take(")"):
             raise self.error("this group is not closed", "(", start, "write '\\(' for the character")
-        self.ignore_case, self.dot_all, self.ascii = flags
-        return LookAhead(inner, look == "!", start + 1) if look in ("=", "!") else inner
+        self.ignore_case, self.dot_all, self.ascii, self.multi_line, self.verbose = flags
+        if look in ("=", "!"):
+            return LookAhead(inner, look == "!", start + 1)
+        return LookBehind(inner, look == "<!", start + 1) if look in ("<=", "<!") else inner
 
     def group_kind(self, start: int) -> str:
         for opening, (reason, rewrite) in _REFUSED_GROUPS.items():
             if self.text.startswith(opening, start):
                 raise self.error(reason, opening, start, rewrite)
-        for sign in (":", "=", "!"):
+        for sign in (":", "=", "!", "<=", "<!"):
             if self.take(sign):
                 return sign
         named = re.compile(r"P?<\w+>").match(self.text, self.at)
@@ -204,8 +221,8 @@ class _Parser:
             return ":"
         scoped = re.compile(r"([aimsux]*)(?:-([imsx]+))?:").match(self.text, self.at)
         if scoped:
-            self.set_flags(scoped[1], True, start)
-            self.set_flags(scoped[2] or "", False, start)
+            self.set_flags(scoped[1], True)
+            self.set_flags(scoped[2] or "", False)
             self.at = scoped.end()
             return ":"
         raise self.error("this kind of group is not known", self.text[start : start + 3], start)
@@ -218,59 +235,21 @@ class _Parser:
 
     def leading_flags(self) -> None:
         while found := re.compile(r"\(\?([aimsux]+)\)").match(self.text, self.at):
-            self.set_flags(found[1], True, self.at)
+            self.set_flags(found[1], True)
             self.at = found.end()
 
-    def set_flags(self, letters: str, value: bool, start: int) -> None:
+    def set_flags(self, letters: str, value: bool) -> None:
         for letter in letters:
-            if letter in "mx" and value:
-                raise self.error(f"the flag {letter!r} is not supported", f"(?{letter}", start, "leave it out")
             if letter == "i":
                 self.ignore_case = value
             elif letter == "s":
                 self.dot_all = value
+            elif letter == "m":
+                self.multi_line = value
+            elif letter == "x":
+                self.verbose = value
             elif letter in "au":
                 self.ascii = letter == "a"
-
-    # -- classes ----------------------------------------------------------------------------------------------
-
-    def bracket(self, start: int) -> CodePoints:
-        negated = self.take("^")
-        members: list[CodePoints] = []
-        first = True
-        while not self.peek("]") or (first and self.dialect == "python"):
-            if self.at >= len(self.text):
-                raise self.error("this class is not closed", "[", start, "write '\\[' for the character")
-            members.append(self.class_item())
-            first = False
-        self.at += 1
-        result = self.cased(chars.union(*members))
-        return chars.complement(result) if negated else result
-
-    def class_item(self) -> CodePoints:
-        start = self.at
-        low = self.class_atom()
-        if not self.peek("-") or self.text[self.at + 1 : self.at + 2] in ("]", ""):
-            return low
-        self.at += 1
-        high = self.class_atom()
-        if not (_is_single(low) and _is_single(high)):
-            if self.dialect == "ecma":
-                return chars.union(low, high, chars.characters("-"))
-            raise self.error("a range needs a character at both ends", self.text[start : self.at], start)
-        if low[0][0] > high[0][0]:
-            raise self.error("the range is out of order", self.text[start : self.at], start)
-        return chars.code_points([(low[0][0], high[0][0])])
-
-    def class_atom(self) -> CodePoints:
-        start = self.at
-        char = self.text[start]
-        self.at += 1
-        if char != "\\":
-            return self.literal(char, start)
-        if self.take("b"):
-            return chars.characters("\b")
-        return self.escaped_set(start)
 
     # -- escapes ----------------------------------------------------------------------------------------------
 
@@ -280,106 +259,17 @@ class _Parser:
             self.at += 1
             return Anchor("^" if letter == "A" else "$", start + 1)
         if letter in ("b", "B"):
-            raise self.error("word boundaries are not supported", "\\" + letter, start, "spell the separator out")
+            self.at += 1
+            return self.boundary(start + 1, inside=letter == "B")
         if letter in tuple("123456789k"):
             raise self.error("back-references are not regular", "\\" + letter, start, "spell the repeated text out")
         return Chars(self.cased(self.escaped_set(start)))
 
-    def escaped_set(self, start: int) -> CodePoints:
-        """What the escape stands for whose backslash was just read."""
-        letter = self.text[self.at : self.at + 1]
-        self.at += 1
-        if letter.lower() in ("d", "w", "s"):
-            members = self.shorthand(letter.lower())
-            return chars.complement(members) if letter.isupper() else members
-        if letter in ("p", "P"):
-            return self.property(start, negated=letter == "P")
-        if letter in _SIMPLE:
-            return _one(_SIMPLE[letter])
-        if letter == "a" and self.dialect == "python":
-            return _one(7)
-        if letter in ("x", "u", "U", "c", "0"):
-            return self.numeric(letter, start)
-        if letter and (not letter.isalnum() or not letter.isascii()):
-            return self.literal(letter, start)
-        raise self.error("this escape is not known", "\\" + letter, start, "leave the backslash out for the letter")
+    def boundary(self, column: int, *, inside: bool) -> Node:
+        """A place between a word character and another, or the end; inside: any other place."""
+        word = Chars(self.cased(self.shorthand("w")))
 
-    def shorthand(self, letter: str) -> CodePoints:
-        if letter == "d":
-            return chars.characters("0123456789") if self.ascii else chars.decimal_digits()
-        if letter == "w":
-            ascii_word = chars.code_points([(48, 57), (65, 90), (95, 95), (97, 122)])
-            return ascii_word if self.ascii else chars.word_characters()
-        if self.dialect == "ecma":
-            return chars.union(_ECMA_SPACE, chars.code_points([(0x2000, 0x200A)]))
-        return chars.characters(" \t\n\r\f\v") if self.ascii else chars.white_space()
+        def place(before: bool, after: bool) -> Node:
+            return Sequence((LookBehind(word, not before, column), LookAhead(word, not after, column)))
 
-    def property(self, start: int, *, negated: bool) -> CodePoints:
-        found = re.compile(r"\{(?:(?:gc|General_Category)=)?(\w+)\}").match(self.text, self.at)
-        name = found[1] if found else ""
-        members = chars.ANY_CHARACTER if name == "Any" else chars.code_points([(0, 127)]) if name == "ASCII" else ()
-        if found and not members:
-            short = _CATEGORY_NAMES.get(name, name)
-            members = chars.category(short) if len(short) <= 2 else ()
-        if not found or not members:
-            raise self.error("only general categories are known", "\\p", start, "write \\p{L}, \\p{Lu} or a class")
-        self.at = found.end()
-        return chars.complement(members) if negated else members
-
-    def numeric(self, letter: str, start: int) -> CodePoints:
-        """\\xXX, \\uXXXX, \\u{X...}, \\UXXXXXXXX, \\cX, \\0 and (in Python) \\0oo."""
-        if letter == "0":
-            octal = re.compile("[0-7]{0,2}" if self.dialect == "python" else "").match(self.text, self.at)
-            self.at = octal.end() if octal else self.at
-            return _one(int("0" + (octal[0] if octal else ""), 8))
-        if letter == "c":
-            control = self.text[self.at : self.at + 1]
-            if not (control.isascii() and control.isalpha()):
-                raise self.error("a letter must follow", "\\c", start)
-            self.at += 1
-            return _one(ord(control) % 32)
-        if letter == "u" and self.peek("{"):
-            found = re.compile(r"\{([0-9A-Fa-f]{1,8})\}").match(self.text, self.at)
-        else:
-            size = {"x": 2, "u": 4, "U": 8}[letter]
-            found = re.compile(rf"([0-9A-Fa-f]{{{size}}})").match(self.text, self.at)
-        if not found:
-            raise self.error("hexadecimal digits must follow", "\\" + letter, start)
-        self.at = found.end()
-        point = int(found[1], 16)
-        low = re.compile(r"\\u([Dd][C-Fc-f][0-9A-Fa-f]{2})").match(self.text, self.at)
-        if 0xD800 <= point <= 0xDBFF and low:
-            self.at = low.end()
-            point = 0x10000 + (point - 0xD800 << 10) + int(low[1], 16) - 0xDC00
-        if 0xD800 <= point <= 0xDFFF or point > 0x10FFFF:
-            raise self.error("this is not a character", self.text[start : self.at], start)
-        return _one(point)
-
-    # -- small things -----------------------------------------------------------------------------------------
-
-    def literal(self, char: str, start: int) -> CodePoints:
-        if 0xD800 <= ord(char) <= 0xDFFF:
-            raise self.error("a lone surrogate is not a character", f"\\u{ord(char):04x}", start)
-        return chars.characters(char)
-
-    def cased(self, members: CodePoints) -> CodePoints:
-        return chars.any_case(members) if self.ignore_case else members
-
-    def peek(self, sign: str) -> bool:
-        return self.text.startswith(sign, self.at)
-
-    def take(self, sign: str) -> bool:
-        found = self.text.startswith(sign, self.at)
-        self.at += len(sign) * found
-        return found
-
-    def error(self, reason: str, keyword: str, at: int | None = None, rewrite: str = "") -> GrammarError:
-        return GrammarError(f"regex, column {(self.at if at is None else at) + 1}", keyword, reason, rewrite)
-
-
-def _one(point: int) -> CodePoints:
-    return ((point, point),)
-
-
-def _is_single(members: CodePoints) -> bool:
-    return len(members) == 1 and members[0][0] == members[0][1]
+        return Choice((place(True, inside), place(False, not inside)))
