@@ -20,6 +20,7 @@ from .errors import GrammarError
 _TICKS = 64  # calls of `tick` between two looks at the clock: 0.1 ms or so
 _SLICE_S = 0.0005
 _PAUSE_S = 0.00005
+_LONGEST_SLICE_S = 0.005
 _YOUNG_S = 0.2
 _OLD_PAUSE_S = 0.0005
 _LET_GO_AT_ONCE = 5_000
@@ -64,16 +65,20 @@ class Limit:
             reason = f"takes more than {self._seconds:g} s of work"
             raise GrammarError("constraint", "", reason, "make it smaller, or raise the limit")
         if time.perf_counter() > self._pause_at:
-            self._look_around(young=left > self._seconds - _YOUNG_S)
-            self._pause_at = time.perf_counter() + _SLICE_S
+            self._pause_at = self._look_around(young=left > self._seconds - _YOUNG_S)
 
-    def _look_around(self, *, young: bool) -> None:
+    def _look_around(self, *, young: bool) -> float:
+        """Ask the other limits, and pause. When to do so again."""
         for over in self._others:
             why = over()
             if why:
                 raise GrammarError("constraint", "", why)
+        before = time.perf_counter()
         if self._polite:
             time.sleep(_PAUSE_S if young else _OLD_PAUSE_S)
+        now = time.perf_counter()
+        paused = now - before  # much longer than asked for, when other threads never wait
+        return now + min(max(_SLICE_S, paused / 2), _LONGEST_SLICE_S)
 
 
 class _Current(threading.local):

@@ -20,6 +20,8 @@ from rootform.engine.accept import make_call
 from rootform.engine.api import Engine, read_notes
 from rootform.engine.tokenizer import Tokenizer
 from rootform.engine.types import Call, Message, Regex, RootformError, Sampling
+from rootform.grammar import compile as grammar_compile
+from rootform.grammar.work import tick
 
 TEMPLATE = "{% for m in messages %}{{ m.role[0] }}:{{ m.content }}\n{% endfor %}"
 EOS = 0
@@ -450,3 +452,31 @@ def test_ids_beyond_the_tokenizer_show_nothing_and_are_never_allowed(standins):
     with Engine.from_parts(model, TOKENIZER) as engine:
         assert engine.generate("x", max_tokens=3).text == ""
         assert set(engine.generate("x", regex="[ab]{5}").text) <= set("ab")
+
+
+def test_a_hostile_constraint_fails_alone_while_others_are_served(make, monkeypatch):
+    """What takes too long to compile fails its own request, and one that came later is done before."""
+    begun, go_on = threading.Event(), threading.Event()
+    compile_pattern = grammar_compile.compile_pattern
+
+    def endless(pattern, **options):
+        while pattern == "hostile":
+            begun.set()
+            if go_on.wait(0.01):
+                tick()
+        return compile_pattern(pattern, **options)
+
+    monkeypatch.setattr(grammar_compile, "compile_pattern", endless)
+    engine = make(likes=likes_text("777"), compile_seconds=0.1)
+    bad = engine.submit(Call(prompt="x", constraint=Regex("hostile")))
+    assert begun.wait(30)
+    assert engine.generate("y", regex="[67]{3}").text == "777"
+    assert not bad.future.done()
+    go_on.set()
+    with pytest.raises(RootformError, match=r"takes more than 0\.1 s of work") as caught:
+        bad.result(30)
+    assert (caught.value.status, caught.value.param) == (400, "constraint")
+    assert engine.generate("z", regex="[67]{2}").text == "77"
+    stats = engine.stats()
+    assert (stats.requests_failed, stats.grammar_generations) == (1, 1)
+    assert stats.grammar_bytes > 0
