@@ -6,6 +6,7 @@ from .constraints import Choice, Constraint, Grammar, JsonObject, JsonSchema, Re
 from .errors import GrammarError
 from .expr import ALL_BYTES, POOL, Kind
 from .grammar_compile import compile_grammar
+from .outlines import compile_outlines_choice, compile_outlines_pattern
 from .regex import compile_pattern
 from .schema_compile import compile_json_object, compile_schema
 from .structural import Parts, compile_structural_tag
@@ -36,11 +37,15 @@ def expression_of(constraint: Constraint, alphabet: int = ALL_BYTES) -> int:
 
 def _expression(constraint: Constraint) -> int:
     if isinstance(constraint, Regex):
+        if constraint.backend == "outlines":
+            return compile_outlines_pattern(constraint.pattern)
         return compile_pattern(constraint.pattern, mode="fullmatch", encoding="utf8")
     if isinstance(constraint, Choice):
+        if constraint.backend == "outlines":
+            return compile_outlines_choice(constraint.options)
         return _choice(constraint.options)
     if isinstance(constraint, JsonSchema):
-        return compile_schema(constraint.schema, constraint.spacing, constraint.document)
+        return compile_schema(constraint)
     if isinstance(constraint, Grammar):
         return compile_grammar(constraint.text, constraint.syntax, constraint.start, _SCHEMAS[constraint.spacing])
     if isinstance(constraint, StructuralTag):
@@ -77,7 +82,11 @@ def _flexible_schema(schema: str) -> int:
     return _expression(JsonSchema(schema, "flexible"))
 
 
-_SCHEMAS = {"compact": _compact_schema, "flexible": _flexible_schema}
+def _canonical_schema(schema: str) -> int:
+    return _expression(JsonSchema(schema, "canonical"))
+
+
+_SCHEMAS = {"compact": _compact_schema, "canonical": _canonical_schema, "flexible": _flexible_schema}
 
 
 def _structural_parts(spacing: Spacing) -> Parts:
@@ -128,7 +137,7 @@ class _Restricted:
             return POOL.alt(*map(self.of, node[1]))
         if kind == Kind.AND:
             return POOL.and_(*map(self.of, node[1]))
-        if kind in (Kind.NOT, Kind.VERBATIM):
+        if kind in (Kind.NOT, Kind.VERBATIM, Kind.MACHINE):
             return POOL.and_(item, self._every_text)
         if kind in (Kind.REPEAT, Kind.COUNTED):
             make = POOL.repeat if kind == Kind.REPEAT else POOL.counted

@@ -9,20 +9,33 @@ import msgspec
 Syntax = Literal["auto", "gbnf", "ebnf", "lark"]
 """Notations of grammars. gbnf and ebnf are two names of one notation."""
 
-Spacing = Literal["compact", "flexible"]
-"""compact: no whitespace outside strings. flexible: bounded whitespace where JSON allows it."""
+Spacing = Literal["compact", "canonical", "flexible"]
+"""How JSON text looks. compact: no whitespace outside strings. canonical: one space after each comma and colon.
+flexible: bounded whitespace where JSON allows it, and any spelling of numbers, keys and listed values."""
+
+PropertyOrder = Literal["schema", "any"]
+"""Where members of an object may stand."""
+
+Draft = Literal["4", "6", "7", "2019-09", "2020-12"]
+"""Versions of JSON Schema."""
+
+
+Backend = Literal["rootform", "outlines"]
+"""What compiles a regex or a choice: this package, or outlines-core (docs/grammars.md tells how they differ)."""
 
 
 class Regex(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="regex"):
     """The whole output matches `pattern` (as `re.fullmatch` would)."""
 
     pattern: str
+    backend: Backend = "rootform"
 
 
 class Choice(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="choice"):
     """The whole output is one of `options`, character for character."""
 
     options: tuple[str, ...]
+    backend: Backend = "rootform"
 
 
 class JsonSchema(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="json_schema"):
@@ -30,11 +43,19 @@ class JsonSchema(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="j
 
     schema: the schema as JSON text (text, so that the constraint is hashable and the order of properties is kept).
     document: the text in which the values of verbatim fields stand (docs/verbatim.md); for schemas that have some.
+    property_order: schema: members stand as in `properties`; any: in any order, but as `x-rootform` says where it does.
+    draft: what the schema is read as; None: as its `$schema` says, else 2020-12. documents: other schemas that it
+    refers to, each its URI and its JSON text. lenient: what cannot be enforced is left out and listed
+    (`schema_compile.compile_with_refusals`), so that values have to be checked after generation.
     """
 
     schema: str
     spacing: Spacing = "compact"
     document: str | None = None
+    property_order: PropertyOrder = "schema"
+    draft: Draft | None = None
+    documents: tuple[tuple[str, str], ...] = ()
+    lenient: bool = False
 
     @property
     def may_be_verbatim(self) -> bool:

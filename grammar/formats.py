@@ -11,6 +11,7 @@ with `xn--` are not decoded.
 
 from __future__ import annotations
 
+from .chars import JSON_CHAR
 from .expr import POOL
 from .pools import memo
 from .regex import compile_pattern
@@ -55,7 +56,12 @@ _LABEL = "[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _HOSTNAME = rf"{_LABEL}(?:\.{_LABEL})*"
 _ATOM = "[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
 _QUOTED = r'\\"(?:[ !#-\[\]-~]|\\\\(?:[ !#-\[\]-~]|\\"|\\\\))*\\"'
-_EMAIL = rf"(?:{_ATOM}(?:\.{_ATOM})*|{_QUOTED})@(?:{_HOSTNAME}|\[(?:{_IPV4}|IPv6:{_IPV6})\])"
+_QUOTED_TEXT = r'"(?:[ !#-\[\]-~]|\\[ -~])*"'
+
+
+def _email(quoted: str) -> str:
+    return rf"(?:{_ATOM}(?:\.{_ATOM})*|{quoted})@(?:{_HOSTNAME}|\[(?:{_IPV4}|IPv6:{_IPV6})\])"
+
 
 # -- identifiers ----------------------------------------------------------------------------------------------
 
@@ -91,7 +97,7 @@ _RAW = {
     "date": _DATE,
     "date-time": f"{_DATE}[Tt]{_TIME}",
     "duration": _DURATION,
-    "email": _EMAIL,
+    "email": _email(_QUOTED),
     "hostname": _HOSTNAME,
     "ipv4": _IPV4,
     "ipv6": _IPV6,
@@ -136,3 +142,11 @@ def body(name: str) -> int:
         ascii_char = POOL.byte_set(range(0x20, 0x7F))
         result = POOL.and_(result, POOL.counted(ascii_char, 0, _MAX_LENGTH[name]))
     return result
+
+
+@memo
+def any_spelling(name: str) -> int:
+    """The strings of a known format, in any spelling."""
+    texts = {**_RAW, **_ANY_SPELLING, "email": _email(_QUOTED_TEXT)}
+    result = compile_pattern(texts[name], mode="fullmatch", encoding="json")
+    return POOL.and_(result, POOL.counted(JSON_CHAR, 0, _MAX_LENGTH[name])) if name in _MAX_LENGTH else result

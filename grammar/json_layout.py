@@ -1,8 +1,8 @@
 """The structural tokens of JSON in each spacing.
 
-Spacing. compact: no whitespace outside strings. flexible: between two tokens there may stand one space, or a line
-break followed by up to 64 spaces and tabs, which takes in what `json.dumps` writes with and without `indent`. There is
-no whitespace before or after the whole value in either.
+Spacing. compact: no whitespace outside strings. canonical: one space after each comma and colon. flexible: between two
+tokens there may stand one space, or a line break followed by up to 64 spaces and tabs, which takes in what `json.dumps`
+writes with and without `indent`. There is no whitespace before or after the whole value in any of them.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ def layout(spacing: Spacing) -> Layout:
     """The tokens of a spacing."""
     gap = _gap() if spacing == "flexible" else EPSILON
     after = {c: POOL.concat(POOL.literal(c), gap) for c in (b"[", b"{", b",", b":")}
+    if spacing == "canonical":
+        after |= {c: POOL.literal(c + b" ") for c in (b",", b":")}
     before = {c: POOL.concat(gap, POOL.literal(c)) for c in (b"]", b"}")}
     return Layout(
         spacing=spacing,

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import msgspec
 
-from .constraints import Spacing
+from .constraints import JsonSchema, Spacing
 from .errors import GrammarError
 from .expr import POOL
 from .pools import using
-from .schema import Schema
-from .schema_compile import compile_read, read_all
+from .schema_compile import compile_read, read_all, read_schema
 from .schema_notes import Notes, Refusal
 from .work import Limit, within
 
@@ -68,9 +67,10 @@ def inspect_schema(schema_text: str, spacing: Spacing = "compact", limit: Limit 
 
 
 def _shortest(schema_text: str, spacing: Spacing, notes: Notes) -> str | None:
-    schema = Schema(schema_text, notes)
-    read_all(schema, spacing)
+    constraint = JsonSchema(schema_text, spacing)
+    schema = read_schema(constraint, notes)
+    read_all(schema, constraint)
     if notes.refused:
         return None
-    text = POOL.shortest(compile_read(schema, schema_text, spacing, notes))
+    text = POOL.shortest(compile_read(schema, constraint, notes))
     return None if text is None else text.decode()

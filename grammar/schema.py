@@ -1,282 +1,530 @@
-"""JSON Schema, normalised: every schema of a document as a list of shapes a value may have.
+"""JSON Schema, normalised: every schema of a document as the shape its values have.
 
-`allOf`, `$ref` and keywords beside each other hold at once, so their shapes meet; `anyOf` and `oneOf` add shapes.
-Inner schemas stay places, read when asked for, so that recursion in a schema is no recursion here.
+`allOf`, `$ref` and keywords beside each other hold at once, so their shapes meet; `anyOf` and `oneOf` add shapes; `not`
+is pushed down, so that a schema has a shape and an opposite shape, both read from its keywords. Inner schemas stay
+places, read when asked for, so that recursion in a schema is no recursion here.
 """
 
 from __future__ import annotations
 
-from decimal import Decimal
-from itertools import product
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from enum import IntEnum
+from itertools import combinations
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
 from .errors import GrammarError
-from .expr import POOL
-from .numbers import exact
-from .schema_document import Document, Json, child
-from .schema_keywords import ANNOTATIONS
+from .schema_accepts import Judge
+from .schema_document import Document, child, stands_alone
+from .schema_keywords import ANNOTATIONS, Draft, draft_of, is_of
+from .schema_negation import negation, unseen_elements, unseen_members, without_member
 from .schema_notes import Notes
-from .schema_read import read_shape
+from .schema_read import Place, read_shape
 from .schema_shapes import (
     ANYTHING,
+    EVERY_ELEMENT,
     MAX_ALTERNATIVES,
+    NEVER,
+    NOTHING,
     NULL,
     ArrayRule,
     Conj,
-    NumberRule,
+    Either,
+    Literal,
     ObjectRule,
+    SeenElements,
+    SeenMembers,
     Shape,
     StringRule,
-    identity,
+    TooMany,
+    is_tracked,
     meet,
+    meet_elements,
+    union,
 )
-from .schema_strings import inside_quotes, matches, string_body
-
-Shapes = tuple[Shape, ...]
+from .schema_text import Json
+from .work import tick
 
 MAX_CHAIN = 64
 """Schemas that may be entered one from another (`$ref`, `allOf`...) without going into the value."""
 
-_DISJOINT_DEPTH = 3
+_OVERLAP_DEPTH = 3
+
+
+class Track(IntEnum):
+    """Whether rules tell what has been evaluated: not at all; at least one rule that a value follows does; all do."""
+
+    NO = 0
+    SOME = 1
+    ALL = 2
+
+
+class _Clause(NamedTuple):
+    """A keyword that applies schemas to the value itself: the shape of values for which it holds, and of the others."""
+
+    keyword: str
+    holds: Callable[[Track], Shape]
+    breaks: Callable[[], Shape]
 
 
 class Schema:
-    """A schema document, read place by place and remembered. The notes get what is found on the way.
+    """A schema document, read place by place and remembered. The notes get what is found on the way."""
 
-    source: the document that verbatim values stand in.
-    """
-
-    def __init__(self, text: str, notes: Notes, source: str | None = None) -> None:
-        self.document = Document(text)
-        self.source = source
+    def __init__(
+        self,
+        text: str,
+        notes: Notes,
+        draft: Draft | None = None,
+        documents: Iterable[tuple[str, str]] = (),
+        source: str | None = None,
+    ) -> None:
+        """documents: what the schema may refer to. source: the document that verbatim values stand in."""
+        self.document = Document(text, draft, documents)
         self._notes = notes
         self._check_dialect()
-        self._of_place: dict[str, Shapes] = {}
-        self._unsettled: dict[Conj, Shapes] = {}
-        self._of_conj: dict[Conj, Shapes] = {}
-        self._open: list[str] = []
-        self._claims: list[tuple[str, list[Shapes]]] = []  # oneOf: branches that must not share a value
+        self._judge = Judge(self._unsettled_shape, source)
+        self._of_literal: dict[tuple[Literal, Track], Shape] = {}
+        self._unsettled: dict[Conj, Shape] = {}
+        self._of_conj: dict[Conj, Shape] = {}
+        self._open: list[Literal] = []
+        self._possible: dict[tuple[Conj, int], bool] = {}
 
-    def shapes(self, conj: Conj) -> Shapes:
-        """What values that satisfy all of `conj` look like; () when nothing does. Raises GrammarError."""
+    @property
+    def root(self) -> Conj:
+        """The whole schema."""
+        return (Literal("#"),)
+
+    def shape(self, conj: Conj) -> Shape:
+        """What values that satisfy all of `conj` look like. Raises GrammarError."""
         if conj not in self._of_conj:
-            read = self._all_of(conj)
-            shapes = tuple(shape for shape in map(self._settled, read) if shape is not None)
-            if not shapes and all(self.document.at(place) is not False for place in conj):
-                self._notes.warn(f"{' with '.join(conj)}: nothing satisfies this")
-            self._of_conj[conj] = shapes
-            while self._claims:
-                self._check_disjoint(*self._claims.pop())
+            shape = self._of_conj[conj] = self._judge.settled(self._unsettled_shape(conj))
+            if not shape.is_possible():
+                self._warn_of_nothing(conj)
         return self._of_conj[conj]
 
-    def _check_dialect(self) -> None:
-        known = ("json-schema.org", "spec.openapis.org")
-        dialect = self.document.dialect
-        if dialect and not any(host in str(dialect) for host in known):
-            self._notes.warn(f"#: {dialect!r} in $schema is not a known dialect; read as draft 2020-12")
+    def accepts(self, conj: Conj, value: Json) -> bool:
+        """Whether a value satisfies all schemas of `conj`, in whatever way it may be written."""
+        return self._judge.accepts(conj, value)
 
-    def _all_of(self, conj: Conj) -> Shapes:
-        """`shapes`, with values listed that the rules beside them do not accept."""
-        if conj not in self._unsettled:
-            shapes: Shapes = (ANYTHING,)
-            for place in conj:
-                shapes = self._meet(shapes, self._read(place), place, "")
-            self._unsettled[conj] = shapes
-        return self._unsettled[conj]
+    def body(self, rule: StringRule) -> int:
+        """What a rule on strings allows between the quotes."""
+        return self._judge.body(rule)
 
     def refuse(self, conj: Conj, keyword: str, reason: str, rewrite: str) -> None:
         """Refuse a keyword of one of the places of `conj`."""
-        schemas = ((place, self.document.at(place)) for place in conj)
-        places = [place for place, schema in schemas if isinstance(schema, dict) and keyword in schema]
-        self._notes.refuse((places or list(conj) or ["#"])[0], keyword, reason, rewrite)
+        places = list(places_of(conj))
+        having = [p for p in places if isinstance(found := self.document.at(p), dict) and keyword in found]
+        self._notes.refuse((having or places or ["#"])[0], keyword, reason, rewrite)
+
+    def _warn_of_nothing(self, conj: Conj) -> None:
+        plain = all(isinstance(part, Literal) and not part.negated for part in conj)
+        if plain and all(self.document.at(part.place) is not False for part in conj):
+            self._notes.warn(f"{' with '.join(part.place for part in conj)}: nothing satisfies this")
+
+    def _check_dialect(self) -> None:
+        dialect = self.document.dialect
+        if dialect and draft_of(dialect) is None and "json-schema.org" not in dialect:
+            given = f"draft {self.document.draft}"
+            self._notes.warn(f"#: {dialect!r} in $schema is not a known dialect; read as {given}")
+
+    def _unsettled_shape(self, conj: Conj) -> Shape:
+        """`shape`, with values listed that the rules beside them do not accept."""
+        if conj not in self._unsettled:
+            shape = ANYTHING
+            for part in conj:
+                shape = self._meet(shape, self._part(part), next(places_of(conj), "#"), "")
+            self._unsettled[conj] = shape
+        return self._unsettled[conj]
+
+    def _part(self, part: Literal | Either) -> Shape:
+        if isinstance(part, Literal):
+            return self._read(part, Track.NO)
+        return union(*map(self._unsettled_shape, part.options))
 
     # -- reading ----------------------------------------------------------------------------------------------
 
-    def _read(self, place: str) -> Shapes:
-        """The shapes that the schema at one place asks for."""
-        known = self._of_place.get(place)
+    def _read(self, literal: Literal, track: Track = Track.NO) -> Shape:
+        """The shape that a literal asks for."""
+        known = self._of_literal.get((literal, track))
         if known is not None:
             return known
-        if place in self._open:
-            raise GrammarError(place, "$ref", "refers to itself without anything in between", "remove the reference")
+        if literal in self._open:
+            reason = "refers to itself without anything in between"
+            raise GrammarError(literal.place, "$ref", reason, "remove the reference")
         if len(self._open) >= MAX_CHAIN:
             reason = f"more than {MAX_CHAIN} references or combinations lead from one to the next"
-            raise GrammarError(place, "", reason, "refer to the last of them directly")
-        self._open.append(place)
+            raise GrammarError(literal.place, "", reason, "refer to the last of them directly")
+        tick()
+        self._open.append(literal)
         try:
-            result = self._of_place[place] = self._read_value(place, self.document.at(place))
+            result = self._of_literal[literal, track] = self._read_value(literal, track)
         finally:
             self._open.pop()
         return result
 
-    def _read_value(self, place: str, schema: Json) -> Shapes:
+    def _read_value(self, literal: Literal, track: Track) -> Shape:
+        place, negated, outside = literal
+        schema = self.document.at(place)
         if isinstance(schema, bool):
-            return (ANYTHING,) if schema else ()
+            return ANYTHING if schema is not negated else NOTHING
         if not isinstance(schema, dict):
             parent, _, keyword = place.rpartition("/")
             self._notes.refuse(parent, keyword, "a schema must be an object or a boolean", 'write {"type": ...}')
-            return (ANYTHING,)
-        if "$ref" in schema and self.document.ref_stands_alone:
-            return self._read_lone_ref(place, schema)
-        shapes: Shapes = (read_shape(place, schema, self._notes),)
-        for keyword in schema:
-            if keyword == "$ref":
-                shapes = self._meet(shapes, self._read_ref(place, schema), place, keyword)
-            elif keyword == "allOf":
-                for inner in self._list(place, schema, keyword):
-                    shapes = self._meet(shapes, self._read(inner), place, keyword)
-            elif keyword == "anyOf":
-                shapes = self._meet(shapes, self._any_of(place, schema), place, keyword)
-        if "oneOf" in schema:
-            shapes = self._one_of(shapes, place, schema)
-        return (*shapes, NULL) if self._is_nullable(place, schema) else shapes
+            return ANYTHING
+        resource = self.document.resource_of(place)
+        here = Place(place, schema, resource.draft, self.document.enter(place, outside), resource.unread)
+        if "$ref" in schema and stands_alone(here.draft):
+            return self._read_lone_ref(here, negated, track)
+        if not negated:
+            return self._holding(here, track)
+        result = self._breaking(here)
+        return ANYTHING if place in self._notes.refused_places else result
 
-    def _is_nullable(self, place: str, schema: dict[str, Json]) -> bool:
-        nullable = schema.get("nullable", False)
+    def _read_lone_ref(self, here: Place, negated: bool, track: Track) -> Shape:
+        """Up to draft 7, keywords beside a reference mean nothing."""
+        self._notes.enforce(here.name, "$ref")
+        for keyword in here.schema:
+            if keyword != "$ref" and keyword not in ANNOTATIONS:
+                self._notes.ignore(here.name, keyword, "means nothing beside $ref up to draft 7, which $schema names")
+                self._notes.warn(f"{here.name}: {keyword!r} beside $ref means nothing in the draft that $schema names")
+        target = self._target(here, "$ref")
+        return self._read(target._replace(negated=negated), track) if target is not None else ANYTHING
+
+    def _holding(self, here: Place, track: Track) -> Shape:
+        """The shape of values that the schema at a place accepts."""
+        asks = [keyword for keyword in ("unevaluatedProperties", "unevaluatedItems") if self._has(here, keyword)]
+        shape = self._all_but_unevaluated(here, max(track, Track.SOME) if asks else track)
+        for keyword in asks:
+            shape = self._with_unevaluated(shape, here, keyword, broken=False)
+        if asks and track == Track.NO:
+            shape = _untracked(shape)
+        return union(shape, NULL) if self._is_nullable(here) else shape
+
+    def _breaking(self, here: Place) -> Shape:
+        """The shape of values that the schema at a place does not accept."""
+        result = negation(read_shape(here, self._notes, tracked=False))
+        for clause in self._clauses(here):
+            result = union(result, self._guarded(clause.breaks, here.name, clause.keyword))
+        inner = self._branches(here, "oneOf")
+        if inner:
+            result = union(result, self._guarded(lambda: self._not_one_of(inner), here.name, "oneOf"))
+        for keyword in ("unevaluatedProperties", "unevaluatedItems"):
+            if self._has(here, keyword):
+                whole = self._all_but_unevaluated(here, Track.ALL)
+                result = union(result, _untracked(self._with_unevaluated(whole, here, keyword, broken=True)))
+        return replace(result, null=False) if self._is_nullable(here) else result
+
+    def _all_but_unevaluated(self, here: Place, track: Track) -> Shape:
+        shape = read_shape(here, self._notes, tracked=track > Track.NO)
+        for clause in self._clauses(here):
+            found = self._guarded(lambda clause=clause: clause.holds(track), here.name, clause.keyword)
+            shape = self._meet(shape, found, here.name, clause.keyword)
+        inner = self._branches(here, "oneOf")
+        if not inner:
+            return shape
+        return self._guarded(lambda: self._one_of(shape, inner, track), here.name, "oneOf", shape)
+
+    def _has(self, here: Place, keyword: str) -> bool:
+        return keyword in here.schema and is_of(keyword, here.draft) and keyword not in here.unread
+
+    def _is_nullable(self, here: Place) -> bool:
+        nullable = here.schema.get("nullable", False)
         if not isinstance(nullable, bool):
-            self._notes.refuse(place, "nullable", "must be true or false", "write true or false without quotes")
+            self._notes.refuse(here.name, "nullable", "must be true or false", "write true or false without quotes")
         return nullable is True
 
-    def _read_lone_ref(self, place: str, schema: dict[str, Json]) -> Shapes:
-        """Up to draft 7, keywords beside a reference mean nothing."""
-        self._notes.enforce(place, "$ref")
-        for keyword in schema:
-            if keyword != "$ref" and keyword not in ANNOTATIONS:
-                self._notes.ignore(place, keyword, "means nothing beside $ref up to draft 7, which $schema names")
-                self._notes.warn(f"{place}: {keyword!r} beside $ref means nothing in the draft that $schema names")
-        return self._read_ref(place, schema)
+    def _meet(self, first: Shape, second: Shape, place: str, keyword: str) -> Shape:
+        return self._guarded(lambda: meet(first, second), place, keyword, first)
 
-    def _read_ref(self, place: str, schema: dict[str, Json]) -> Shapes:
-        ref = schema["$ref"]
-        if not isinstance(ref, str):
-            self._notes.refuse(place, "$ref", "must be a string", "write a JSON pointer such as '#/$defs/name'")
-            return (ANYTHING,)
+    def _guarded(self, work: Callable[[], Shape], place: str, keyword: str, otherwise: Shape = ANYTHING) -> Shape:
+        """What `work` gives; the keyword is refused when it comes to too many alternatives."""
         try:
-            target = self.document.resolve(ref, place)
-        except GrammarError as error:
-            self._notes.refuse_error(error, place, "$ref")
-            return (ANYTHING,)
-        return self._read(target)
+            return work()
+        except TooMany:
+            reason = f"comes to more than {MAX_ALTERNATIVES} combinations of branches"
+            self._notes.refuse(place, keyword, reason, "use fewer branches beside each other")
+            return otherwise
 
-    def _list(self, place: str, schema: dict[str, Json], keyword: str) -> list[str]:
-        """Places of the schemas in a list of schemas."""
-        if isinstance(schema[keyword], list) and schema[keyword]:
-            return [child(place, keyword, i) for i in range(len(schema[keyword]))]
-        self._notes.refuse(place, keyword, "must be a list of at least one schema", "list the schemas")
+    # -- keywords that apply schemas to the value itself ------------------------------------------------------
+
+    def _clauses(self, here: Place) -> Iterator[_Clause]:
+        for keyword in here.schema:
+            if keyword in _IN_PLACE and self._has(here, keyword):
+                yield from _IN_PLACE[keyword](self, here)
+
+    def _branches(self, here: Place, keyword: str) -> list[Literal]:
+        """The schemas in a list of schemas."""
+        if not self._has(here, keyword):
+            return []
+        if isinstance(here.schema[keyword], list) and here.schema[keyword]:
+            count = len(here.schema[keyword])
+            return [Literal(child(here.name, keyword, i), False, here.scope) for i in range(count)]
+        self._notes.refuse(here.name, keyword, "must be a list of at least one schema", "list the schemas")
         return []
 
-    def _any_of(self, place: str, schema: dict[str, Json]) -> Shapes:
-        inner = self._list(place, schema, "anyOf")
-        return tuple(shape for branch in inner for shape in self._read(branch)) if inner else (ANYTHING,)
+    def _applied(self, keyword: str, literal: Literal) -> _Clause:
+        return _Clause(keyword, lambda track: self._read(literal, track), lambda: self._read(_flipped(literal)))
 
-    def _one_of(self, around: Shapes, place: str, schema: dict[str, Json]) -> Shapes:
-        """`oneOf` is `anyOf` when no value satisfies two of its branches, which is checked when all is read."""
-        inner = self._list(place, schema, "oneOf")
-        if not inner:
-            return around
-        branches = [self._meet(around, self._read(branch), place, "oneOf") for branch in inner]
-        self._claims.append((place, branches))
-        return tuple(shape for branch in branches for shape in branch)
+    def _reference(self, here: Place, keyword: str) -> Iterator[_Clause]:
+        target = self._target(here, keyword)
+        if target is not None:
+            yield self._applied(keyword, target)
 
-    def _meet(self, first: Shapes, second: Shapes, place: str, keyword: str) -> Shapes:
-        met = tuple(shape for a, b in product(first, second) if (shape := meet(a, b)).has_type())
-        if len(met) > MAX_ALTERNATIVES:
-            reason = f"comes to more than {MAX_ALTERNATIVES} combinations of branches"
-            raise GrammarError(place, keyword, reason, "use fewer branches beside each other")
-        return met
+    def _target(self, here: Place, keyword: str) -> Literal | None:
+        ref = here.schema[keyword]
+        if not isinstance(ref, str):
+            rewrite = "write a JSON pointer such as '#/$defs/name'"
+            self._notes.refuse(here.name, keyword, "must be a string", rewrite)
+            return None
+        document = self.document
+        try:
+            if keyword == "$dynamicRef":
+                target = document.resolve_dynamic(ref, here.name, here.scope)
+            elif keyword == "$recursiveRef":
+                target = document.resolve_recursive(ref, here.name, here.scope)
+            else:
+                target = document.resolve(ref, here.name)
+        except GrammarError as error:
+            self._notes.refuse(here.name, keyword, error.reason, error.rewrite)
+            return None
+        return Literal(target, False, here.scope)
+
+    def _ref(self, here: Place) -> Iterator[_Clause]:
+        yield from self._reference(here, "$ref")
+
+    def _dynamic_ref(self, here: Place) -> Iterator[_Clause]:
+        yield from self._reference(here, "$dynamicRef")
+
+    def _recursive_ref(self, here: Place) -> Iterator[_Clause]:
+        yield from self._reference(here, "$recursiveRef")
+
+    def _all_of(self, here: Place) -> Iterator[_Clause]:
+        for inner in self._branches(here, "allOf"):
+            yield self._applied("allOf", inner)
+
+    def _not(self, here: Place) -> Iterator[_Clause]:
+        inner = Literal(child(here.name, "not"), False, here.scope)
+        yield _Clause("not", lambda _track: self._read(_flipped(inner)), lambda: self._read(inner))
+
+    def _any_of(self, here: Place) -> Iterator[_Clause]:
+        inner = self._branches(here, "anyOf")
+        if inner:
+            yield _Clause("anyOf", lambda track: self._some_of(inner, track), lambda: self._none_of(inner))
+
+    def _some_of(self, inner: list[Literal], track: Track) -> Shape:
+        if track == Track.NO:
+            return union(*map(self._read, inner))
+        none, some = ANYTHING, NOTHING
+        for literal in inner:
+            shape = self._read(literal, track)
+            without = self._read(_flipped(literal)) if track == Track.ALL else ANYTHING
+            both = meet(some, shape) if track == Track.ALL or is_tracked(shape) else NOTHING
+            some = union(meet(some, without), both, meet(none, shape))
+            none = meet(none, without)
+        return some
+
+    def _none_of(self, inner: Iterable[Literal]) -> Shape:
+        shape = ANYTHING
+        for literal in inner:
+            shape = meet(shape, self._read(_flipped(literal)))
+        return shape
+
+    def _one_of(self, around: Shape, inner: list[Literal], track: Track) -> Shape:
+        """One branch and none of those that some value might satisfy as well."""
+        branches = [meet(around, self._read(literal, track)) for literal in inner]
+        overlaps: list[list[Literal]] = [[] for _ in inner]
+        for (i, first), (j, second) in combinations(enumerate(branches), 2):
+            if self._is_possible(meet(first, second), _OVERLAP_DEPTH):
+                overlaps[i].append(inner[j])
+                overlaps[j].append(inner[i])
+        return union(
+            *[
+                meet(branch, self._none_of(others)) if others else branch
+                for branch, others in zip(branches, overlaps, strict=True)
+            ]
+        )
+
+    def _not_one_of(self, inner: list[Literal]) -> Shape:
+        """None of the branches, or two."""
+        pairs = (meet(self._read(first), self._read(second)) for first, second in combinations(inner, 2))
+        return union(self._none_of(inner), *pairs)
+
+    def _if(self, here: Place) -> Iterator[_Clause]:
+        condition = Literal(child(here.name, "if"), False, here.scope)
+        then, otherwise = (
+            Literal(child(here.name, keyword), False, here.scope) if self._has(here, keyword) else None
+            for keyword in ("then", "else")
+        )
+
+        def holds(track: Track) -> Shape:
+            if track == Track.NO and then is None and otherwise is None:
+                return ANYTHING
+            first = self._read(condition, track)
+            second = self._read(_flipped(condition))
+            return union(
+                first if then is None else meet(first, self._read(then, track)),
+                second if otherwise is None else meet(second, self._read(otherwise, track)),
+            )
+
+        def breaks() -> Shape:
+            first = NOTHING if then is None else meet(self._read(condition), self._read(_flipped(then)))
+            if otherwise is None:
+                return first
+            return union(first, meet(self._read(_flipped(condition)), self._read(_flipped(otherwise))))
+
+        yield _Clause("if", holds, breaks)
+
+    def _dependent(self, here: Place, keyword: str) -> Iterator[_Clause]:
+        """Members whose presence asks for others, or for a schema of the whole object."""
+        asked = here.schema[keyword]
+        if not isinstance(asked, dict):
+            self._notes.refuse(here.name, keyword, "must be an object", "give what each name asks for")
+            return
+        for name, wanted in asked.items():
+            if isinstance(wanted, list) and keyword != "dependentSchemas":
+                if not all(isinstance(other, str) for other in wanted):
+                    self._notes.refuse(here.name, keyword, "must list names", "list the names that are needed")
+                    continue
+                yield _asking_for_names(keyword, name, tuple(dict.fromkeys(wanted)))
+            elif isinstance(wanted, (dict, bool)) and keyword != "dependentRequired":
+                yield self._asking_for_schema(
+                    keyword, name, Literal(child(here.name, keyword, name), False, here.scope)
+                )
+            else:
+                rewrite = "give a list of names" if keyword == "dependentRequired" else "give a schema"
+                self._notes.refuse(here.name, keyword, f"cannot be read for {name!r}", rewrite)
+
+    def _asking_for_schema(self, keyword: str, name: str, literal: Literal) -> _Clause:
+        has, lacks = _objects(ObjectRule(required=(name,))), _others(without_member(name))
+        return _Clause(
+            keyword,
+            lambda track: union(lacks, meet(has, self._read(literal, track))),
+            lambda: meet(has, self._read(_flipped(literal))),
+        )
+
+    def _dependencies(self, here: Place) -> Iterator[_Clause]:
+        yield from self._dependent(here, "dependencies")
+
+    def _dependent_required(self, here: Place) -> Iterator[_Clause]:
+        yield from self._dependent(here, "dependentRequired")
+
+    def _dependent_schemas(self, here: Place) -> Iterator[_Clause]:
+        yield from self._dependent(here, "dependentSchemas")
+
+    # -- what has not been evaluated --------------------------------------------------------------------------
+
+    def _with_unevaluated(self, shape: Shape, here: Place, keyword: str, *, broken: bool) -> Shape:
+        """The shape, what nothing has evaluated being as the keyword says, or, if `broken`, breaking that somewhere."""
+        schema = here.schema[keyword]
+        conj = (
+            NEVER
+            if schema is False
+            else ()
+            if schema is True
+            else (Literal(child(here.name, keyword), False, here.scope),)
+        )
+        if keyword == "unevaluatedProperties":
+            objects = [_with_unseen_members(rule, conj, broken=broken) for rule in shape.objects]
+            kept = tuple(rule for rule in objects if rule is not None)
+            return replace(NOTHING if broken else shape, objects=kept)
+        arrays = [_with_unseen_elements(rule, conj, broken=broken) for rule in shape.arrays]
+        return replace(NOTHING if broken else shape, arrays=tuple(rule for rule in arrays if rule is not None))
 
     # -- what is possible -------------------------------------------------------------------------------------
 
-    def _settled(self, shape: Shape) -> Shape | None:
-        """The shape with only those of its values that it accepts; None when none is left."""
-        if shape.values is None:
-            return shape
-        bare = replace(shape, values=None)
-        values = tuple(value for value in shape.values if self._fits(bare, value))
-        return replace(shape, values=values) if values else None
-
-    def _check_disjoint(self, place: str, branches: list[Shapes]) -> None:
-        """Refuse a `oneOf` unless it is plain to see that no value satisfies two of its branches."""
-        for i, second in enumerate(branches):
-            for j, first in enumerate(branches[:i]):
-                if any(self._is_possible(meet(a, b), _DISJOINT_DEPTH) for a, b in product(first, second)):
-                    reason = f"one value might satisfy both branch {j} and branch {i}, and that is not checked yet"
-                    rewrite = "use anyOf, or give the branches different types or a required const that differs"
-                    self._notes.refuse(place, "oneOf", reason, rewrite)
-                    return
-
     def _is_possible(self, shape: Shape, depth: int) -> bool:
         """Whether a value might have this shape. Errs towards True."""
-        settled = self._settled(shape)
-        if settled is None:
-            return False
-        if settled.values is not None or settled.null or settled.booleans:
+        if shape.null or shape.booleans:
             return True
-        if settled.number is not None or settled.string is not None:
+        settled = self._judge.settled(shape)
+        if settled.numbers or settled.strings:
             return True
-        array, rule = settled.array, settled.object
-        if array is not None and all(self._may_hold(array.at(i), depth) for i in range(min(array.min_items, 8))):
+        if any(self._is_array_possible(rule, depth) for rule in settled.arrays):
             return True
-        return rule is not None and all(self._may_hold(self.member(rule, name), depth) for name in rule.required)
+        return any(self._is_object_possible(rule, depth) for rule in settled.objects)
+
+    def _is_array_possible(self, rule: ArrayRule, depth: int) -> bool:
+        if rule.values is not None:
+            return True
+        return all(self._may_hold(rule.elements.at(i), depth) for i in range(min(rule.min_items, 8)))
+
+    def _is_object_possible(self, rule: ObjectRule, depth: int) -> bool:
+        if rule.values is not None:
+            return True
+        return all(self._may_hold(self._judge.member(rule, name), depth) for name in rule.required)
 
     def _may_hold(self, conj: Conj, depth: int) -> bool:
-        return depth == 0 or any(self._is_possible(shape, depth - 1) for shape in self._all_of(conj))
-
-    # -- members ----------------------------------------------------------------------------------------------
-
-    def member(self, rule: ObjectRule, name: str) -> Conj:
-        """The schema of the member of this name."""
-        matched = frozenset(p for p in rule.pattern_texts() if matches(p, name))
-        return rule.schema_of(name, matched)
-
-    def allows_name(self, rule: ObjectRule, name: str) -> bool:
-        """Whether `propertyNames` allows a name."""
-        return self.accepts(rule.names, name)
-
-    # -- values -----------------------------------------------------------------------------------------------
-
-    def accepts(self, conj: Conj, value: Json) -> bool:
-        """Whether a value satisfies all schemas of `conj`, in whatever way it may be written."""
-        return not conj or any(self._fits(shape, value) for shape in self._all_of(conj))
-
-    def _fits(self, shape: Shape, value: Any) -> bool:
-        if shape.values is not None and not any(identity(value) == identity(other) for other in shape.values):
-            return False
-        if value is None:
-            return shape.null
-        if isinstance(value, bool):
-            return value in shape.booleans
-        if isinstance(value, (int, Decimal)):
-            return shape.number is not None and _number_fits(shape.number, value)
-        if isinstance(value, str):
-            return shape.string is not None and POOL.fullmatch(self.body(shape.string), inside_quotes(value))
-        if isinstance(value, list):
-            return shape.array is not None and self._array_fits(shape.array, value)
-        return shape.object is not None and self._object_fits(shape.object, value)
-
-    def body(self, rule: StringRule) -> int:
-        """What a rule on strings allows between the quotes."""
-        return string_body(rule, self.source if rule.verbatim else None)
-
-    def _array_fits(self, rule: ArrayRule, value: list[Json]) -> bool:
-        enough = rule.min_items <= len(value) and (rule.max_items is None or len(value) <= rule.max_items)
-        return enough and all(self.accepts(rule.at(i), item) for i, item in enumerate(value))
-
-    def _object_fits(self, rule: ObjectRule, value: dict[str, Json]) -> bool:
-        enough = rule.min_properties <= len(value)
-        if not enough or (rule.max_properties is not None and len(value) > rule.max_properties):
-            return False
-        if any(name not in value for name in rule.required):
-            return False
-        return all(
-            self.allows_name(rule, name) and self.accepts(self.member(rule, name), item) for name, item in value.items()
-        )
+        if depth == 0 or not conj:
+            return True
+        if (conj, depth) not in self._possible:
+            try:
+                self._possible[conj, depth] = self._is_possible(self._unsettled_shape(conj), depth - 1)
+            except GrammarError:
+                return True  # it is being read just now, or cannot be
+        return self._possible[conj, depth]
 
 
-def _number_fits(rule: NumberRule, value: int | Decimal) -> bool:
-    number = exact(value)
-    whole = not rule.integer or number.denominator == 1
-    multiple = rule.multiple_of is None or (number / rule.multiple_of).denominator == 1
-    return whole and multiple and rule.interval.contains(number)
+_IN_PLACE: dict[str, Callable[[Schema, Place], Iterator[_Clause]]] = {
+    "$ref": Schema._ref,
+    "$dynamicRef": Schema._dynamic_ref,
+    "$recursiveRef": Schema._recursive_ref,
+    "allOf": Schema._all_of,
+    "anyOf": Schema._any_of,
+    "not": Schema._not,
+    "if": Schema._if,
+    "dependencies": Schema._dependencies,
+    "dependentRequired": Schema._dependent_required,
+    "dependentSchemas": Schema._dependent_schemas,
+}
+
+
+def places_of(conj: Conj) -> Iterator[str]:
+    """The places that a conjunction speaks of."""
+    for part in conj:
+        if isinstance(part, Literal):
+            yield part.place
+        else:
+            for option in part.options:
+                yield from places_of(option)
+
+
+def _flipped(literal: Literal) -> Literal:
+    return literal._replace(negated=not literal.negated)
+
+
+def _objects(*rules: ObjectRule) -> Shape:
+    return replace(NOTHING, objects=rules)
+
+
+def _others(*rules: ObjectRule) -> Shape:
+    """Anything, objects by these rules."""
+    return replace(ANYTHING, objects=rules)
+
+
+def _asking_for_names(keyword: str, name: str, wanted: tuple[str, ...]) -> _Clause:
+    holds = _others(without_member(name), ObjectRule(required=tuple(dict.fromkeys((name, *wanted)))))
+    lacking = _objects(*[without_member(other) for other in wanted if other != name])
+    return _Clause(keyword, lambda _track: holds, lambda: meet(_objects(ObjectRule(required=(name,))), lacking))
+
+
+def _untracked(shape: Shape) -> Shape:
+    arrays = tuple(dict.fromkeys(replace(rule, seen=SeenElements()) for rule in shape.arrays))
+    objects = tuple(dict.fromkeys(replace(rule, seen=SeenMembers()) for rule in shape.objects))
+    return replace(shape, arrays=arrays, objects=objects)
+
+
+def _with_unseen_members(rule: ObjectRule, conj: Conj, *, broken: bool) -> ObjectRule | None:
+    part = unseen_members(rule.seen, conj)
+    if broken:
+        return None if part is None or not conj else replace(rule, broken=(*rule.broken, part))
+    members = rule.members if part is None or not conj else (*rule.members, part)
+    return replace(rule, members=members, seen=SeenMembers(every=True))
+
+
+def _with_unseen_elements(rule: ArrayRule, conj: Conj, *, broken: bool) -> ArrayRule | None:
+    part = unseen_elements(rule.seen, conj)
+    if broken:
+        return None if part is None or not conj else replace(rule, broken=(*rule.broken, part))
+    elements = rule.elements if part is None or not conj else meet_elements(rule.elements, part)
+    return replace(rule, elements=elements, seen=SeenElements(EVERY_ELEMENT))

@@ -1,57 +1,60 @@
 """JSON Schema to expressions: the texts of the values a schema accepts.
 
 Members stand in the order of `properties`, the schema's own first, then those of `$ref`, `allOf` and branches; names
-that are only `required` follow, then any others. Where `"x-rootform": {"propertyOrder": "any"}` says so they stand in
-any order. Listed keys and values of `enum` and `const` have one spelling each; other strings any that JSON allows; for
-numbers see `numbers.py`, for whitespace `json_layout.py`.
+that are only `required` follow, then any others; or in any order, where that is asked for. In flexible spacing a value
+may be written in any way: keys and listed values with any escapes, numbers with zeros and exponents. Else listed keys
+and values have one spelling each; other strings may have any escapes.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Hashable, Iterator
-from itertools import combinations
+from collections.abc import Callable, Hashable
+from typing import NamedTuple
 
-from .constraints import Spacing
+import msgspec
+
+from .chars import json_text
+from .constraints import JsonSchema, Spacing
 from .counts import Way
 from .errors import GrammarError
 from .expr import EMPTY, POOL
 from .json_arrays import array
+from .json_equal import values_equal
 from .json_layout import layout
 from .json_objects import Member, object_
-from .json_values import (
-    ANY_TEXT,
-    any_object,
-    any_value,
-    key,
-    key_besides,
-    string,
-    this_value,
-)
-from .numbers import number
-from .regex import compile_pattern
-from .schema import Schema
-from .schema_notes import Notes
-from .schema_shapes import ANYTHING, Conj, NumberRule, ObjectRule, Shape
-from .schema_strings import inside_quotes
+from .json_values import any_object, any_value, key, string, this_value
+from .numbers import exact, number
+from .schema import Schema, places_of
+from .schema_notes import Notes, Refusal
+from .schema_plan import ArrayPlan, ObjectPlan, PlannedMember, PlannedWay, Planner
+from .schema_shapes import ANYTHING, ArrayRule, Conj, NumberRule, ObjectRule, Shape, StringRule, Values
+from .work import tick
 
 MAX_SCHEMAS = 20_000
 """Schemas (each with the combinations it takes part in) that one document may come to."""
 
-MAX_KEY_PATTERNS = 6
-"""Patterns on names that may apply to one object at once."""
 
-MAX_COUNTED_MEMBERS = 100_000
-"""Members listed times members counted, for minProperties and maxProperties."""
+class Compiled(NamedTuple):
+    """The texts a schema accepts; and, where `lenient` was asked for, what had to be left out of it."""
+
+    expression: int
+    widened: tuple[Refusal, ...]
 
 
-def compile_schema(schema_text: str, spacing: Spacing, source: str | None = None) -> int:
-    """The expression of the JSON texts a schema accepts. Raises GrammarError for what cannot be enforced exactly.
+def compile_schema(constraint: JsonSchema) -> int:
+    """The expression of the JSON texts a schema accepts.
 
-    source: the document that verbatim values stand in.
+    Raises GrammarError for what cannot be enforced exactly; if lenient, only when it cannot be compiled at all.
     """
-    notes = Notes(strict=True, has_document=source is not None)
-    return compile_read(Schema(schema_text, notes, source), schema_text, spacing, notes)
+    return compile_with_refusals(constraint).expression
+
+
+def compile_with_refusals(constraint: JsonSchema) -> Compiled:
+    """`compile_schema`, with what was left out: values have to be checked against it after generation."""
+    notes = Notes(strict=not constraint.lenient, has_document=constraint.document is not None)
+    expression = compile_read(read_schema(constraint, notes), constraint, notes)
+    return Compiled(expression, tuple(notes.refused.values()))
 
 
 def compile_json_object(spacing: Spacing) -> int:
@@ -59,10 +62,21 @@ def compile_json_object(spacing: Spacing) -> int:
     return any_object(spacing)
 
 
-def compile_read(schema: Schema, schema_text: str, spacing: Spacing, notes: Notes) -> int:
+def read_schema(constraint: JsonSchema, notes: Notes) -> Schema:
+    """The schema of a constraint, ready to be read. Raises GrammarError when it is no schema at all."""
+    return Schema(constraint.schema, notes, constraint.draft, constraint.documents, constraint.document)
+
+
+def read_all(schema: Schema, constraint: JsonSchema) -> None:
+    """Read all schemas that take part, so that the notes hold all that is to be found."""
+    _Emitter(schema, constraint, None).in_order(schema.root)
+
+
+def compile_read(schema: Schema, constraint: JsonSchema, notes: Notes) -> int:
     """`compile_schema`, for a schema that is being read."""
-    name = (hashlib.sha256(schema_text.encode()).hexdigest(), spacing, schema.source)
-    result = _Emitter(schema, spacing, name).emit(("#",))
+    digest = hashlib.sha256(repr((constraint.schema, constraint.documents)).encode()).hexdigest()
+    name = digest, msgspec.structs.replace(constraint, schema="", documents=())
+    result = _Emitter(schema, constraint, name).emit(schema.root)
     if POOL.is_empty(result):
         found = next(iter(notes.warnings), "")
         reason = "nothing satisfies this schema" + (f" ({found})" if found else "")
@@ -70,27 +84,32 @@ def compile_read(schema: Schema, schema_text: str, spacing: Spacing, notes: Note
     return result
 
 
-def read_all(schema: Schema, spacing: Spacing) -> None:
-    """Read all schemas that take part, so that the notes hold all that is to be found."""
-    _Emitter(schema, spacing, None).in_order(("#",))
+class _Planned(NamedTuple):
+    """A shape, and how its arrays and objects are written, rule by rule."""
+
+    shape: Shape
+    arrays: tuple[ArrayPlan | None, ...]
+    objects: tuple[ObjectPlan | None, ...]
 
 
 class _Emitter:
     """Writes the schemas of one document, parts before wholes; a schema that holds itself becomes a reference."""
 
-    def __init__(self, schema: Schema, spacing: Spacing, name: Hashable) -> None:
+    def __init__(self, schema: Schema, constraint: JsonSchema, name: Hashable) -> None:
         self._schema = schema
-        self._form = layout(spacing)
-        self._spacing: Spacing = spacing
+        self._form = layout(constraint.spacing)
+        self._any_spelling = constraint.spacing == "flexible"
+        self._any_order = constraint.property_order == "any"
         self._name = name
+        self._planner = Planner(schema)
+        self._planned: dict[Conj, _Planned] = {}
         self._done: dict[Conj, int] = {}
         self._referred: dict[Conj, int] = {}
-        self._key_texts: dict[Hashable, int] = {}
 
     def emit(self, root: Conj) -> int:
         """The expression of a schema and all it rests on."""
         for conj in self.in_order(root):
-            self._done[conj] = POOL.alt(*map(self._shape, self._schema.shapes(conj)))
+            self._done[conj] = self._value(conj, self._planned[conj])
         for conj, ref in self._referred.items():
             name = POOL.node(ref)[1]
             if not POOL.is_defined(name):
@@ -98,7 +117,7 @@ class _Emitter:
         return self._done[root]
 
     def in_order(self, root: Conj) -> list[Conj]:
-        """All schemas that matter to a schema, read and checked, parts before wholes."""
+        """All schemas that matter to a schema, read and planned, parts before wholes."""
         todo: list[tuple[Conj, bool]] = [(root, False)]
         opened: set[Conj] = set()
         order: list[Conj] = []
@@ -108,149 +127,135 @@ class _Emitter:
                 order.append(conj)
             elif conj not in opened:
                 opened.add(conj)
+                tick()
                 if len(opened) > MAX_SCHEMAS:
                     reason = f"comes to more than {MAX_SCHEMAS} combinations of schemas"
-                    raise GrammarError(conj[0], "", reason, "use fewer allOf and anyOf beside each other")
+                    place = next(places_of(conj), "#")
+                    raise GrammarError(place, "", reason, "use fewer allOf and anyOf beside each other")
                 todo.append((conj, True))
-                for shape in self._schema.shapes(conj):
-                    self._check(conj, shape)
-                    todo += [(part, False) for part in self._parts(shape)]
+                planned = self._planned[conj] = self._plan(conj)
+                for plan in (*planned.arrays, *planned.objects):
+                    if plan is not None:
+                        todo += [(part, False) for part in plan.conjs() if part]
         return order
 
-    def _parts(self, shape: Shape) -> Iterator[Conj]:
-        """The schemas of the parts of a shape's values, where they say anything."""
-        if shape.values is not None:
-            return
-        if shape.array is not None:
-            yield from filter(None, (*shape.array.prefix, shape.array.items))
-        if shape.object is not None:
-            rule = shape.object
-            yield from filter(None, (self._schema.member(rule, name) for name in rule.listed()))
-            yield from filter(None, (conj for _, conj in self._other_keys(rule)))
+    def _plan(self, conj: Conj) -> _Planned:
+        shape = self._schema.shape(conj)
+        if shape is ANYTHING or shape == ANYTHING:
+            return _Planned(ANYTHING, (), ())
+        shape = msgspec.structs.replace(shape, numbers=tuple(self._checked(conj, rule) for rule in shape.numbers))
+        return _Planned(
+            shape,
+            tuple(self._planner.array(conj, rule) if rule.values is None else None for rule in shape.arrays),
+            tuple(self._planner.object(conj, rule) if rule.values is None else None for rule in shape.objects),
+        )
 
-    def _check(self, conj: Conj, shape: Shape) -> None:
-        """Refuse what cannot be written exactly, so that writing does not fail."""
-        if shape.values is None and shape.number is not None and shape.number.multiple_of is not None:
-            try:
-                _number(shape.number)
-            except GrammarError as error:
-                self._schema.refuse(conj, error.keyword, error.reason, error.rewrite)
-        if shape.values is None and shape.object is not None:
-            self._check_object(conj, shape.object)
-
-    def _check_object(self, conj: Conj, rule: ObjectRule) -> None:
-        if len(rule.pattern_texts()) > MAX_KEY_PATTERNS:
-            reason = f"more than {MAX_KEY_PATTERNS} patterns on the names of one object"
-            self._schema.refuse(conj, "patternProperties", reason, "join patterns whose schemas are the same with |")
-        elif _least(rule) > 1 and self._other_keys(rule):
-            reason = "a name that is not listed might be written twice and counted twice"
-            rewrite = "list the names under properties and set additionalProperties to false"
-            self._schema.refuse(conj, "minProperties", reason, rewrite)
-        if rule.any_order and (self._other_keys(rule) or _least(rule) or rule.max_properties is not None):
-            reason = "any order is for closed objects whose members are not counted"
-            rewrite = "set additionalProperties to false and leave minProperties and maxProperties out"
-            self._schema.refuse(conj, "x-rootform", reason, rewrite)
-        counted = rule.max_properties if rule.max_properties is not None else _least(rule)
-        if counted * (len(rule.listed()) + 1) > MAX_COUNTED_MEMBERS:
-            keyword = "minProperties" if rule.max_properties is None else "maxProperties"
-            self._schema.refuse(conj, keyword, "counts too many members", "lower it, or leave it out")
+    def _checked(self, conj: Conj, rule: NumberRule) -> NumberRule:
+        """The rule, if it can be written; else it is refused, and without what is refused."""
+        try:
+            self._number(rule)
+        except GrammarError as error:
+            self._schema.refuse(conj, error.keyword, error.reason, error.rewrite)
+            return NumberRule(rule.integer, rule.interval)
+        return rule
 
     def _part(self, conj: Conj) -> int:
         """The expression of an inner schema."""
         if not conj:
-            return any_value(self._spacing)
+            return any_value(self._form.spacing)
         if conj in self._done:
             return self._done[conj]
         if conj not in self._referred:
             self._referred[conj] = POOL.ref(("schema", self._name, conj))
         return self._referred[conj]
 
-    def _shape(self, shape: Shape) -> int:
-        if shape.values is not None:
-            return POOL.alt(*[this_value(self._form, value) for value in shape.values])
-        if shape == ANYTHING:
-            return any_value(self._spacing)
+    # -- values -----------------------------------------------------------------------------------------------
+
+    def _value(self, conj: Conj, planned: _Planned) -> int:
+        shape = planned.shape
+        if shape is ANYTHING:
+            return any_value(self._form.spacing)
         words = [b"null"] if shape.null else []
         words += [b"true" if value else b"false" for value in shape.booleans]
         parts = [POOL.literal(word) for word in words]
-        if shape.number is not None:
-            parts.append(_number(shape.number))
-        if shape.string is not None:
-            parts.append(string(self._schema.body(shape.string)))
-        if shape.array is not None:
-            rule = shape.array
-            prefix = [[Way(self._part(conj))] for conj in rule.prefix]
-            items = [Way(self._part(rule.items))]
-            parts.append(array(self._form, prefix, items, rule.min_items, rule.max_items))
-        if shape.object is not None:
-            parts.append(self._object(shape.object))
+        parts += [self._number(rule) for rule in shape.numbers]
+        parts += [self._string(rule) for rule in shape.strings]
+        parts += [self._array(conj, *pair) for pair in zip(shape.arrays, planned.arrays, strict=True)]
+        parts += [self._object(conj, *pair) for pair in zip(shape.objects, planned.objects, strict=True)]
         return POOL.alt(*parts)
 
-    # -- objects ----------------------------------------------------------------------------------------------
+    def _these(self, values: Values) -> int:
+        spell = values_equal if self._any_spelling else this_value
+        return POOL.alt(*[spell(self._form, value.json) for value in values])
 
-    def _object(self, rule: ObjectRule) -> int:
-        members = [
-            Member(key(name), (Way(self._part(self._schema.member(rule, name))),), name in rule.required)
-            for name in rule.listed()
-            if name in rule.required or self._schema.allows_name(rule, name)
-        ]
-        if any(not self._schema.allows_name(rule, name) for name in rule.required):
-            return EMPTY
-        if rule.any_order:
-            return object_(self._form, members, (), any_order=True)
-        others = [Member(text, (Way(self._part(conj)),), False) for text, conj in self._other_keys(rule)]
-        return object_(self._form, members, others, _least(rule), rule.max_properties)
+    def _number(self, rule: NumberRule) -> int:
+        if rule.values is not None:
+            return self._these(rule.values)
+        excluded = tuple(exact(value.json) for value in rule.excluded)
+        found = rule.interval, rule.multiple_of, rule.not_multiples, excluded
+        return number(rule.integer, *found, self._any_spelling)
 
-    def _other_keys(self, rule: ObjectRule) -> list[tuple[int, Conj]]:
-        """Keys that are not listed, each kind with its schema: one kind for each set of patterns a name may match."""
-        kinds: list[tuple[int, Conj]] = []
-        if len(rule.pattern_texts()) > MAX_KEY_PATTERNS:
-            return kinds
-        for matched in _subsets(rule.pattern_texts()):
-            conj = rule.schema_of(None, matched)
-            if conj and not self._schema.shapes(conj):
-                continue
-            text = self._key_text(rule, matched)
-            if text != EMPTY:
-                kinds.append((text, conj))
-        return kinds
+    def _string(self, rule: StringRule) -> int:
+        return string(self._schema.body(rule)) if rule.values is None else self._these(rule.values)
 
-    def _key_text(self, rule: ObjectRule, matched: frozenset[str]) -> int:
-        """Keys that are not listed and match just these patterns; EMPTY when there are none."""
-        known = (rule.listed(), rule.pattern_texts(), rule.names, matched)
-        if known not in self._key_texts:
-            parts = [_names_of(self._schema, rule.names)]
-            for pattern in rule.pattern_texts():
-                found = compile_pattern(pattern, mode="search", encoding="json")
-                parts.append(found if pattern in matched else POOL.not_(found))
-            text = key_besides(POOL.and_(*parts), rule.listed())
-            can_be_empty = len(parts) > 1 or rule.names
-            self._key_texts[known] = EMPTY if can_be_empty and POOL.is_empty(text) else text
-        return self._key_texts[known]
+    def _array(self, conj: Conj, rule: ArrayRule, plan: ArrayPlan | None) -> int:
+        if plan is None:
+            return EMPTY if rule.values is None else self._these(rule.values)
+        prefix, items = [self._ways(ways) for ways in plan.prefix], self._ways(plan.items)
+
+        def write(tallies: bool, unique: bool) -> int:
+            counted = plan.tallies if tallies else ()
+            written = [prefix, items] if tallies else [[_uncounted(ways) for ways in prefix], _uncounted(items)]
+            return array(self._form, *written, plan.low, plan.high, counted, unique)
+
+        choices = [(True, plan.unique), (False, plan.unique), (False, False)]
+        found = self._exactly(conj, [lambda c=choice: write(*c) for choice in choices], "contains")
+        return self._without(found, rule.excluded)
+
+    def _object(self, conj: Conj, rule: ObjectRule, plan: ObjectPlan | None) -> int:
+        if plan is None:
+            return EMPTY if rule.values is None else self._these(rule.values)
+        members, others = self._members(plan.members), self._members(plan.others)
+        any_order = self._any_order if rule.any_order is None else rule.any_order
+
+        def exactly() -> int:
+            counts = plan.low, plan.high, plan.tallies
+            return object_(self._form, members, others, *counts, any_order=any_order, distinct=plan.distinct)
+
+        def more_freely() -> int:
+            known, free = ([member._replace(ways=_uncounted(member.ways)) for member in m] for m in (members, others))
+            return object_(self._form, known, free, any_order=any_order)
+
+        keyword = "minProperties" if rule.min_properties else "oneOf"
+        return self._without(self._exactly(conj, [exactly, more_freely], keyword), rule.excluded)
+
+    def _exactly(self, conj: Conj, choices: list[Callable[[], int]], keyword: str) -> int:
+        """The first of these that can be written; the others only where what is refused is left out."""
+        for choice in choices[:-1]:
+            try:
+                return choice()
+            except GrammarError as error:
+                if error.where != "constraint":
+                    raise
+                self._schema.refuse(conj, error.keyword or keyword, error.reason, error.rewrite or "leave it out")
+        return choices[-1]()
+
+    def _without(self, found: int, excluded: Values) -> int:
+        if not excluded or found == EMPTY:
+            return found
+        return POOL.and_(found, POOL.not_(POOL.alt(*[values_equal(self._form, value.json) for value in excluded])))
+
+    def _members(self, members: tuple[PlannedMember, ...]) -> list[Member]:
+        return [Member(self._key(member.key), self._ways(member.ways), member.required) for member in members]
+
+    def _key(self, name: str | int) -> int:
+        if isinstance(name, int):
+            return name
+        return string(json_text(name)) if self._any_spelling else key(name)
+
+    def _ways(self, ways: tuple[PlannedWay, ...]) -> tuple[Way, ...]:
+        return tuple(Way(self._part(way.conj), way.counts) for way in ways)
 
 
-def _number(rule: NumberRule) -> int:
-    return number(rule.integer, rule.interval, rule.multiple_of)
-
-
-def _least(rule: ObjectRule) -> int:
-    """minProperties, where it asks for more than `required` does."""
-    return rule.min_properties if rule.min_properties > len(rule.required) else 0
-
-
-def _names_of(schema: Schema, conj: Conj) -> int:
-    """What may stand between the quotes of a key that satisfies `conj`."""
-    if not conj:
-        return ANY_TEXT
-    bodies = []
-    for shape in schema.shapes(conj):
-        if shape.values is not None:
-            bodies += [POOL.literal(inside_quotes(v)) for v in shape.values if isinstance(v, str)]
-        elif shape.string is not None:
-            bodies.append(schema.body(shape.string))
-    return POOL.alt(*bodies)
-
-
-def _subsets(patterns: tuple[str, ...]) -> Iterator[frozenset[str]]:
-    for size in range(len(patterns) + 1):
-        yield from map(frozenset, combinations(patterns, size))
+def _uncounted(ways: tuple[Way, ...]) -> tuple[Way, ...]:
+    return tuple(Way(way.value) for way in ways)

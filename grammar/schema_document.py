@@ -1,25 +1,22 @@
-"""A schema's text, read once: its values, its places by JSON pointer, and what references point at.
+"""A schema and the documents given with it: values by place, and what references point at.
 
-A place is a JSON pointer in fragment form, `#/properties/a` (RFC 6901). Numbers keep their exact decimal value.
+A place is a URI and a JSON pointer in fragment form (RFC 6901): `#/properties/a` in the schema itself,
+`https://example.com/a.json#/$defs/b` in a document that was given beside it. Nothing is ever fetched.
 """
 
 from __future__ import annotations
 
-import json
-from decimal import Decimal
-from typing import Any, NamedTuple
+from collections.abc import Iterable
 from urllib.parse import unquote, urldefrag, urljoin
 
+import msgspec
+
 from .errors import GrammarError
+from .schema_keywords import VOCABULARY_OF, Draft, draft_of
+from .schema_text import Json, parse
 
-Json = Any
-"""A JSON value: None, bool, int, Decimal, str, list or dict."""
-
-MAX_DEPTH = 200
-"""Levels of arrays and objects a schema may nest."""
-
-MAX_EXPONENT = 400
-"""Decimal places before or after the point that a number in a schema may need."""
+Scope = tuple[tuple[str, str], ...]
+"""What dynamic references mean on the way taken: anchors with the place that the outermost resource gives each."""
 
 SCHEMA_KEYWORDS = frozenset(
     {
@@ -37,7 +34,7 @@ MAP_KEYWORDS = frozenset(
 )
 """Keywords whose value is an object of schemas."""
 
-_OLD_DRAFTS = ("draft-03", "draft-04", "draft-05", "draft-06", "draft-07")
+_RECURSIVE = ""  # stands for $recursiveAnchor among the dynamic anchors, which all have a name
 
 
 def child(place: str, *steps: str | int) -> str:
@@ -45,88 +42,170 @@ def child(place: str, *steps: str | int) -> str:
     return "/".join([place, *(str(step).replace("~", "~0").replace("/", "~1") for step in steps)])
 
 
-class Resource(NamedTuple):
-    """A part of the document with an identifier of its own."""
+class Resource(msgspec.Struct):
+    """A part of a document with an identifier of its own. unread: keywords that its dialect leaves out."""
 
     place: str
-    anchors: dict[str, str]
+    uri: str
+    draft: Draft
+    unread: frozenset[str] = frozenset()
+    anchors: dict[str, str] = msgspec.field(default_factory=dict)
+    dynamic: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 class Document:
-    """A parsed schema document. Nothing in it changes.
+    """A parsed schema and the documents it may refer to. Nothing in it changes, apart from what is remembered.
 
-    ref_stands_alone: the document says it is written for draft 7 or older, where keywords beside `$ref` mean nothing.
+    dialect: what the schema says in `$schema`, or "". draft: the one it is read as.
     """
 
-    def __init__(self, text: str) -> None:
-        """Raises GrammarError when the text is not JSON, or is no schema."""
+    def __init__(self, text: str, draft: Draft | None = None, documents: Iterable[tuple[str, str]] = ()) -> None:
+        """documents: URIs with the JSON text found there. Raises GrammarError when a text is no schema."""
         self.root = parse(text)
         if not isinstance(self.root, (dict, bool)):
             raise GrammarError("#", "", "a schema must be an object or a boolean", 'write {"type": ...}')
-        self.dialect = self.root.get("$schema", "") if isinstance(self.root, dict) else ""
-        self.ref_stands_alone = isinstance(self.dialect, str) and any(d in self.dialect for d in _OLD_DRAFTS)
+        said = self.root.get("$schema", "") if isinstance(self.root, dict) else ""
+        self.dialect = said if isinstance(said, str) else ""
+        self._roots: dict[str, Json] = {"": self.root}
         self._at: dict[str, Json] = {"#": self.root}
-        self._resources: dict[str, Resource] = {"": Resource("#", {})}
-        self._base: dict[str, str] = {"#": ""}
-        self._identify()
+        self._resources: dict[str, Resource] = {}
+        self._resource_at: dict[str, Resource] = {}
+        self._has_dynamic = False
+        for uri, other in documents:
+            self._roots[urldefrag(uri)[0]] = parse(other)
+        self.draft: Draft = draft or self._dialect_of(self.dialect, "2020-12")[0]
+        for uri in self._roots:
+            self._identify(uri)
 
     def at(self, place: str) -> Json:
         """The value at a place. Raises KeyError when there is none."""
         if place not in self._at:
-            parent, _, step = place.rpartition("/")
-            self._at[place] = _member(self.at(parent) if parent else None, step)
+            uri, _, pointer = place.partition("#")
+            parent, _, step = pointer.rpartition("/")
+            self._at[place] = _member(self.at(f"{uri}#{parent}"), step) if pointer else self._roots[uri]
         return self._at[place]
 
+    def resource_of(self, place: str) -> Resource:
+        """The resource that a place belongs to: the innermost one around it."""
+        if len(self._resource_at) == 1:
+            return self._resource_at["#"]
+        passed = []
+        while place not in self._resource_at:
+            passed.append(place)
+            place = place.rpartition("/")[0]
+        for inner in passed:
+            self._resource_at[inner] = self._resource_at[place]
+        return self._resource_at[place]
+
+    def enter(self, place: str, scope: Scope) -> Scope:
+        """The scope inside a place that is reached with `scope` from outside."""
+        if not self._has_dynamic:
+            return ()
+        known = dict(scope)
+        return tuple(sorted({**self.resource_of(place).dynamic, **known}.items()))
+
     def resolve(self, ref: str, place: str) -> str:
-        """The place that `$ref: ref` at `place` points at. Raises GrammarError for what is not in the document."""
-        base = self._base_of(place)
-        uri = base + ref if ref.startswith("#") else urljoin(base, ref)
-        resource_uri, fragment = urldefrag(uri)
-        resource = self._resources.get(resource_uri)
+        """The place that `$ref: ref` at `place` points at. Raises GrammarError for what was not given."""
+        return self._resolve(ref, place)[0]
+
+    def resolve_dynamic(self, ref: str, place: str, scope: Scope) -> str:
+        """The place that `$dynamicRef: ref` means; scope: that inside `place`."""
+        target, anchor = self._resolve(ref, place)
+        if anchor is not None and self.resource_of(target).dynamic.get(anchor) == target:
+            return dict(scope).get(anchor, target)
+        return target
+
+    def resolve_recursive(self, ref: str, place: str, scope: Scope) -> str:
+        """The place that `$recursiveRef: ref` means; scope: that inside `place`."""
+        target = self.resolve(ref, place)
+        if _RECURSIVE in self.resource_of(target).dynamic:
+            return dict(scope).get(_RECURSIVE, target)
+        return target
+
+    def _resolve(self, ref: str, place: str) -> tuple[str, str | None]:
+        """The target, and its anchor where it is named by one."""
+        base = self.resource_of(place).uri
+        uri, fragment = urldefrag(base + ref if ref.startswith("#") else urljoin(base, ref))
+        resource = self._resources.get(uri)
         if resource is None:
-            reason = f"{ref!r} is outside this document"
-            raise GrammarError(place, "$ref", reason, "copy the schema it names into $defs and point there")
+            reason = f"{ref!r} is outside this document, and nothing is fetched"
+            raise GrammarError(place, "$ref", reason, "copy the schema it names into $defs, or give its document")
         fragment = unquote(fragment)
-        if fragment and not fragment.startswith("/"):
-            target = resource.anchors.get(fragment)
-        else:
-            target = resource.place + fragment
+        anchor = fragment if fragment and not fragment.startswith("/") else None
+        target = resource.place + fragment if anchor is None else resource.anchors.get(anchor)
         try:
             if target is None or not isinstance(self.at(target), (dict, bool)):
                 raise KeyError(ref)
         except KeyError:
             reason = f"{ref!r} points at no schema in this document"
             raise GrammarError(place, "$ref", reason, "point at an entry of $defs, as in '#/$defs/name'") from None
-        return target
+        return target, anchor
 
-    def _base_of(self, place: str) -> str:
-        while place not in self._base:
-            place = place.rpartition("/")[0]
-        return self._base[place]
+    # -- identifiers ------------------------------------------------------------------------------------------
 
-    def _identify(self) -> None:
-        """Find every `$id` and `$anchor` in a place where a schema stands, and nowhere else."""
-        todo: list[tuple[str, Json]] = [("#", self.root)]
+    def _identify(self, uri: str) -> None:
+        """Find every identifier in a place where a schema stands, and nowhere else."""
+        root = f"{uri}#"
+        schema = self.at(root)
+        draft, unread = self.draft, frozenset[str]()
+        if isinstance(schema, dict) and isinstance(schema.get("$schema"), str) and (uri or self.draft == "2020-12"):
+            draft, unread = self._dialect_of(schema["$schema"], self.draft)
+        self._resources[uri] = self._resource_at[root] = Resource(root, uri, draft, unread)
+        todo = [(root, schema)]
         while todo:
             place, schema = todo.pop()
             if isinstance(schema, dict):
-                self._name(place, schema)
+                if not _NAMING.isdisjoint(schema):
+                    self._name(place, schema)
                 todo += subschemas(place, schema)
 
     def _name(self, place: str, schema: dict[str, Json]) -> None:
-        base = self._base_of(place)
-        own = schema.get("$id", schema.get("id") if "draft-04" in str(self.dialect) else None)
-        if isinstance(own, str) and not (self.ref_stands_alone and "$ref" in schema):
-            uri, fragment = urldefrag(urljoin(base, own))
+        resource = self.resource_of(place)
+        own = schema.get("$id", schema.get("id") if resource.draft == "4" else None)
+        if isinstance(own, str) and not (stands_alone(resource.draft) and "$ref" in schema):
+            uri, fragment = urldefrag(urljoin(resource.uri, own))
             if fragment and own.startswith("#"):
-                self._resources[base].anchors[fragment] = place
+                resource.anchors[fragment] = place
             else:
-                known = self._resources[""] if place == "#" else Resource(place, {})
-                self._resources[uri] = known
-                self._base[place] = base = uri
+                resource = self._new_resource(place, uri, schema, resource)
         for keyword in ("$anchor", "$dynamicAnchor"):
             if isinstance(schema.get(keyword), str):
-                self._resources[base].anchors[schema[keyword]] = place
+                resource.anchors[schema[keyword]] = place
+        if isinstance(schema.get("$dynamicAnchor"), str):
+            resource.dynamic[schema["$dynamicAnchor"]] = place
+            self._has_dynamic = True
+        if schema.get("$recursiveAnchor") is True and place == resource.place:
+            resource.dynamic[_RECURSIVE] = place
+            self._has_dynamic = True
+
+    def _new_resource(self, place: str, uri: str, schema: dict[str, Json], around: Resource) -> Resource:
+        if place == around.place:  # the root of a document, which keeps the URI that it was given under
+            around.uri = uri
+            self._resources[uri] = around
+            return around
+        draft, unread = around.draft, around.unread
+        if isinstance(schema.get("$schema"), str):
+            draft, unread = self._dialect_of(schema["$schema"], around.draft)
+        self._resources[uri] = self._resource_at[place] = Resource(place, uri, draft, unread)
+        return self._resources[uri]
+
+    def _dialect_of(self, dialect: str, otherwise: Draft) -> tuple[Draft, frozenset[str]]:
+        """The draft that a `$schema` names, perhaps by way of a given metaschema; and keywords that this leaves out."""
+        meta = self._roots.get(urldefrag(dialect)[0]) if dialect else None
+        if not isinstance(meta, dict) or not isinstance(meta.get("$schema"), str):
+            return draft_of(dialect) or otherwise, frozenset()
+        spoken = meta.get("$vocabulary")
+        known = {uri.rpartition("/")[2] for uri in spoken} if isinstance(spoken, dict) else set(VOCABULARY_OF.values())
+        unread = frozenset(keyword for keyword, vocabulary in VOCABULARY_OF.items() if vocabulary not in known)
+        return draft_of(meta["$schema"]) or otherwise, unread
+
+
+_NAMING = frozenset({"$id", "id", "$anchor", "$dynamicAnchor", "$recursiveAnchor"})
+
+
+def stands_alone(draft: Draft) -> bool:
+    """Whether keywords beside `$ref` mean nothing in a draft."""
+    return draft in ("4", "6", "7")
 
 
 def subschemas(place: str, schema: dict[str, Json]) -> list[tuple[str, Json]]:
@@ -149,74 +228,3 @@ def _member(parent: Json, step: str) -> Json:
     if isinstance(parent, dict) and step in parent:
         return parent[step]
     raise KeyError(step)
-
-
-# -- reading JSON -----------------------------------------------------------------------------------------------------
-
-
-def parse(text: str) -> Json:
-    """The value of a JSON text, with fractions as Decimal. Raises GrammarError."""
-    try:
-        value = json.loads(text, parse_float=_decimal, parse_constant=_no_constant, object_pairs_hook=_object)
-    except RecursionError:
-        raise _too_deep() from None
-    except GrammarError:
-        raise
-    except ValueError as error:
-        raise GrammarError("schema", "", f"not JSON: {error}", "give the schema as JSON text") from None
-    _check_depth(value)
-    _check_characters(value)
-    return value
-
-
-def _decimal(text: str) -> Decimal:
-    value = Decimal(text)
-    exponent = value.as_tuple().exponent
-    if not isinstance(exponent, int) or abs(value.adjusted()) > MAX_EXPONENT or exponent < -MAX_EXPONENT:
-        raise GrammarError(
-            "schema", "", f"the number {text[:40]} has too many digits", "use numbers of the size in use"
-        )
-    return value
-
-
-def _no_constant(name: str) -> Json:
-    raise GrammarError("schema", "", f"{name} is not JSON", "leave the bound out")
-
-
-def _object(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
-    members = dict(pairs)
-    if len(members) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise GrammarError("schema", twice, "is written twice in one object", "keep one of the two")
-    return members
-
-
-def _check_depth(value: Json) -> None:
-    level = [value]
-    for _ in range(MAX_DEPTH):
-        level = [item for outer in level for item in _items(outer) if isinstance(item, (list, dict))]
-        if not level:
-            return
-    raise _too_deep()
-
-
-def _check_characters(value: Json) -> None:
-    todo = [value]
-    while todo:
-        item = todo.pop()
-        if isinstance(item, str) and not item.isascii() and any("\ud800" <= char <= "\udfff" for char in item):
-            reason = f"{item!r} has a lone surrogate, which is half of a character"
-            raise GrammarError("schema", "", reason, "write the whole character, or remove it")
-        todo += item if isinstance(item, list) else [*item, *item.values()] if isinstance(item, dict) else []
-
-
-def _items(value: Json) -> list[Json]:
-    if isinstance(value, dict):
-        return list(value.values())
-    return value if isinstance(value, list) else []
-
-
-def _too_deep() -> GrammarError:
-    reason = f"the schema nests more than {MAX_DEPTH} levels deep"
-    return GrammarError("schema", "", reason, "name inner schemas in $defs and refer to them")

@@ -1,15 +1,40 @@
-"""Every keyword of JSON Schema, and what becomes of it: enforced, an annotation, or refused."""
+"""Every keyword of JSON Schema, by draft, and what becomes of it: enforced, an annotation, or refused."""
 
 from __future__ import annotations
 
 import difflib
+from functools import lru_cache
+
+from .constraints import Draft
+
+DRAFTS: tuple[Draft, ...] = ("4", "6", "7", "2019-09", "2020-12")
+"""From the oldest."""
+
+_DIALECTS: dict[str, Draft] = {
+    "draft-03": "4",
+    "draft-04": "4",
+    "draft-05": "4",
+    "draft-06": "6",
+    "draft-07": "7",
+    "2019-09": "2019-09",
+    "2020-12": "2020-12",
+    "json-schema.org/schema": "2020-12",
+    "spec.openapis.org": "2020-12",
+}
+
+
+def draft_of(dialect: str) -> Draft | None:
+    """The draft that a URI in `$schema` stands for; None when it is not known."""
+    return next((draft for part, draft in _DIALECTS.items() if part in dialect), None)
+
 
 TYPES = ("null", "boolean", "integer", "number", "string", "array", "object")
 
 ENFORCED = frozenset(
     {
-        *("$ref", "allOf", "anyOf", "const", "enum", "nullable", "oneOf", "type"),
-        *("additionalItems", "items", "maxItems", "minItems", "prefixItems", "uniqueItems"),
+        *("$ref", "$dynamicRef", "$recursiveRef", "allOf", "anyOf", "const", "enum", "nullable", "oneOf", "type"),
+        *("dependencies", "dependentRequired", "dependentSchemas", "if", "not"),
+        *("additionalItems", "contains", "items", "maxItems", "minItems", "prefixItems", "uniqueItems"),
         *("additionalProperties", "maxProperties", "minProperties", "patternProperties", "properties"),
         *("propertyNames", "required", "unevaluatedItems", "unevaluatedProperties"),
         *("format", "maxLength", "minLength", "pattern"),
@@ -17,7 +42,7 @@ ENFORCED = frozenset(
         "x-rootform",
     }
 )
-"""Keywords that are enforced, at least where their value can be: `oneOf`, `uniqueItems` and a few more not always."""
+"""Keywords that are enforced, at least where their value can be."""
 
 EXTENSIONS = {"propertyOrder": ("schema", "any"), "verbatim": (False, True, {"words": False}, {"words": True})}
 """What `x-rootform`, our own keyword, may say, and the values of each."""
@@ -35,18 +60,7 @@ ANNOTATIONS = {
 }
 """Keywords that assert nothing, with the reason."""
 
-_SPLIT = "write the cases out as branches of anyOf"
-_REPEAT = "leave it out and check it after generation"
-
 REFUSED = {
-    "$dynamicRef": ("references that depend on the way taken are not supported", "use $ref"),
-    "$recursiveRef": ("references that depend on the way taken are not supported", 'use "$ref": "#"'),
-    "contains": ("counting the elements that match is not supported yet", "use prefixItems, or items"),
-    "dependencies": ("conditions between properties are not supported yet", _SPLIT),
-    "dependentRequired": ("conditions between properties are not supported yet", _SPLIT),
-    "dependentSchemas": ("conditions between properties are not supported yet", _SPLIT),
-    "if": ("conditions are not supported yet", _SPLIT),
-    "not": ("negation is not supported yet", "say what is allowed: a type, an enum, or a pattern"),
     "disallow": ("is a keyword of draft 3", "use not"),
     "divisibleBy": ("is a keyword of draft 3", "use multipleOf"),
     "extends": ("is a keyword of draft 3", "use allOf"),
@@ -56,14 +70,43 @@ REFUSED = {
 NEEDS = {"else": "if", "maxContains": "contains", "minContains": "contains", "then": "if"}
 """Keywords that assert nothing without another one beside them, and share its fate with it."""
 
+_SINCE: dict[str, Draft] = {
+    **dict.fromkeys(("const", "contains", "propertyNames"), "6"),
+    **dict.fromkeys(("if", "then", "else"), "7"),
+    **dict.fromkeys(("dependentRequired", "dependentSchemas", "maxContains", "minContains"), "2019-09"),
+    **dict.fromkeys(("unevaluatedItems", "unevaluatedProperties", "$recursiveRef"), "2019-09"),
+    **dict.fromkeys(("prefixItems", "$dynamicRef"), "2020-12"),
+}
+_UNTIL: dict[str, Draft] = {"$recursiveRef": "2019-09"}
+
+
+def is_of(keyword: str, draft: Draft) -> bool:
+    """Whether a draft has a keyword. What later drafts only renamed is read in them too, as `dependencies` is."""
+    age = DRAFTS.index(draft)
+    since, until = _SINCE.get(keyword), _UNTIL.get(keyword)
+    return (since is None or DRAFTS.index(since) <= age) and (until is None or age <= DRAFTS.index(until))
+
+
+VOCABULARY_OF = {
+    **dict.fromkeys(("allOf", "anyOf", "oneOf", "if", "then", "else", "not", "dependentSchemas"), "applicator"),
+    **dict.fromkeys(("prefixItems", "items", "contains", "additionalItems", "properties"), "applicator"),
+    **dict.fromkeys(("patternProperties", "additionalProperties", "propertyNames"), "applicator"),
+    **dict.fromkeys(("type", "enum", "const", "multipleOf", "maximum", "exclusiveMaximum"), "validation"),
+    **dict.fromkeys(("minimum", "exclusiveMinimum", "maxLength", "minLength", "pattern"), "validation"),
+    **dict.fromkeys(("maxItems", "minItems", "uniqueItems", "maxContains", "minContains"), "validation"),
+    **dict.fromkeys(("maxProperties", "minProperties", "required", "dependentRequired"), "validation"),
+}
+"""The vocabulary that a keyword is from, for metaschemas that leave one out."""
+
 
 def is_free(schema: object) -> bool:
     """Whether a schema plainly says nothing about values."""
     return schema is True or (isinstance(schema, dict) and all(keyword in ANNOTATIONS for keyword in schema))
 
 
+@lru_cache(1024)
 def likely_meant(keyword: str) -> str | None:
     """The keyword of the standard that an unknown one looks like a slip of the pen for."""
-    known = [*ENFORCED, *REFUSED, *ANNOTATIONS]
+    known = [*ENFORCED, *REFUSED, *NEEDS, *ANNOTATIONS]
     close = difflib.get_close_matches(keyword, known, n=1, cutoff=0.8)
     return close[0] if close else None

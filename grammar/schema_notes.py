@@ -28,6 +28,7 @@ class Notes:
         self.enforced: dict[tuple[str, str], None] = {}
         self.ignored: dict[tuple[str, str], str] = {}
         self.refused: dict[tuple[str, str], Refusal] = {}
+        self.refused_places: set[str] = set()
         self.warnings: dict[str, None] = {}
 
     def enforce(self, place: str, keyword: str) -> None:
@@ -45,6 +46,7 @@ class Notes:
     def refuse(self, place: str, keyword: str, reason: str, rewrite: str) -> None:
         """The keyword at this place cannot be enforced. Raises GrammarError when strict."""
         self.enforced.pop((place, keyword), None)
+        self.refused_places.add(place)
         self.refused[place, keyword] = Refusal(place, keyword, reason, rewrite)
         if self.strict:
             raise GrammarError(place, keyword, reason, rewrite)

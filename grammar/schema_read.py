@@ -3,61 +3,141 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
+
+from msgspec.structs import replace
 
 from . import formats
 from .errors import GrammarError
 from .numbers import Interval, exact
 from .regex import compile_pattern
-from .schema_document import Json, child
-from .schema_keywords import ANNOTATIONS, ENFORCED, EXTENSIONS, NEEDS, REFUSED, TYPES, is_free, likely_meant
+from .schema_document import Scope, child
+from .schema_keywords import (
+    ANNOTATIONS,
+    ENFORCED,
+    EXTENSIONS,
+    NEEDS,
+    REFUSED,
+    TYPES,
+    Draft,
+    is_free,
+    is_of,
+    likely_meant,
+)
 from .schema_notes import Notes
-from .schema_shapes import ArrayRule, Conj, Members, NumberRule, ObjectRule, Shape, StringRule, Verbatim, identity
-
-_IN_PLACE = ("$ref", "allOf", "anyOf", "oneOf", "if", "not", "dependentSchemas", "dependencies")
-"""Keywords that may evaluate members and elements of the same value."""
+from .schema_shapes import (
+    EVERY_ELEMENT,
+    NEVER,
+    NO_ELEMENT,
+    NO_MEMBER,
+    ArrayRule,
+    Conj,
+    Count,
+    Elements,
+    Literal,
+    Members,
+    NumberRule,
+    ObjectRule,
+    SeenElements,
+    SeenMembers,
+    Shape,
+    StringRule,
+    Value,
+    Verbatim,
+    identity,
+)
+from .schema_text import Json
 
 MAX_LEAST = 100_000
 """The most characters, elements or members that a schema may ask for at least."""
 
 
-def read_shape(place: str, schema: dict[str, Json], notes: Notes) -> Shape:
-    """The shape that the keywords of `schema` itself ask for; keywords that cannot be enforced go to the notes."""
-    reader = _Reader(place, schema, notes)
+class Place(NamedTuple):
+    """A schema object with all that tells how it is read. scope: the dynamic scope inside it."""
+
+    name: str
+    schema: dict[str, Json]
+    draft: Draft
+    scope: Scope
+    unread: frozenset[str] = frozenset()
+
+
+def read_shape(place: Place, notes: Notes, *, tracked: bool) -> Shape:
+    """The shape that the keywords of `schema` itself ask for; keywords that cannot be enforced go to the notes.
+
+    tracked: the rules tell which elements and members the keywords have evaluated.
+    """
+    reader = _Reader(place, notes, tracked=tracked)
     reader.sort_keywords()
     reader.check_extensions()
     types = reader.types()
+    values = reader.values()
     numeric = "number" in types or "integer" in types
     return Shape(
-        null="null" in types,
-        booleans=(True, False) if "boolean" in types else (),
-        number=reader.number("number" not in types) if numeric else None,
-        string=reader.string() if "string" in types else None,
-        array=reader.array() if "array" in types else None,
-        object=reader.object() if "object" in types else None,
-        values=reader.values(),
+        null="null" in types and (values is None or None in values),
+        booleans=_booleans(values) if "boolean" in types else (),
+        numbers=_listed(reader.number("number" not in types), values, _is_number) if numeric else (),
+        strings=_listed(reader.string(), values, lambda value: isinstance(value, str)) if "string" in types else (),
+        arrays=_listed(reader.array(), values, lambda value: isinstance(value, list)) if "array" in types else (),
+        objects=_listed(reader.object(), values, lambda value: isinstance(value, dict)) if "object" in types else (),
     )
+
+
+def _booleans(values: tuple[Json, ...] | None) -> tuple[bool, ...]:
+    return tuple(b for b in (True, False) if values is None or any(value is b for value in values))
+
+
+def _is_number(value: Json) -> bool:
+    return isinstance(value, (int, Decimal)) and not isinstance(value, bool)
+
+
+R = TypeVar("R", NumberRule, StringRule, ArrayRule, ObjectRule)
+
+
+def _listed(rule: R | None, values: tuple[Json, ...] | None, is_of_type: Callable[[Json], bool]) -> tuple[R, ...]:
+    """The rule, with those of the listed values that are of its type."""
+    if rule is None or values is None:
+        return () if rule is None else (rule,)
+    own = tuple(dict.fromkeys(Value(value) for value in values if is_of_type(value)))
+    return (replace(rule, values=own),) if own else ()
 
 
 class _Reader:
     """Reads the keywords of one schema object, a group at a time."""
 
-    def __init__(self, place: str, schema: dict[str, Json], notes: Notes) -> None:
-        self.place = place
-        self.schema = schema
+    def __init__(self, place: Place, notes: Notes, *, tracked: bool) -> None:
+        self.place = place.name
+        self.schema = place.schema
         self.notes = notes
+        self._scope = place.scope
+        self._draft = place.draft
+        self._tracked = tracked
+        out = [keyword for keyword in self.schema if keyword in place.unread or not is_of(keyword, place.draft)]
+        if out:
+            self.schema = {keyword: value for keyword, value in self.schema.items() if keyword not in out}
+            self._leave_out(out)
+
+    def _leave_out(self, keywords: list[str]) -> None:
+        for keyword in keywords:
+            self.notes.ignore(self.place, keyword, f"is not a keyword of draft {self._draft}, which $schema names")
+            self.notes.warn(f"{self.place}: {keyword!r} is not a keyword of draft {self._draft}; it asserts nothing")
 
     def sort_keywords(self) -> None:
         """Note for every keyword what becomes of it; a later finding about its value replaces the note."""
         for keyword in self.schema:
-            if keyword in ENFORCED:
+            if keyword in NEEDS:
+                needed = NEEDS[keyword]
+                if needed in self.schema:
+                    self.notes.enforce(self.place, keyword)
+                else:
+                    self.notes.ignore(self.place, keyword, f"means nothing but beside {needed!r}")
+            elif keyword in ENFORCED:
                 self.notes.enforce(self.place, keyword)
             elif keyword in REFUSED:
                 self.notes.refuse(self.place, keyword, *REFUSED[keyword])
-            elif keyword in NEEDS:
-                self.notes.ignore(self.place, keyword, f"means nothing but beside {NEEDS[keyword]!r}")
             elif keyword in ANNOTATIONS:
                 self.notes.ignore(self.place, keyword, ANNOTATIONS[keyword])
             else:
@@ -65,8 +145,8 @@ class _Reader:
 
     def _unknown(self, keyword: str) -> None:
         self.notes.ignore(self.place, keyword, "is not a keyword of JSON Schema")
-        meant = likely_meant(keyword)
-        if meant and not keyword.startswith("x-"):
+        meant = None if keyword.startswith("x-") else likely_meant(keyword)
+        if meant:
             self.notes.warn(f"{self.place}: {keyword!r} is not a keyword of JSON Schema; did you mean {meant!r}?")
 
     # -- types and values -------------------------------------------------------------------------------------
@@ -95,8 +175,8 @@ class _Reader:
         if "enum" not in self.schema:
             return None
         values = self.schema["enum"]
-        if not isinstance(values, list) or not values:
-            self._refuse("enum", "must be a list of at least one value", "list the values, or leave it out")
+        if not isinstance(values, list):
+            self._refuse("enum", "must be a list of values", "list the values, or leave it out")
             return None
         return tuple(values)
 
@@ -146,7 +226,7 @@ class _Reader:
         if high is not None and low > high:
             return None
         formats = tuple(f for f in [self._format()] if f is not None)
-        return StringRule(low, high, patterns, formats, self._verbatim())
+        return StringRule(low, high, patterns, formats, verbatim=self._verbatim())
 
     def _pattern(self) -> str | None:
         pattern = self.schema.get("pattern")
@@ -187,33 +267,46 @@ class _Reader:
 
     def array(self) -> ArrayRule | None:
         low, high = self._count("minItems") or 0, self._count("maxItems")
-        if self.schema.get("uniqueItems") and (high is None or high > 1):
-            rewrite = "leave it out and drop duplicates after generation, or name each possible item as a property"
-            self._refuse("uniqueItems", "remembering earlier elements is not supported yet", rewrite)
         if high is not None and low > high:
             return None
-        prefix, items = self._elements()
-        return ArrayRule(prefix, items, low, high)
+        elements, seen = self._elements()
+        contains = self._contains()
+        if self._tracked and contains is not None and self._draft == "2020-12":
+            seen = replace(seen, where=(contains.conj,))
+        unique = self.schema.get("uniqueItems", False)
+        if not isinstance(unique, bool):
+            self._refuse("uniqueItems", "must be true or false", "write true or false without quotes")
+        return ArrayRule(
+            elements=elements,
+            min_items=low,
+            max_items=high,
+            counts=() if contains is None or (contains.low == 0 and contains.high is None) else (contains,),
+            unique=unique is True and (high is None or high > 1),
+            seen=seen,
+        )
 
-    def _elements(self) -> tuple[tuple[Conj, ...], Conj]:
+    def _contains(self) -> Count | None:
+        if "contains" not in self.schema:
+            return None
+        low, high = self._count("minContains"), self._count("maxContains")
+        return Count(self._conj("contains"), 1 if low is None else low, high)
+
+    def _elements(self) -> tuple[Elements, SeenElements]:
         """Schemas of the first elements and of the others; `items` may be a list, as it was up to draft 2019-09."""
         old = isinstance(self.schema.get("items"), list)
         if old and "prefixItems" in self.schema:
             self._refuse("items", "cannot be a list beside prefixItems", "give one schema for the other elements")
             old = False
-        if not old:
+        if not old and "additionalItems" in self.schema:
             self._drop("additionalItems", "means nothing but beside a list of items")
         listed, others = ("items", "additionalItems") if old else ("prefixItems", "items")
         prefix = self.schema.get(listed, [])
         if not isinstance(prefix, list):
             self._refuse(listed, "must be a list of schemas", "put one schema for all elements under items")
             prefix = []
-        if others not in self.schema:
-            others = self._unevaluated("unevaluatedItems", has_equal=False) or others
-        else:
-            self._unevaluated("unevaluatedItems", has_equal=True)
         places = tuple(self._conj(listed, i) for i in range(len(prefix)))
-        return places, self._conj(others) if others in self.schema else ()
+        seen = SeenElements(EVERY_ELEMENT if others in self.schema else len(prefix)) if self._tracked else NO_ELEMENT
+        return Elements(places, self._conj(others) if others in self.schema else ()), seen
 
     # -- objects ----------------------------------------------------------------------------------------------
 
@@ -222,22 +315,25 @@ class _Reader:
         required = self._required()
         if high is not None and max(low, len(required)) > high:
             return None
-        additional = "additionalProperties"
-        if additional in self.schema:
-            self._unevaluated("unevaluatedProperties", has_equal=True)
-        else:
-            additional = self._unevaluated("unevaluatedProperties", has_equal=False) or additional
         properties = {name: self._conj("properties", name) for name in self._map("properties")}
         patterns = [p for p in self._map("patternProperties") if self._compiles(p, "patternProperties")]
+        closed = "additionalProperties" in self.schema
         members = Members(
             properties=properties,
             patterns=tuple((pattern, self._conj("patternProperties", pattern)) for pattern in patterns),
-            additional=self._conj(additional) if additional in self.schema else (),
+            additional=self._conj("additionalProperties") if closed else (),
+            names=self._conj("propertyNames") if "propertyNames" in self.schema else (),
         )
-        names = self._conj("propertyNames") if "propertyNames" in self.schema else ()
-        says_nothing = members == Members()
-        any_order = self._extension("propertyOrder") == "any"
-        return ObjectRule(() if says_nothing else (members,), required, names, low, high, any_order)
+        order = self._extension("propertyOrder")
+        says_nothing = not (properties or patterns or members.additional or members.names)
+        return ObjectRule(
+            members=() if says_nothing else (members,),
+            required=required,
+            min_properties=low,
+            max_properties=high,
+            any_order=None if order is None else order == "any",
+            seen=SeenMembers(tuple(properties), tuple(patterns), closed) if self._tracked else NO_MEMBER,
+        )
 
     def _required(self) -> tuple[str, ...]:
         names = self.schema.get("required", [])
@@ -252,19 +348,6 @@ class _Reader:
             return value
         self._refuse(keyword, "must be an object of schemas", "give a schema for each name")
         return {}
-
-    def _unevaluated(self, keyword: str, *, has_equal: bool) -> str | None:
-        """The keyword, where it means what `additionalProperties` or `items` would: nothing else evaluates members."""
-        if keyword not in self.schema or is_free(self.schema[keyword]):
-            return None
-        if has_equal:
-            self._drop(keyword, "everything is evaluated by the keywords beside it")
-            return None
-        if not any(other in self.schema for other in _IN_PLACE):
-            return keyword
-        rewrite = "list all members in one place and use additionalProperties, or items, there"
-        self._refuse(keyword, "what other schemas have evaluated is not tracked yet", rewrite)
-        return None
 
     # -- our own ----------------------------------------------------------------------------------------------
 
@@ -294,7 +377,9 @@ class _Reader:
         value: Any = self.schema
         for step in steps:
             value = value[step]
-        return () if is_free(value) else (child(self.place, *steps),)
+        if value is False:
+            return NEVER
+        return () if is_free(value) else (Literal(child(self.place, *steps), False, self._scope),)
 
     def _count(self, keyword: str) -> int | None:
         if keyword not in self.schema:

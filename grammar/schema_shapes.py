@@ -1,36 +1,125 @@
 """What a schema says, by type of value: plain frozen rules, and how two of them hold at once.
 
-A schema is read as a list of shapes, any of which a value may have. A shape says for each JSON type what values of it
-must be; since keywords speak of one type only, two shapes hold at once when their rules do, type by type. Inner
-schemas are not expanded in place: a rule names them by conjunctions of places, so recursion needs no care here.
+A shape lists for each JSON type the rules that values of it may follow: a value has the shape when it follows one rule
+of its type. Keywords speak of one type only, so two shapes hold at once when their rules do, type by type. Inner
+schemas are not expanded: a rule names them by conjunctions of places, so recursion needs no care here. What it takes to
+break a rule is in `schema_negation.py`.
 """
 
 from __future__ import annotations
 
+import typing
+from collections.abc import Callable, Iterable
 from fractions import Fraction
 from math import gcd
-from typing import Any, Literal
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
 from .numbers import Interval
-
-Conj = tuple[str, ...]
-"""Places whose schemas must all hold; () is any JSON value."""
-
-Verbatim = Literal["characters", "words"]
-"""Where parts of a document may begin and end that a value must be one of."""
+from .schema_document import Scope
+from .work import tick
 
 MAX_ALTERNATIVES = 512
-"""Shapes that one schema may come to."""
+"""Rules for one type that one schema may come to."""
+
+# -- inner schemas --------------------------------------------------------------------------------------------
+
+
+class Literal(NamedTuple):
+    """The schema at a place, reached with a dynamic scope, or the opposite of it."""
+
+    place: str
+    negated: bool = False
+    scope: Scope = ()
+
+
+class Either(NamedTuple):
+    """At least one of some conjunctions."""
+
+    options: tuple[tuple[Any, ...], ...]
+
+
+Conj = tuple[Any, ...]
+"""Literals and Eithers that all hold; () is any JSON value."""
+
+Verbatim = typing.Literal["characters", "words"]
+"""Where parts of a document may begin and end that a value must be one of."""
+
+NEVER: Conj = (Either(()),)
+"""No value."""
+
+
+def join(first: Conj, second: Conj) -> Conj:
+    """Both conjunctions, each part once, in order; NEVER when they plainly contradict each other."""
+    if not first or not second or first == second:
+        return first or second
+    parts = dict.fromkeys(first + second)
+    if NEVER[0] in parts:
+        return NEVER
+    for part in parts:
+        if isinstance(part, Literal) and part.negated and part._replace(negated=False) in parts:
+            return NEVER
+    return tuple(parts)
+
+
+def opposite(conj: Conj) -> Conj:
+    """What holds when a conjunction does not."""
+    if len(conj) == 1:
+        return _opposite_part(conj[0])
+    return (Either(tuple(_opposite_part(part) for part in conj)),)
+
+
+def _opposite_part(part: Literal | Either) -> Conj:
+    if isinstance(part, Literal):
+        return (part._replace(negated=not part.negated),)
+    result: Conj = ()
+    for option in part.options:
+        result = join(result, opposite(option))
+    return result
+
+
+# -- rules ----------------------------------------------------------------------------------------------------
+
+
+class Value:
+    """A JSON value. Equal ones are equal here: 1 and 1.0 are, 1 and true are not; the order of members is nothing."""
+
+    __slots__ = ("_identity", "json")
+
+    def __init__(self, value: Any) -> None:
+        self.json = value
+        self._identity = identity(value)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Value) and self._identity == other._identity
+
+    def __hash__(self) -> int:
+        return hash(self._identity)
+
+
+def identity(value: Any) -> Any:
+    """A hashable that is equal for equal JSON values."""
+    if isinstance(value, dict):
+        return "object", frozenset((name, identity(item)) for name, item in value.items())
+    if isinstance(value, list):
+        return "array", tuple(map(identity, value))
+    return ("boolean", value) if isinstance(value, bool) else value
+
+
+Values = tuple[Value, ...]
+"""JSON values, each once."""
 
 
 class NumberRule(msgspec.Struct, frozen=True):
-    """What numbers must be. integer: written without a fraction."""
+    """What numbers must be. integer: whole by value; not_multiples: steps that must not divide them."""
 
     integer: bool = False
     interval: Interval = Interval()
     multiple_of: Fraction | None = None
+    not_multiples: tuple[Fraction, ...] = ()
+    values: Values | None = None
+    excluded: Values = ()
 
 
 class StringRule(msgspec.Struct, frozen=True):
@@ -43,123 +132,256 @@ class StringRule(msgspec.Struct, frozen=True):
     max_length: int | None = None
     patterns: tuple[str, ...] = ()
     formats: tuple[str, ...] = ()
+    not_patterns: tuple[str, ...] = ()
+    not_formats: tuple[str, ...] = ()
+    values: Values | None = None
+    excluded: Values = ()
     verbatim: Verbatim | None = None
 
 
-class ArrayRule(msgspec.Struct, frozen=True):
-    """What arrays must be: the first elements each by its own schema, the others by `items`."""
+class Elements(msgspec.Struct, frozen=True):
+    """A say about the elements of an array: the first each by its own schema, the others by `items`."""
 
     prefix: tuple[Conj, ...] = ()
     items: Conj = ()
-    min_items: int = 0
-    max_items: int | None = None
 
     def at(self, index: int) -> Conj:
         """The schema of the element at `index`."""
         return self.prefix[index] if index < len(self.prefix) else self.items
 
 
+class Count(msgspec.Struct, frozen=True):
+    """How many elements satisfy a schema, at least and at most."""
+
+    conj: Conj
+    low: int
+    high: int | None
+
+
+class SeenElements(msgspec.Struct, frozen=True):
+    """Elements that keywords have evaluated: those before `count`, and any that satisfies one of `where`."""
+
+    count: int = 0
+    where: tuple[Conj, ...] = ()
+
+
+EVERY_ELEMENT = 1 << 62
+"""A `count` of SeenElements that stands for all."""
+
+
+NO_ELEMENT = SeenElements()
+
+
+class ArrayRule(msgspec.Struct, frozen=True):
+    """What arrays must be. Of each of `broken`, at least one element breaks what it says.
+
+    unique: no two elements are equal; repeated: some two are.
+    """
+
+    elements: Elements = Elements()
+    min_items: int = 0
+    max_items: int | None = None
+    counts: tuple[Count, ...] = ()
+    broken: tuple[Elements, ...] = ()
+    unique: bool = False
+    repeated: bool = False
+    values: Values | None = None
+    excluded: Values = ()
+    seen: SeenElements = SeenElements()
+
+
 class Members(msgspec.Struct, frozen=True):
-    """One schema's say about members: by name, by pattern of the name, else `additional`."""
+    """One schema's say about members: by name, by pattern of the name, else `additional`; names satisfy `names`."""
 
     properties: dict[str, Conj] = {}
     patterns: tuple[tuple[str, Conj], ...] = ()
     additional: Conj = ()
+    names: Conj = ()
+
+    def __hash__(self) -> int:
+        return hash((tuple(self.properties), self.patterns, self.additional, self.names))
+
+    def schema_of(self, name: str | None, matched: frozenset[str]) -> Conj:
+        """The schema of a member of this name (None: one that is not listed), whose name matches these patterns."""
+        own = self.properties.get(name) if name is not None else None
+        result = own or ()
+        is_listed = own is not None
+        for pattern, conj in self.patterns:
+            if pattern in matched:
+                result, is_listed = join(result, conj), True
+        return result if is_listed else self.additional
+
+
+class SeenMembers(msgspec.Struct, frozen=True):
+    """Members that keywords have evaluated: by name, by pattern of the name, or all of them."""
+
+    names: tuple[str, ...] = ()
+    patterns: tuple[str, ...] = ()
+    every: bool = False
+
+
+NO_MEMBER = SeenMembers()
 
 
 class ObjectRule(msgspec.Struct, frozen=True):
-    """What objects must be. Every one of `members` has its say about each member."""
+    """What objects must be. Every one of `members` has its say about each; of each of `broken`, some member breaks it.
+
+    any_order: whether members may stand in any order; None: not said here.
+    """
 
     members: tuple[Members, ...] = ()
     required: tuple[str, ...] = ()
-    names: Conj = ()
     min_properties: int = 0
     max_properties: int | None = None
-    any_order: bool = False
+    broken: tuple[Members, ...] = ()
+    any_order: bool | None = None
+    values: Values | None = None
+    excluded: Values = ()
+    seen: SeenMembers = SeenMembers()
 
     def listed(self) -> tuple[str, ...]:
         """Names in the order they are written: as in `properties`, then those that are only required."""
-        names = [name for part in self.members for name in part.properties]
+        names = [name for part in (*self.members, *self.broken) for name in part.properties]
         return tuple(dict.fromkeys((*names, *self.required)))
 
     def pattern_texts(self) -> tuple[str, ...]:
         """Every pattern on names, once."""
-        return tuple(dict.fromkeys(pattern for part in self.members for pattern, _ in part.patterns))
+        parts = (*self.members, *self.broken)
+        return tuple(dict.fromkeys(pattern for part in parts for pattern, _ in part.patterns))
+
+    def name_conjs(self) -> tuple[Conj, ...]:
+        """Every schema of names, once."""
+        return tuple(dict.fromkeys(part.names for part in (*self.members, *self.broken) if part.names))
 
     def schema_of(self, name: str | None, matched: frozenset[str]) -> Conj:
-        """The schema of a member of this name (None: one not listed), its name matching just these patterns."""
+        """What all of `members` say about a member, as `Members.schema_of` does."""
         result: Conj = ()
         for part in self.members:
-            own = (part.properties.get(name),) if name is not None else ()
-            places = [c for c in own if c is not None] + [c for pattern, c in part.patterns if pattern in matched]
-            for conj in places or [part.additional]:
-                result = join(result, conj)
+            result = join(result, part.schema_of(name, matched))
         return result
 
 
 class Shape(msgspec.Struct, frozen=True):
-    """Values of which types are allowed (None: no value of that type), and of these only `values` where given."""
+    """The rules that values of each type may follow; none: there are no values of that type."""
 
-    null: bool = True
-    booleans: tuple[bool, ...] = (True, False)
-    number: NumberRule | None = NumberRule()
-    string: StringRule | None = StringRule()
-    array: ArrayRule | None = ArrayRule()
-    object: ObjectRule | None = ObjectRule()
-    values: tuple[Any, ...] | None = None
+    null: bool = False
+    booleans: tuple[bool, ...] = ()
+    numbers: tuple[NumberRule, ...] = ()
+    strings: tuple[StringRule, ...] = ()
+    arrays: tuple[ArrayRule, ...] = ()
+    objects: tuple[ObjectRule, ...] = ()
 
-    def has_type(self) -> bool:
-        """Whether any type is left."""
-        rules = (self.number, self.string, self.array, self.object)
-        return self.null or bool(self.booleans) or any(rule is not None for rule in rules)
+    def is_possible(self) -> bool:
+        """Whether any rule is left."""
+        return self != NOTHING
 
 
-ANYTHING = Shape()
-NOTHING = Shape(null=False, booleans=(), number=None, string=None, array=None, object=None)
-NULL = msgspec.structs.replace(NOTHING, null=True)
+ANYTHING = Shape(True, (True, False), (NumberRule(),), (StringRule(),), (ArrayRule(),), (ObjectRule(),))
+NOTHING = Shape()
+NULL = Shape(null=True)
 
 
-def join(first: Conj, second: Conj) -> Conj:
-    """Both conjunctions, each place once, in order."""
-    return tuple(dict.fromkeys(first + second))
+# -- two at once ----------------------------------------------------------------------------------------------
+
+R = TypeVar("R", NumberRule, StringRule, ArrayRule, ObjectRule)
 
 
-def identity(value: Any) -> Any:
-    """A hashable that is equal for equal JSON values: 1 and 1.0 are, 1 and true are not, nor is order of members."""
-    if isinstance(value, dict):
-        return "object", frozenset((name, identity(item)) for name, item in value.items())
-    if isinstance(value, list):
-        return "array", tuple(map(identity, value))
-    return ("boolean", value) if isinstance(value, bool) else value
+def union(*shapes: Shape) -> Shape:
+    """The shape of values that have any of the shapes."""
+    some = [shape for shape in shapes if shape is not NOTHING]
+    if len(some) == 1:
+        return some[0]
+    return Shape(
+        null=any(shape.null for shape in some),
+        booleans=tuple(b for b in (True, False) if any(b in shape.booleans for shape in some)),
+        numbers=_any_of([shape.numbers for shape in some], NumberRule()),
+        strings=_any_of([shape.strings for shape in some], StringRule()),
+        arrays=_any_of([shape.arrays for shape in some], ArrayRule()),
+        objects=_any_of([shape.objects for shape in some], ObjectRule()),
+    )
+
+
+def _any_of(lists: list[tuple[R, ...]], free: R) -> tuple[R, ...]:
+    rules = dict.fromkeys(rule for rules in lists for rule in rules)
+    return (free,) if len(rules) > 1 and free in rules and not _has_seen(rules) else tuple(rules)
+
+
+def _has_seen(rules: Iterable[R]) -> bool:
+    """Whether it matters which of the rules a value follows, because they have evaluated different parts of it."""
+    return any(getattr(rule, "seen", None) not in (None, NO_ELEMENT, NO_MEMBER) for rule in rules)
+
+
+def is_tracked(shape: Shape) -> bool:
+    """Whether any rule of a shape tells what has been evaluated."""
+    return _has_seen(shape.arrays) or _has_seen(shape.objects)
 
 
 def meet(first: Shape, second: Shape) -> Shape:
     """The shape of values that have both shapes."""
+    if first is ANYTHING or second is ANYTHING:
+        return second if first is ANYTHING else first
     return Shape(
         null=first.null and second.null,
         booleans=tuple(b for b in first.booleans if b in second.booleans),
-        number=first.number and second.number and _meet_numbers(first.number, second.number),
-        string=first.string and second.string and _meet_strings(first.string, second.string),
-        array=first.array and second.array and _meet_arrays(first.array, second.array),
-        object=first.object and second.object and _meet_objects(first.object, second.object),
-        values=_meet_values(first.values, second.values),
+        numbers=_each_with_each(first.numbers, second.numbers, _meet_numbers),
+        strings=_each_with_each(first.strings, second.strings, _meet_strings),
+        arrays=_each_with_each(first.arrays, second.arrays, _meet_arrays),
+        objects=_each_with_each(first.objects, second.objects, _meet_objects),
     )
 
 
-def _meet_values(first: tuple[Any, ...] | None, second: tuple[Any, ...] | None) -> tuple[Any, ...] | None:
+class TooMany(Exception):
+    """A schema comes to too many alternatives."""
+
+
+def _each_with_each(first: tuple[R, ...], second: tuple[R, ...], both: Callable[[R, R], R | None]) -> tuple[R, ...]:
+    if len(first) * len(second) > MAX_ALTERNATIVES * 64:
+        raise TooMany
+    tick()
+    met = dict.fromkeys(rule for a in first for b in second if (rule := both(a, b)) is not None)
+    if len(met) > MAX_ALTERNATIVES:
+        raise TooMany
+    return tuple(met)
+
+
+def _meet_values(first: Values | None, second: Values | None) -> Values | None:
     if first is None or second is None:
         return second if first is None else first
-    wanted = {identity(value) for value in second}
-    return tuple(value for value in first if identity(value) in wanted)
+    wanted = set(second)
+    return tuple(value for value in first if value in wanted)
+
+
+def _left(values: Values | None, excluded: Values) -> tuple[Values | None, Values]:
+    """The values without those that are excluded, and what has still to be excluded."""
+    if values is None or not excluded:
+        return values, excluded
+    unwanted = set(excluded)
+    return tuple(value for value in values if value not in unwanted), ()
+
+
+def _both(first: tuple[Any, ...], second: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The items of both, each once."""
+    return tuple(dict.fromkeys(first + second)) if first and second else first or second
 
 
 def _meet_numbers(first: NumberRule, second: NumberRule) -> NumberRule | None:
     interval = first.interval.meet(second.interval)
     steps = [rule.multiple_of for rule in (first, second) if rule.multiple_of is not None]
-    step = steps[0] if steps else None
-    if len(steps) == 2:
-        step = _common_multiple(*steps)
-    return NumberRule(first.integer or second.integer, interval, step) if not interval.is_empty() else None
+    step = _common_multiple(*steps) if len(steps) == 2 else steps[0] if steps else None
+    integer = first.integer or second.integer
+    not_multiples = _both(first.not_multiples, second.not_multiples)
+    values = _meet_values(first.values, second.values)
+    values, excluded = _left(values, _both(first.excluded, second.excluded))
+    if interval.is_empty() or values == () or any(_divides(no, step, integer) for no in not_multiples):
+        return None
+    return NumberRule(integer, interval, step, not_multiples, values, excluded)
+
+
+def _divides(step: Fraction, multiple_of: Fraction | None, integer: bool) -> bool:
+    """Whether all multiples of `multiple_of` (integers) are multiples of `step`."""
+    known = [Fraction(1)] if integer else []
+    known += [multiple_of] if multiple_of is not None else []
+    return any((number / step).denominator == 1 for number in known)
 
 
 def _common_multiple(first: Fraction, second: Fraction) -> Fraction:
@@ -170,32 +392,87 @@ def _common_multiple(first: Fraction, second: Fraction) -> Fraction:
 
 def _meet_strings(first: StringRule, second: StringRule) -> StringRule | None:
     low, high = _meet_counts(first.min_length, first.max_length, second.min_length, second.max_length)
-    if high is not None and low > high:
+    patterns, formats = _both(first.patterns, second.patterns), _both(first.formats, second.formats)
+    not_patterns = _both(first.not_patterns, second.not_patterns)
+    not_formats = _both(first.not_formats, second.not_formats)
+    values = _meet_values(first.values, second.values)
+    values, excluded = _left(values, _both(first.excluded, second.excluded))
+    contradicts = not set(patterns).isdisjoint(not_patterns) or not set(formats).isdisjoint(not_formats)
+    if contradicts or values == () or (high is not None and low > high):
         return None
-    patterns = tuple(dict.fromkeys(first.patterns + second.patterns))
-    formats = tuple(dict.fromkeys(first.formats + second.formats))
     verbatim = first.verbatim if first.verbatim == "words" else second.verbatim or first.verbatim
-    return StringRule(low, high, patterns, formats, verbatim)
+    return StringRule(low, high, patterns, formats, not_patterns, not_formats, values, excluded, verbatim)
 
 
 def _meet_arrays(first: ArrayRule, second: ArrayRule) -> ArrayRule | None:
     low, high = _meet_counts(first.min_items, first.max_items, second.min_items, second.max_items)
-    if high is not None and low > high:
+    unique, repeated = first.unique or second.unique, first.repeated or second.repeated
+    values = _meet_values(first.values, second.values)
+    values, excluded = _left(values, _both(first.excluded, second.excluded))
+    if (high is not None and low > high) or (unique and repeated) or values == ():
         return None
+    return ArrayRule(
+        elements=meet_elements(first.elements, second.elements),
+        min_items=low,
+        max_items=high,
+        counts=_both(first.counts, second.counts),
+        broken=_both(first.broken, second.broken),
+        unique=unique,
+        repeated=repeated,
+        values=values,
+        excluded=excluded,
+        seen=_meet_seen_elements(first.seen, second.seen),
+    )
+
+
+def meet_elements(first: Elements, second: Elements) -> Elements:
+    """What both say."""
     length = max(len(first.prefix), len(second.prefix))
     prefix = tuple(join(first.at(i), second.at(i)) for i in range(length))
-    return ArrayRule(prefix, join(first.items, second.items), low, high)
+    return Elements(prefix, join(first.items, second.items))
+
+
+def _meet_seen_elements(first: SeenElements, second: SeenElements) -> SeenElements:
+    if first == NO_ELEMENT or second == NO_ELEMENT:
+        return second if first == NO_ELEMENT else first
+    return SeenElements(max(first.count, second.count), _both(first.where, second.where))
 
 
 def _meet_objects(first: ObjectRule, second: ObjectRule) -> ObjectRule | None:
     counts = (first.min_properties, first.max_properties, second.min_properties, second.max_properties)
     low, high = _meet_counts(*counts)
-    if high is not None and low > high:
+    required = _both(first.required, second.required)
+    members = _both(first.members, second.members)
+    values = _meet_values(first.values, second.values)
+    values, excluded = _left(values, _both(first.excluded, second.excluded))
+    if (high is not None and max(low, len(required)) > high) or values == ():
         return None
-    required = tuple(dict.fromkeys(first.required + second.required))
-    members = first.members + tuple(part for part in second.members if part not in first.members)
-    names = join(first.names, second.names)
-    return ObjectRule(members, required, names, low, high, first.any_order or second.any_order)
+    if any(is_forbidden(part, name) for part in members for name in required):
+        return None
+    return ObjectRule(
+        members=members,
+        required=required,
+        min_properties=low,
+        max_properties=high,
+        broken=_both(first.broken, second.broken),
+        any_order=second.any_order if first.any_order is None else first.any_order or second.any_order,
+        values=values,
+        excluded=excluded,
+        seen=_meet_seen_members(first.seen, second.seen),
+    )
+
+
+def is_forbidden(part: Members, name: str) -> bool:
+    """Whether members of a name are plainly not allowed."""
+    own = part.properties.get(name)
+    return own == NEVER or (own is None and not part.patterns and part.additional == NEVER)
+
+
+def _meet_seen_members(first: SeenMembers, second: SeenMembers) -> SeenMembers:
+    if first == NO_MEMBER or second == NO_MEMBER:
+        return second if first == NO_MEMBER else first
+    names, patterns = _both(first.names, second.names), _both(first.patterns, second.patterns)
+    return SeenMembers(names, patterns, first.every or second.every)
 
 
 def _meet_counts(low: int, high: int | None, other_low: int, other_high: int | None) -> tuple[int, int | None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from . import formats
-from .chars import JSON_CHAR
+from .chars import JSON_CHAR, json_text
 from .expr import POOL
 from .json_values import ANY_TEXT
 from .pools import memo
@@ -15,24 +15,36 @@ from .verbatim import indexed
 
 
 @memo
-def string_body(rule: StringRule, source: str | None = None) -> int:
-    """Texts between quotes that a rule allows: any escapes where patterns and lengths allow, none in formats.
+def string_body(rule: StringRule, source: str | None = None, *, any_spelling: bool = False) -> int:
+    """Texts between quotes that a rule allows, whatever values it lists: any escapes, but none in most formats.
 
-    source: the document that verbatim values stand in; without one they may be anything.
+    source: the document that verbatim values stand in; without one they may be anything. any_spelling: any escapes in
+    formats too.
     """
-    parts = [compile_pattern(pattern, mode="search", encoding="json") for pattern in rule.patterns]
-    parts += [formats.body(name) for name in rule.formats]
+    parts = [_search(pattern) for pattern in rule.patterns]
+    parts += [formats.any_spelling(name) if any_spelling else formats.body(name) for name in rule.formats]
     if rule.verbatim and source is not None:
         text = indexed(source, words=rule.verbatim == "words")
         parts.append(POOL.verbatim(text, rule.min_length, rule.max_length))
     elif rule.min_length or rule.max_length is not None:
         parts.append(POOL.counted(JSON_CHAR, rule.min_length, rule.max_length))
+    unwanted = [_search(pattern) for pattern in rule.not_patterns]
+    unwanted += [formats.any_spelling(name) for name in rule.not_formats]
+    unwanted += [json_text(value.json) for value in rule.excluded]
+    if unwanted:
+        parts.append(POOL.not_(POOL.alt(*unwanted)))
+        if len(parts) == 1:
+            parts.append(ANY_TEXT)
     return POOL.and_(*parts) if parts else ANY_TEXT
+
+
+def _search(pattern: str) -> int:
+    return compile_pattern(pattern, mode="search", encoding="json")
 
 
 def matches(pattern: str, text: str) -> bool:
     """Whether a pattern is found in a text."""
-    return POOL.fullmatch(compile_pattern(pattern, mode="search", encoding="json"), inside_quotes(text))
+    return POOL.fullmatch(_search(pattern), inside_quotes(text))
 
 
 def inside_quotes(text: str) -> bytes:

@@ -73,9 +73,18 @@ def test_large_steps(step: int) -> None:
     assert not accepts(expression, "0")
 
 
-def test_a_step_with_too_many_residues_is_refused() -> None:
-    with pytest.raises(GrammarError, match="multiples of 2003 need more than 2000 states"):
-        number(True, Interval(), Fraction(2003))
+@pytest.mark.parametrize("step", ["2003", "123456789", "0.123456789", "98249283749234923"])
+def test_steps_of_any_size(step: str) -> None:
+    value = Fraction(step)
+    expression = number(False, Interval(), value)
+    for n in (1, 17, 10**9 + 7):
+        assert accepts(expression, f"{Decimal(step) * n:f}"), n
+    assert not accepts(expression, "1")
+
+
+def test_a_step_with_too_many_residues_beside_bounds_is_refused() -> None:
+    with pytest.raises(GrammarError, match="multiples of 2003 beside bounds need more than 2000 states"):
+        number(True, Interval(low=Fraction(1)), Fraction(2003))
 
 
 def test_bounds_as_large_as_floats_get() -> None:

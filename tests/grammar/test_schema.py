@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from rootform.grammar.constraints import JsonSchema
 from rootform.grammar.errors import GrammarError
 from rootform.grammar.expr import POOL
 from rootform.grammar.schema_compile import compile_json_object, compile_schema
@@ -57,7 +58,7 @@ CASES: list[tuple[Any, list[str], list[str]]] = [
 
 @pytest.mark.parametrize(("schema", "good", "bad"), CASES, ids=[json.dumps(case[0]) for case in CASES])
 def test_examples(schema: Any, good: list[str], bad: list[str]) -> None:
-    expression = compile_schema(json.dumps(schema), "compact")
+    expression = compile_schema(JsonSchema(json.dumps(schema)))
     assert [text for text in good if not accepts(expression, text)] == []
     assert [text for text in bad if accepts(expression, text)] == []
 
@@ -71,7 +72,7 @@ PERSON = {
 
 
 def test_members_follow_the_schema_then_what_is_only_required_then_others() -> None:
-    expression = compile_schema(json.dumps(PERSON), "compact")
+    expression = compile_schema(JsonSchema(json.dumps(PERSON)))
     assert accepts(expression, '{"name":"x","id":true}')
     assert accepts(expression, '{"name":"x","age":3,"tags":[],"id":true,"more":false}')
     assert not accepts(expression, '{"age":3,"name":"x","id":true}')
@@ -82,7 +83,7 @@ def test_members_follow_the_schema_then_what_is_only_required_then_others() -> N
 
 @pytest.mark.parametrize("spelling", ['"name"', '"n\\u0061me"', '"\\u006E\\u0061\\u006d\\u0065"'])
 def test_other_keys_are_not_listed_ones_in_any_spelling(spelling: str) -> None:
-    expression = compile_schema(json.dumps(PERSON), "compact")
+    expression = compile_schema(JsonSchema(json.dumps(PERSON)))
     assert not accepts(expression, '{"name":"x","id":true,' + spelling + ":true}")
     assert accepts(expression, '{"name":"x","id":true,' + spelling[:-1] + 's":true}')
 
@@ -90,7 +91,7 @@ def test_other_keys_are_not_listed_ones_in_any_spelling(spelling: str) -> None:
 def test_every_choice_of_optional_members_has_its_commas_right() -> None:
     names = "abcde"
     schema = {"properties": {n: {"type": "integer"} for n in names}, "required": ["c"], "additionalProperties": False}
-    expression = compile_schema(json.dumps(schema | {"type": "object"}), "compact")
+    expression = compile_schema(JsonSchema(json.dumps(schema | {"type": "object"})))
     for size in range(6):
         for chosen in itertools.combinations(names, size):
             text = json.dumps(dict.fromkeys(chosen, 1), separators=(",", ":"))
@@ -101,7 +102,7 @@ def test_every_choice_of_optional_members_has_its_commas_right() -> None:
 
 def test_counts_of_members_of_a_closed_object() -> None:
     schema = {"type": "object", "properties": dict.fromkeys("abcd", True), "additionalProperties": False}
-    expression = compile_schema(json.dumps(schema | {"minProperties": 2, "maxProperties": 3}), "compact")
+    expression = compile_schema(JsonSchema(json.dumps(schema | {"minProperties": 2, "maxProperties": 3})))
     for size in range(5):
         for chosen in itertools.combinations("abcd", size):
             text = json.dumps(dict.fromkeys(chosen, 1), separators=(",", ":"))
@@ -115,7 +116,7 @@ def test_names_matching_patterns_have_all_their_schemas() -> None:
         "patternProperties": {"^a": {"type": "integer"}, "b$": {"maximum": 9}},
         "additionalProperties": False,
     }
-    expression = compile_schema(json.dumps(schema), "compact")
+    expression = compile_schema(JsonSchema(json.dumps(schema)))
     good = ['{"ab":5}', '{"ax":50}', '{"xb":"s"}', '{"axb":9}', '{"\\u0061x":1}', '{"ab":1,"ax":0}']
     bad = [
         '{"ab":0}',
@@ -139,7 +140,7 @@ def test_objects_of_all_of_meet_member_by_member() -> None:
         ],
         "type": "object",
     }
-    expression = compile_schema(json.dumps(schema), "compact")
+    expression = compile_schema(JsonSchema(json.dumps(schema)))
     good = ['{"b":2}', '{"a":10,"b":50}', '{"b":2,"c":10}', '{"b":2,"c":"x"}']
     bad = ['{"a":1}', '{"b":1}', '{"b":2.5}', '{"a":11,"b":2}', '{"b":2,"c":11}']
     assert [text for text in good if not accepts(expression, text)] == []
@@ -163,7 +164,7 @@ TREE = {
 
 
 def test_recursion_has_no_limit() -> None:
-    expression = compile_schema(json.dumps(TREE), "compact")
+    expression = compile_schema(JsonSchema(json.dumps(TREE)))
     deep = '{"value":1,"children":[' * 40 + "]}" * 40
     assert accepts(expression, deep)
     assert not accepts(expression, deep.replace("1", '"a"', 1))
@@ -182,7 +183,7 @@ def test_two_recursive_schemas_at_once() -> None:
             "short": {"maxItems": 2, "maximum": 5, "items": {"$ref": "#/$defs/short"}},
         },
     }
-    expression = compile_schema(json.dumps(schema), "compact")
+    expression = compile_schema(JsonSchema(json.dumps(schema)))
     good, bad = ["5", "[]", "[[1,2],[[5]]]"], ["6", "[1,2,3]", "[[[6]]]", '["a"]', "[[1,2,3]]"]
     assert [text for text in good if not accepts(expression, text)] == []
     assert [text for text in bad if accepts(expression, text)] == []
@@ -194,7 +195,7 @@ VALUE = {"a": [1, {}, [], [2]], "b": {"c": None, "d": {"e": []}}}
 
 @pytest.mark.parametrize("indent", [None, 1, 2, 4, "\t"])
 def test_flexible_spacing_takes_what_json_dumps_writes(indent: int | str | None) -> None:
-    flexible, compact = (compile_schema(json.dumps(SPACED), spacing) for spacing in ("flexible", "compact"))
+    flexible, compact = (compile_schema(JsonSchema(json.dumps(SPACED), spacing)) for spacing in ("flexible", "compact"))
     text = json.dumps(VALUE, indent=indent)
     assert accepts(flexible, text)
     assert accepts(flexible, text.replace("\n", "\r\n"))
@@ -204,7 +205,7 @@ def test_flexible_spacing_takes_what_json_dumps_writes(indent: int | str | None)
 
 
 def test_flexible_spacing_is_bounded_and_outside_strings_and_numbers() -> None:
-    expression = compile_schema(json.dumps(SPACED), "flexible")
+    expression = compile_schema(JsonSchema(json.dumps(SPACED), "flexible"))
     assert accepts(expression, '{ "a" : [ 1 , 2 ] , "b" : { } }')
     assert accepts(expression, "{\n" + " " * 64 + '"a":[]}')
     assert not accepts(expression, "{\n" + " " * 65 + '"a":[]}')
@@ -222,16 +223,16 @@ def test_any_object() -> None:
 
 def test_equal_parts_of_different_schemas_are_the_same_expression() -> None:
     item = {"type": "object", "properties": {"x": {"type": "string"}}, "additionalProperties": False}
-    alone = compile_schema(json.dumps(item), "compact")
-    titled = compile_schema(json.dumps({"title": "other", **item}), "compact")
+    alone = compile_schema(JsonSchema(json.dumps(item)))
+    titled = compile_schema(JsonSchema(json.dumps({"title": "other", **item})))
     assert alone == titled
 
 
 def test_old_drafts_ignore_what_stands_beside_a_reference() -> None:
     schema = {"properties": {"a": {"$ref": "#/definitions/i", "maximum": 1}}, "definitions": {"i": {"type": "integer"}}}
     draft7 = {"$schema": "http://json-schema.org/draft-07/schema#", "type": "object", **schema}
-    assert accepts(compile_schema(json.dumps(draft7), "compact"), '{"a":2}')
-    assert not accepts(compile_schema(json.dumps({"type": "object", **schema}), "compact"), '{"a":2}')
+    assert accepts(compile_schema(JsonSchema(json.dumps(draft7))), '{"a":2}')
+    assert not accepts(compile_schema(JsonSchema(json.dumps({"type": "object", **schema}))), '{"a":2}')
 
 
 def test_identified_schemas_are_found_by_their_names() -> None:
@@ -244,7 +245,7 @@ def test_identified_schemas_are_found_by_their_names() -> None:
             "inner": {"$id": "item.json", "type": "integer", "$defs": {"deep": {"type": "string"}}},
         },
     }
-    expression = compile_schema(json.dumps(schema), "compact")
+    expression = compile_schema(JsonSchema(json.dumps(schema)))
     assert accepts(expression, '[1,"a",null]')
     assert not accepts(expression, '["a",1,null]')
 
@@ -252,7 +253,7 @@ def test_identified_schemas_are_found_by_their_names() -> None:
 def test_hundreds_of_optional_members() -> None:
     names = [f"member_{i}" for i in range(300)]
     schema = {"type": "object", "properties": {name: {"type": "string"} for name in names}}
-    expression = compile_schema(json.dumps(schema), "compact")
+    expression = compile_schema(JsonSchema(json.dumps(schema)))
     assert accepts(expression, '{"member_3":"","member_299":"x","else":1}')
     assert not accepts(expression, '{"member_299":"","member_3":"x"}')
 
@@ -260,4 +261,4 @@ def test_hundreds_of_optional_members() -> None:
 def test_no_finite_value_is_refused() -> None:
     endless = {"type": "object", "properties": {"next": {"$ref": "#"}}, "required": ["next"]}
     with pytest.raises(GrammarError, match="nothing satisfies this schema"):
-        compile_schema(json.dumps(endless), "compact")
+        compile_schema(JsonSchema(json.dumps(endless)))

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
+from rootform.grammar.constraints import JsonSchema
 from rootform.grammar.errors import GrammarError
 from rootform.grammar.expr import EMPTY, POOL
 from rootform.grammar.schema_compile import compile_schema
@@ -88,7 +89,7 @@ def accepted_orders(expression: int, value: Any) -> list[str]:
 
 def compiled(schema: Any) -> int | GrammarError:
     try:
-        return compile_schema(json.dumps(schema), "compact")
+        return compile_schema(JsonSchema(json.dumps(schema)))
     except GrammarError as error:
         return error
 
@@ -122,7 +123,7 @@ def test_spacing_changes_nothing_else(schema: Any, value: Any, indent: int | Non
     compact = compiled(schema)
     if isinstance(compact, GrammarError):
         return
-    flexible = compile_schema(json.dumps(schema), "flexible")
+    flexible = compile_schema(JsonSchema(json.dumps(schema), "flexible"))
     text = json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
     spaced = json.dumps(value, indent=indent, ensure_ascii=False).encode()
     assert POOL.fullmatch(compact, text) == POOL.fullmatch(flexible, text) == POOL.fullmatch(flexible, spaced)

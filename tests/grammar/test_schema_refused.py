@@ -6,26 +6,26 @@ from typing import Any
 import pytest
 
 from rootform.grammar import schema_keywords
+from rootform.grammar.constraints import JsonSchema
 from rootform.grammar.errors import GrammarError
 from rootform.grammar.schema_compile import compile_schema
 
 REFUSED: list[tuple[Any, str, str]] = [
-    ({"properties": {"a": {"contains": {}}}}, "#/properties/a", "contains"),
-    ({"properties": {"a": {"uniqueItems": True}}}, "#/properties/a", "uniqueItems"),
+    ({"properties": {"a": {"not": {"uniqueItems": True}}}}, "#/properties/a", "uniqueItems"),
+    ({"properties": {"a": {"uniqueItems": 1}}}, "#/properties/a", "uniqueItems"),
     ({"items": {"properties": {"a/b": {"$dynamicRef": "#x"}}}}, "#/items/properties/a~1b", "$dynamicRef"),
-    ({"oneOf": [{"type": "number"}, {"type": "integer"}]}, "#", "oneOf"),
-    ({"oneOf": [{"required": ["a"]}, {"required": ["b"]}]}, "#", "oneOf"),
-    ({"unevaluatedProperties": False, "allOf": [{}]}, "#", "unevaluatedProperties"),
-    ({"minProperties": 2}, "#", "minProperties"),
+    ({"dependentRequired": {"a": "b"}}, "#", "dependentRequired"),
+    ({"dependentSchemas": {"a": ["b"]}}, "#", "dependentSchemas"),
+    ({"if": 3, "then": {}}, "#", "if"),
+    ({"not": []}, "#", "not"),
     ({"patternProperties": {c: {} for c in "abcdefg"}}, "#", "patternProperties"),
-    ({"multipleOf": 123457}, "#", "multipleOf"),
     ({"$ref": "https://example.com/schema.json"}, "#", "$ref"),
     ({"$ref": "#/$defs/missing"}, "#", "$ref"),
     ({"$ref": "#"}, "#", "$ref"),
     ({"$ref": 5}, "#", "$ref"),
     ({"type": "strin"}, "#", "type"),
     ({"type": []}, "#", "type"),
-    ({"enum": []}, "#", "enum"),
+    ({"enum": []}, "#", ""),
     ({"enum": "a"}, "#", "enum"),
     ({"minimum": "3"}, "#", "minimum"),
     ({"exclusiveMinimum": "3"}, "#", "exclusiveMinimum"),
@@ -61,10 +61,10 @@ REFUSED: list[tuple[Any, str, str]] = [
 def test_refused_by_place_and_keyword(schema: Any, where: str, keyword: str) -> None:
     if keyword == "no error":
         schema["maximum"] = 14
-        compile_schema(json.dumps(schema), "compact")
+        compile_schema(JsonSchema(json.dumps(schema)))
         return
     with pytest.raises(GrammarError) as refused:
-        compile_schema(json.dumps(schema), "compact")
+        compile_schema(JsonSchema(json.dumps(schema)))
     assert (refused.value.where, refused.value.keyword) == (where, keyword)
     assert refused.value.reason
     assert refused.value.rewrite
@@ -95,12 +95,12 @@ def test_every_keyword_of_the_standard_has_exactly_one_fate(keyword: str) -> Non
 def test_a_keyword_that_is_not_supported_is_refused_wherever_it_stands(keyword: str) -> None:
     schema = {"type": "array", "items": {"anyOf": [{"type": "null"}, {keyword: {}}]}}
     with pytest.raises(GrammarError) as refused:
-        compile_schema(json.dumps(schema), "compact")
+        compile_schema(JsonSchema(json.dumps(schema)))
     assert (refused.value.where, refused.value.keyword) == ("#/items/anyOf/1", keyword)
 
 
 def test_what_no_reference_reaches_is_not_read() -> None:
-    compile_schema(json.dumps({"type": "null", "$defs": {"a": {"contains": {}}}}), "compact")
+    compile_schema(JsonSchema(json.dumps({"type": "null", "$defs": {"a": {"extends": {}}}})))
 
 
 BROKEN = {
@@ -121,28 +121,28 @@ BROKEN = {
 @pytest.mark.parametrize("text", BROKEN.values(), ids=BROKEN.keys())
 def test_broken_text_is_refused(text: str) -> None:
     with pytest.raises(GrammarError):
-        compile_schema(text, "compact")
+        compile_schema(JsonSchema(text))
 
 
 def test_a_long_chain_of_references_is_refused() -> None:
     defs = {f"d{i}": {"$ref": f"#/$defs/d{i + 1}"} for i in range(3000)} | {"d3000": {}}
     with pytest.raises(GrammarError, match="lead from one to the next"):
-        compile_schema(json.dumps({"$ref": "#/$defs/d0", "$defs": defs}), "compact")
+        compile_schema(JsonSchema(json.dumps({"$ref": "#/$defs/d0", "$defs": defs})))
 
 
 def test_a_loop_of_references_is_refused() -> None:
     defs = {"a": {"anyOf": [{"type": "null"}, {"$ref": "#/$defs/b"}]}, "b": {"allOf": [{"$ref": "#/$defs/a"}]}}
     with pytest.raises(GrammarError, match="refers to itself"):
-        compile_schema(json.dumps({"$ref": "#/$defs/a", "$defs": defs}), "compact")
+        compile_schema(JsonSchema(json.dumps({"$ref": "#/$defs/a", "$defs": defs})))
 
 
 def test_too_many_combinations_are_refused() -> None:
-    choices = [{"anyOf": [{"minLength": i}, {"maxLength": 90 + i}]} for i in range(12)]
+    choices = [{"anyOf": [{"pattern": f"a{i}"}, {"pattern": f"b{i}"}]} for i in range(12)]
     with pytest.raises(GrammarError, match="combinations"):
-        compile_schema(json.dumps({"allOf": choices}), "compact")
+        compile_schema(JsonSchema(json.dumps({"allOf": choices})))
 
 
 def test_nesting_below_the_limit_compiles() -> None:
     text = '{"type":"array","items":' * 90 + "true" + "}" * 90
-    compile_schema(text, "compact")
-    compile_schema('{"const":' + "[" * 150 + "]" * 150 + "}", "compact")
+    compile_schema(JsonSchema(text))
+    compile_schema(JsonSchema('{"const":' + "[" * 150 + "]" * 150 + "}"))

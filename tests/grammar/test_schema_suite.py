@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from rootform.grammar.constraints import JsonSchema
 from rootform.grammar.errors import GrammarError
 from rootform.grammar.expr import POOL
 from rootform.grammar.schema_compile import compile_schema
@@ -58,7 +59,7 @@ def is_accepted(expression: int, value: Any) -> bool:
 def wrong_verdicts(schema: Any, tests: list[dict[str, Any]]) -> list[str] | None:
     """Descriptions of the tests that go wrong; None when the schema is refused."""
     try:
-        expression = compile_schema(json.dumps(schema), "compact")
+        expression = compile_schema(JsonSchema(json.dumps(schema)))
     except GrammarError as error:
         return [t["description"] for t in tests if t["valid"]] if "nothing satisfies" in error.reason else None
     return [t["description"] for t in tests if is_accepted(expression, canonical(t["data"])) != t["valid"]]

@@ -275,7 +275,7 @@ VERBATIM = {"type": "string", "x-rootform": {"verbatim": True}}
 
 def accepts(schema: dict, document: str, value: object) -> bool:
     with using(fresh()):
-        item = compile_schema(json.dumps(schema), "compact", document)
+        item = compile_schema(JsonSchema(json.dumps(schema), document=document))
         return POOL.fullmatch(item, json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode())
 
 
@@ -308,7 +308,7 @@ def test_verbatim_stands_beside_other_keywords_wherever_a_string_may_stand():
 def test_recursive_schemas_of_two_documents_are_kept_apart():
     tree = {"type": "object", "properties": {"name": VERBATIM, "inner": {"$ref": "#"}}, "additionalProperties": False}
     with using(fresh()):
-        one, two = (compile_schema(json.dumps(tree), "compact", document) for document in ("ab", "cd"))
+        one, two = (compile_schema(JsonSchema(json.dumps(tree), document=document)) for document in ("ab", "cd"))
         for name, item in (("ab", one), ("cd", two)):
             assert POOL.fullmatch(item, b'{"inner":{"name":"%b"}}' % name.encode())
             assert not POOL.fullmatch(item, b'{"inner":{"name":"ac"}}')
@@ -318,7 +318,7 @@ def test_recursive_schemas_of_two_documents_are_kept_apart():
 def test_what_cannot_be_meant_is_refused():
     def why(schema: dict, document: str | None = "a") -> str:
         with pytest.raises(GrammarError) as caught, using(fresh()):
-            compile_schema(json.dumps(schema), "compact", document)
+            compile_schema(JsonSchema(json.dumps(schema), document=document))
         return str(caught.value)
 
     assert "need a document" in why({"properties": {"a": VERBATIM}}, None)

@@ -1,0 +1,102 @@
+"""Numbers with an exponent, one digit before the point: `1.5e+300`."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from .digits import (
+    DIGIT,
+    EXPONENT,
+    FRACTION,
+    MINUS,
+    POINT,
+    POSITIVE_DIGIT,
+    ZERO,
+    ZERO_FRACTION,
+    ZEROS,
+    decimals,
+    naturals,
+    optional,
+)
+from .expr import EMPTY, POOL
+from .intervals import Interval
+
+MOST_PLACES = 24
+"""Digits behind the point up to which a number with an exponent is recognised as a multiple."""
+
+_MARK = POOL.byte_set(b"eE")
+_PLUS = POOL.literal(b"+")
+_MANTISSA = POOL.concat(POSITIVE_DIGIT, optional(FRACTION))
+
+
+def scientific_zero() -> int:
+    """Zero with an exponent."""
+    return POOL.concat(optional(MINUS), ZERO, optional(ZERO_FRACTION), EXPONENT)
+
+
+def scientific(interval: Interval) -> int:
+    """The numbers of an interval that are greater than zero."""
+    low = None if interval.low is None or interval.low <= 0 else _decompose(interval.low)
+    high = None if interval.high is None else _decompose(interval.high) if interval.high > 0 else (0, Fraction(0))
+    if high is not None and high[1] == 0:
+        return EMPTY
+    if low is not None and high is not None and low[0] == high[0]:
+        inside = Interval(low[1], high[1], interval.low_open, interval.high_open)
+        return _with_exponent(_mantissas(inside), low[0], low[0])
+    parts = []
+    if low is not None:
+        parts.append(_with_exponent(_mantissas(Interval(low=low[1], low_open=interval.low_open)), low[0], low[0]))
+    if high is not None:
+        parts.append(_with_exponent(_mantissas(Interval(high=high[1], high_open=interval.high_open)), high[0], high[0]))
+    first, last = None if low is None else low[0] + 1, None if high is None else high[0] - 1
+    return POOL.alt(*parts, _with_exponent(_MANTISSA, first, last))
+
+
+def scientific_multiples(step: Fraction) -> int:
+    """Multiples of a step that are greater than zero: those whose exponent alone says so.
+
+    With k digits behind the point, 10**k times the mantissa is whole, so it is enough that 10**(exponent - k) is a
+    multiple. None of a step with other prime factors than 2 and 5.
+    """
+    power = 0
+    while (Fraction(10) ** power / step).denominator != 1:
+        power += 1
+        if power > 400:
+            return EMPTY
+    while (Fraction(10) ** (power - 1) / step).denominator == 1:
+        power -= 1
+    parts = [_with_exponent(POSITIVE_DIGIT, power, None)]
+    for places in range(1, MOST_PLACES + 1):
+        mantissa = POOL.concat(POSITIVE_DIGIT, POINT, POOL.repeat(DIGIT, places, places))
+        parts.append(_with_exponent(mantissa, power + places, None))
+    return POOL.alt(*parts)
+
+
+def _decompose(value: Fraction) -> tuple[int, Fraction]:
+    """Exponent and mantissa, which is at least 1 and less than 10."""
+    exponent = len(str(value.numerator)) - len(str(value.denominator))
+    mantissa = value / Fraction(10) ** exponent
+    while mantissa >= 10:
+        mantissa, exponent = mantissa / 10, exponent + 1
+    while mantissa < 1:
+        mantissa, exponent = mantissa * 10, exponent - 1
+    return exponent, mantissa
+
+
+def _mantissas(interval: Interval) -> int:
+    inside = interval.meet(Interval(Fraction(1), Fraction(10), False, True))
+    return EMPTY if inside.is_empty() else decimals(inside)
+
+
+def _with_exponent(mantissa: int, first: int | None, last: int | None) -> int:
+    """Mantissas with an exponent from first to last; None: no bound on that side."""
+    if mantissa == EMPTY or (first is not None and last is not None and first > last):
+        return EMPTY
+    parts = []
+    if last is None or last >= 0:
+        sign = optional(_PLUS)
+        parts.append(POOL.concat(sign, ZEROS, naturals(max(first or 0, 0), last)))
+    if first is None or first <= 0:
+        low = 0 if last is None or last >= 0 else -last
+        parts.append(POOL.concat(MINUS, ZEROS, naturals(low, None if first is None else -first)))
+    return POOL.concat(mantissa, _MARK, POOL.alt(*parts))

@@ -1,0 +1,264 @@
+"""How the elements and members of a rule are written: in which ways each, and what has to be counted.
+
+A rule may say how many elements satisfy a schema, or that some member breaks one. Then there are several ways to write
+a value: as one that counts, or as one that does not. Each way is a conjunction of schemas of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from .chars import json_text
+from .counts import Tally
+from .expr import EMPTY, POOL
+from .json_values import ANY_TEXT, key_besides
+from .regex import compile_pattern
+from .schema import Schema
+from .schema_shapes import NEVER, ArrayRule, Conj, ObjectRule, join, opposite
+from .schema_strings import matches, string_body
+
+MAX_KINDS = 32
+"""Kinds of names, by the patterns that they match, that one object may come to."""
+
+MAX_EVENTS = 8
+"""Things to be counted at once, among the elements or members of one value."""
+
+MAX_COUNTED = 100_000
+"""Members listed times members counted, for minProperties and maxProperties."""
+
+
+class PlannedWay(NamedTuple):
+    """One way to write a value: the schemas it satisfies, and the tallies it counts towards."""
+
+    conj: Conj
+    counts: frozenset[int]
+
+
+class _Event(NamedTuple):
+    """What counts towards a tally. exact: values that do not count are told apart, as there may be too many."""
+
+    tally: int
+    conj: Conj
+    exact: bool
+
+
+class ArrayPlan(NamedTuple):
+    """Arrays to be written; unique: no two elements are equal."""
+
+    prefix: tuple[tuple[PlannedWay, ...], ...]
+    items: tuple[PlannedWay, ...]
+    low: int
+    high: int | None
+    tallies: tuple[Tally, ...]
+    unique: bool
+
+    def conjs(self) -> Iterator[Conj]:
+        """The schemas of all ways."""
+        for ways in (*self.prefix, self.items):
+            yield from (way.conj for way in ways)
+
+
+class PlannedMember(NamedTuple):
+    """A member, or a kind of them. key: its name, or for a kind the expression of its keys."""
+
+    key: str | int
+    ways: tuple[PlannedWay, ...]
+    required: bool
+
+
+class ObjectPlan(NamedTuple):
+    """Objects to be written. distinct: names that are not listed must not come twice."""
+
+    members: tuple[PlannedMember, ...]
+    others: tuple[PlannedMember, ...]
+    low: int
+    high: int | None
+    tallies: tuple[Tally, ...]
+    distinct: bool
+
+    def conjs(self) -> Iterator[Conj]:
+        """The schemas of all ways."""
+        for member in (*self.members, *self.others):
+            yield from (way.conj for way in member.ways)
+
+
+class Planner:
+    """Plans the arrays and objects of one schema document. What cannot be planned is refused, and left out."""
+
+    def __init__(self, schema: Schema) -> None:
+        self._schema = schema
+        self._kinds: dict[object, list[tuple[int, frozenset[str], tuple[bool, ...]]]] = {}
+
+    # -- arrays -----------------------------------------------------------------------------------------------
+
+    def array(self, conj: Conj, rule: ArrayRule) -> ArrayPlan | None:
+        """How arrays that follow a rule are written; None: there are none. conj: where the rule is from."""
+        if rule.repeated:
+            reason = "that two elements are equal cannot be asked for"
+            self._schema.refuse(conj, "uniqueItems", reason, "leave uniqueItems out of what is negated")
+        counts, broken = rule.counts, rule.broken
+        if len(counts) + len(broken) > MAX_EVENTS:
+            self._refuse_events(conj, "contains")
+            counts, broken = (), ()
+        tallies = [Tally(count.low, count.high) for count in counts] + [Tally(1, None)] * len(broken)
+        length = max([len(rule.elements.prefix), *[len(part.prefix) for part in broken]])
+        if rule.max_items is not None:
+            length = min(length, rule.max_items)
+
+        def ways(index: int) -> tuple[PlannedWay, ...]:
+            events = [_Event(i, count.conj, count.high is not None) for i, count in enumerate(counts)]
+            for i, part in enumerate(broken, len(counts)):
+                events.append(_Event(i, opposite(part.at(index)), exact=False))
+            return self._ways(rule.elements.at(index), events)
+
+        prefix: list[tuple[PlannedWay, ...]] = []
+        high = rule.max_items
+        for index in range(length):
+            found = ways(index)
+            if not found:
+                high = index
+                break
+            prefix.append(found)
+        items = ways(length) if high is None or high > length else ()
+        if not items:
+            high = len(prefix) if high is None else min(high, len(prefix))
+        if high is not None and rule.min_items > high:
+            return None
+        unique = rule.unique and (high is None or high > 1)
+        return ArrayPlan(tuple(prefix), items, rule.min_items, high, tuple(tallies), unique)
+
+    def _refuse_events(self, conj: Conj, keyword: str) -> None:
+        reason = f"more than {MAX_EVENTS} things would have to be counted at once"
+        self._schema.refuse(conj, keyword, reason, "use fewer contains, not and oneOf beside each other")
+
+    def _ways(self, base: Conj, events: Sequence[_Event]) -> tuple[PlannedWay, ...]:
+        """The ways to write a value that satisfies `base`; none where there is no such value."""
+        found = [PlannedWay(base, frozenset())] if self._is_possible(base) else []
+        for event in events:
+            found = [way for one in found for way in self._split(one, event)]
+        return tuple(dict.fromkeys(found))
+
+    def _split(self, way: PlannedWay, event: _Event) -> Iterator[PlannedWay]:
+        counting = join(way.conj, event.conj)
+        if counting == way.conj:
+            yield PlannedWay(way.conj, way.counts | {event.tally})
+            return
+        can_count = self._is_possible(counting)
+        if can_count:
+            yield PlannedWay(counting, way.counts | {event.tally})
+        other = join(way.conj, opposite(event.conj)) if event.exact and can_count else way.conj
+        if self._is_possible(other):
+            yield PlannedWay(other, way.counts)
+
+    def _is_possible(self, conj: Conj) -> bool:
+        return not conj or (conj != NEVER and self._schema.shape(conj).is_possible())
+
+    # -- objects ----------------------------------------------------------------------------------------------
+
+    def object(self, conj: Conj, rule: ObjectRule) -> ObjectPlan | None:
+        """How objects that follow a rule are written; None: there are none. conj: where the rule is from."""
+        if len(rule.broken) > MAX_EVENTS:
+            self._refuse_events(conj, "oneOf")
+            return self.object(conj, ObjectRule(rule.members, rule.required, any_order=rule.any_order))
+        members = self._listed(rule)
+        if members is None:
+            return None
+        others = self._others(conj, rule)
+        low = rule.min_properties if rule.min_properties > len(rule.required) else 0
+        high = rule.max_properties
+        if not others:
+            most = len(members)
+            high = None if high is not None and high >= most else high
+            if low > most:
+                return None
+        self._check_counts(conj, rule, low, high)
+        counted = any(way.counts for other in others for way in other.ways)
+        distinct = bool(others) and (counted or low > max(1, len(rule.required)))
+        return ObjectPlan(members, others, low, high, (Tally(1, None),) * len(rule.broken), distinct)
+
+    def _check_counts(self, conj: Conj, rule: ObjectRule, low: int, high: int | None) -> None:
+        counted = high if high is not None else low
+        if counted * (len(rule.listed()) + 1) > MAX_COUNTED:
+            keyword = "minProperties" if high is None else "maxProperties"
+            self._schema.refuse(conj, keyword, "counts too many members", "lower it, or leave it out")
+
+    def _listed(self, rule: ObjectRule) -> tuple[PlannedMember, ...] | None:
+        """The members of `rule.listed()` that there may be; None when one that is required may not."""
+        required = set(rule.required)
+        patterns = rule.pattern_texts()
+        found = []
+        for name in rule.listed():
+            matched = frozenset(pattern for pattern in patterns if matches(pattern, name))
+            ways = self._member_ways(rule, name, matched, [self._schema.accepts(c, name) for c in rule.name_conjs()])
+            if ways:
+                found.append(PlannedMember(name, ways, name in required))
+            elif name in required:
+                return None
+        return tuple(found)
+
+    def _member_ways(
+        self, rule: ObjectRule, name: str | None, matched: frozenset[str], named: Iterable[bool]
+    ) -> tuple[PlannedWay, ...]:
+        """named: whether the name satisfies each of `rule.name_conjs()`."""
+        is_named = dict(zip(rule.name_conjs(), named, strict=True))
+        if any(part.names and not is_named[part.names] for part in rule.members):
+            return ()
+        events = []
+        for i, part in enumerate(rule.broken):
+            breaks_by_name = bool(part.names) and not is_named[part.names]
+            events.append(_Event(i, () if breaks_by_name else opposite(part.schema_of(name, matched)), exact=False))
+        return self._ways(rule.schema_of(name, matched), events)
+
+    def _others(self, conj: Conj, rule: ObjectRule) -> tuple[PlannedMember, ...]:
+        """Members that are not listed, kind by kind: one for each set of patterns and schemas a name may satisfy."""
+        plain = not rule.pattern_texts() and not rule.name_conjs()
+        if plain:
+            ways = self._member_ways(rule, None, frozenset(), ())
+            return (PlannedMember(key_besides(ANY_TEXT, rule.listed()), ways, False),) if ways else ()
+        found = []
+        for text, matched, named in self._kinds_of_names(conj, rule):
+            ways = self._member_ways(rule, None, matched, named)
+            if ways:
+                found.append(PlannedMember(text, ways, False))
+        return tuple(found)
+
+    def _kinds_of_names(self, conj: Conj, rule: ObjectRule) -> list[tuple[int, frozenset[str], tuple[bool, ...]]]:
+        known = (rule.listed(), rule.pattern_texts(), rule.name_conjs(), tuple(part.names for part in rule.members))
+        if known not in self._kinds:
+            self._kinds[known] = self._find_kinds(conj, rule)
+        return self._kinds[known]
+
+    def _find_kinds(self, conj: Conj, rule: ObjectRule) -> list[tuple[int, frozenset[str], tuple[bool, ...]]]:
+        """Each kind: its keys, the patterns that they match, and whether they satisfy each of the schemas of names."""
+        kinds: list[tuple[tuple[int, ...], frozenset[str], tuple[bool, ...]]] = [((), frozenset(), ())]
+        needed = {part.names for part in rule.members}
+        for names in rule.name_conjs():
+            text = self._names(names, any_spelling=names not in needed)
+            kinds = [((*parts, text), matched, (*named, True)) for parts, matched, named in kinds] + (
+                []
+                if names in needed
+                else [((*parts, POOL.not_(text)), matched, (*named, False)) for parts, matched, named in kinds]
+            )
+        for pattern in rule.pattern_texts():
+            text = compile_pattern(pattern, mode="search", encoding="json")
+            inside = [((*parts, text), matched | {pattern}, named) for parts, matched, named in kinds]
+            outside = [((*parts, POOL.not_(text)), matched, named) for parts, matched, named in kinds]
+            kinds = [kind for kind in (*inside, *outside) if not POOL.is_empty(POOL.and_(ANY_TEXT, *kind[0]))]
+            if len(kinds) > MAX_KINDS:
+                reason = f"more than {MAX_KINDS} kinds of names, by the patterns they match"
+                rewrite = "join patterns whose schemas are the same with |"
+                self._schema.refuse(conj, "patternProperties", reason, rewrite)
+                return []
+        found = [(key_besides(POOL.and_(ANY_TEXT, *parts), rule.listed()), m, named) for parts, m, named in kinds]
+        return [kind for kind in found if kind[0] != EMPTY and not POOL.is_empty(kind[0])]
+
+    def _names(self, conj: Conj, *, any_spelling: bool) -> int:
+        """What may stand between the quotes of a key that satisfies `conj`; any_spelling: in all that there are."""
+        bodies = []
+        for rule in self._schema.shape(conj).strings:
+            if rule.values is not None:
+                bodies += [json_text(value.json) for value in rule.values]
+            else:
+                bodies.append(string_body(rule, any_spelling=True) if any_spelling else self._schema.body(rule))
+        return POOL.alt(*bodies)
