@@ -158,7 +158,7 @@ class Engine:
         # Without an end-of-sequence token there is no telling where constrained output ends; plain output needs none.
         vocabulary = Vocabulary(tokens, tuple(eos_ids), model.vocab_size)
         self._generations = Generations(vocabulary, max_bytes=constraints.max_bytes) if eos_ids else None
-        speller = Speller(tokens, tokenizer.encode_bare)
+        speller = Speller(tokens, tokenizer.encode_inside)
         grammars = Grammars(GenerationBatch(self._generations), speller) if self._generations else None
         self._loop = StepLoop(
             model,

@@ -14,6 +14,8 @@ from .tekken import read_tekken
 from .token_bytes import bytes_of_tokens
 from .types import Message, RootformError
 
+_BEFORE = "\n"  # what text is put behind to be encoded as if inside: a token of its own where words have marks
+
 
 class Tokenizer:
     """Encodes prompts and knows each token's bytes. Never changes; may be used from many threads.
@@ -36,6 +38,7 @@ class Tokenizer:
         self._backend.no_truncation()
         self._backend.no_padding()
         self.token_bytes: list[bytes] = bytes_of_tokens(self._backend, set(wrapped.all_special_ids))
+        self._adds_space = self._spells("a") == b" a" and self._spells(_BEFORE) == f" {_BEFORE}".encode()
         own = [] if wrapped.eos_token_id is None else [wrapped.eos_token_id]
         self.eos_ids: frozenset[int] = frozenset(own) | frozenset(eos_ids)
 
@@ -75,6 +78,21 @@ class Tokenizer:
         """Ids of text in which all special tokens are already written out."""
         return tuple(self._backend.encode(text, add_special_tokens=False).ids)
 
+    def encode_inside(self, text: str) -> tuple[int, ...]:
+        """Ids of text that stands behind other text: without the space that some tokenizers put before the first word.
+
+        Where such a one cannot be asked so, with that space: then its bytes are not those of the text.
+        """
+        if not self._adds_space:
+            return self.encode_bare(text)
+        ids = self.encode_bare(_BEFORE + text)
+        over = len(f" {_BEFORE}".encode())
+        for at, token in enumerate(ids):
+            if over == 0:
+                return ids[at:]
+            over -= len(self.token_bytes[token])
+        return () if over == 0 else self.encode_bare(text)
+
     def render_chat(self, messages: Sequence[Message], *, continue_final: bool = False) -> str:
         """The prompt text the model's chat template makes of the messages.
 
@@ -104,6 +122,9 @@ class Tokenizer:
             raise RootformError(f"the model's chat template refused the messages: {error}", param="messages") from error
         assert isinstance(text, str)
         return text
+
+    def _spells(self, text: str) -> bytes:
+        return b"".join(self.token_bytes[token] for token in self.encode_bare(text))
 
     def encode_chat(self, messages: Sequence[Message], *, continue_final: bool = False) -> tuple[int, ...]:
         """Ids of the rendered chat; the template writes its special tokens itself."""
