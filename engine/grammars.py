@@ -1,8 +1,11 @@
 """The grammar states of the requests that have one; text they force; and the rule that each ends within its limit.
 
 The close-out rule. A request with r tokens left always has a way out: at most r tokens that complete its value. A
-token after which the shortest way out would be too long is not taken; the first token of the way out is. So the
-output is valid whatever the model prefers, and the token limit is never passed.
+token after which the way out would be too long is not allowed; the model chooses among those that leave room. So the
+output is valid whatever the model prefers, and the token limit is never passed. The rule is looked at when a token is
+about to be taken: a way out has no more tokens than bytes, and a look at these is enough far from the limit. Where it
+forbids the token, the next one that the model prefers and the rule allows takes its place, which is what masking it
+would have given.
 """
 
 from __future__ import annotations
@@ -21,10 +24,15 @@ from .spelling import Speller
 from .types import RootformError
 
 _MOST_STATES = 100_000
+_MOST_TRIED = 4096  # tokens, before the way out is taken
 
 
 class Taken(NamedTuple):
-    """What became of a token. token: the one that was taken, or None: the value is complete and must end here."""
+    """What became of a token. token: the one that was taken; None: none was.
+
+    error: why the sequence can go on no further. Without one, and without a token, the close-out rule forbids it, and
+    `close_out` takes another.
+    """
 
     token: int | None
     error: Exception | None = None
@@ -47,10 +55,13 @@ class Grammars:
         self._speller = speller
         self._forced: dict[Saved, tuple[int, ...]] = {}  # forced() of states met
         self._ways_out: dict[Saved, tuple[int, ...]] = {}  # closing() of states met, for they come again and again
+        self._eos_ids = states.generations.vocabulary.eos_ids
 
     def open(self, root: Root, max_new_tokens: int) -> Constrained:
         """Start a request. Raises RootformError when the constraint cannot be met in max_new_tokens."""
         slot = self._states.open(root)
+        if self._states.bytes_left(slot) <= max_new_tokens:
+            return Constrained(slot)
         way_out = self._closing(slot)
         if len(way_out) > max_new_tokens:
             self._states.close(slot)
@@ -105,30 +116,46 @@ class Grammars:
         return self._states.finished(_slots(places))
 
     def take(self, places: Sequence[Constrained], tokens: Sequence[int], remaining: Sequence[int]) -> list[Taken]:
-        """Advance each place by its token, or by another one where the close-out rule says so.
+        """Advance each place by its token, unless the close-out rule forbids it.
 
         remaining: how many tokens each may still emit, this one included.
         """
         slots = _slots(places)
         saved = [self._states.save(place.slot) for place in places]
         went = self._states.advance(slots, np.array(tokens, dtype=np.int64))
-        accepting = self._states.accepting(slots)
         answers = []
-        for i, (place, token) in enumerate(zip(places, tokens, strict=True)):
-            if not went[i]:
-                error = self.error_of(place)
-                answers.append(
-                    Taken(None, error or RuntimeError(f"the grammar does not allow the sampled token {token}"))
-                )
+        for place, token, before, has_gone, left in zip(places, tokens, saved, went.tolist(), remaining, strict=True):
+            if not has_gone:
+                error = self.error_of(place) or RuntimeError(f"the grammar does not allow the sampled token {token}")
+                answers.append(Taken(None, error))
                 continue
-            way_out = self._way_out_after(place, token, bool(accepting[i]))
-            if len(way_out) < remaining[i]:
-                place.way_out = way_out
-                answers.append(Taken(token))
-            else:
-                self._states.restore(place.slot, saved[i])
-                answers.append(self._steer(place))
+            try:
+                leaves_room = self._leaves_room(place, token, left - 1)
+            except GrammarError as error:
+                answers.append(Taken(None, error))
+                continue
+            if not leaves_room:
+                self._states.restore(place.slot, before)
+            answers.append(Taken(token if leaves_room else None))
         return answers
+
+    def close_out(self, place: Constrained, preferred: np.ndarray, remaining: int) -> Taken:
+        """Advance a place of which `take` took no token by the first that the close-out rule allows.
+
+        preferred: (n,) ids that the grammar allows, likeliest first; without any, the way out is taken. An EOS token
+        among them may be the answer, and moves nothing.
+        """
+        way_out = self._way_out(place)
+        keeping = self._states.keeping(place.slot)
+        if keeping is not None and len(self._closing(place.slot)) >= remaining:  # the rule forbids all of them alike
+            preferred = preferred[~keeping[preferred]]
+        for token in preferred[:_MOST_TRIED].tolist():
+            if token in self._eos_ids:
+                return Taken(token)
+            (answer,) = self.take([place], [token], [remaining])
+            if answer.token is not None or answer.error is not None:
+                return answer
+        return self._take_way_out(place, way_out)
 
     # -- looking ahead --------------------------------------------------------------------------------------------
 
@@ -148,12 +175,23 @@ class Grammars:
 
     # -- inside ---------------------------------------------------------------------------------------------------
 
-    def _way_out_after(self, place: Constrained, token: int, accepting: bool) -> tuple[int, ...]:
-        if accepting:
-            return ()
-        if place.way_out[:1] == (token,):
-            return place.way_out[1:]
-        return self._closing(place.slot)
+    def _leaves_room(self, place: Constrained, token: int, left: int) -> bool:
+        """Whether the value can be completed in so many tokens, now that the place has moved by `token`."""
+        known = place.way_out
+        if self._states.bytes_left(place.slot) <= left:
+            place.way_out = None
+            return True
+        if known and known[0] == token:  # what is left of it may be spelled in fewer tokens than another way out
+            place.way_out = known[1:]
+            return True
+        way_out = self._closing(place.slot)
+        if len(way_out) <= left:
+            place.way_out = way_out
+        return len(way_out) <= left
+
+    def _way_out(self, place: Constrained) -> tuple[int, ...]:
+        """Tokens that complete the value, no more than may still be emitted."""
+        return self._closing(place.slot) if place.way_out is None else place.way_out
 
     def _closing(self, slot: int) -> tuple[int, ...]:
         state = self._states.save(slot)
@@ -164,17 +202,14 @@ class Grammars:
             way_out = self._ways_out[state] = tuple(self._states.closing(slot))
         return way_out
 
-    def _steer(self, place: Constrained) -> Taken:
-        """Take the first step of the way out instead."""
-        place.closed_early = True
-        if not place.way_out:
-            return Taken(None)
-        token, *rest = place.way_out
-        if not self._states.advance(_slots([place]), np.array([token], dtype=np.int64))[0]:
-            error = self.error_of(place)
-            return Taken(None, error or RuntimeError(f"the grammar does not allow token {token} of its own way out"))
-        place.way_out = tuple(rest)
-        return Taken(token)
+    def _take_way_out(self, place: Constrained, way_out: tuple[int, ...]) -> Taken:
+        if not way_out:
+            return Taken(self._eos_ids[0])
+        if not self._states.advance(_slots([place]), np.array(way_out[:1], dtype=np.int64))[0]:
+            reason = f"the grammar does not allow token {way_out[0]} of its own way out"
+            return Taken(None, self.error_of(place) or RuntimeError(reason))
+        place.way_out = way_out[1:]
+        return Taken(way_out[0])
 
 
 def warm(generations: Generations) -> None:

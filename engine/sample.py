@@ -43,6 +43,23 @@ class Scores:
                 tokens[drawn] = _ids_at(ids, columns)
         return tokens
 
+    def preferred(self, row: int, sampling: Sampling, random: np.random.Generator) -> np.ndarray:
+        """All tokens allowed in a row, (n,) int64, in an order of which the first that some further rule allows is the
+        token that had been chosen, had the rule masked the others.
+
+        Greedy: by their logits. Else in the order of draws without replacement (Gumbel noise: Yellott 1977), those
+        that the filters of `sampling` leave before all others.
+        """
+        few = self._few_allowed[row]
+        logits = self._logits[row].cpu().double()
+        ids = torch.isfinite(logits).nonzero()[:, 0] if few is None else torch.from_numpy(few.astype(np.int64))
+        if sampling.temperature == 0:
+            return ids[torch.sort(logits[ids], descending=True, stable=True).indices].numpy()
+        weights, order = filtered(logits[ids][None], [sampling])
+        hot = logits[ids[order[0]]] / sampling.temperature + torch.from_numpy(random.gumbel(size=len(ids)))
+        hot[weights[0] == 0] -= 2 * float(hot.max() - hot.min()) + 1
+        return ids[order[0][torch.sort(hot, descending=True, stable=True).indices]].numpy()
+
     def logprob(self, row: int, token_id: int, n_top: int) -> Logprob:
         """How likely token_id was in this row, and the n_top likeliest: natural logs over the allowed tokens.
 
@@ -91,9 +108,22 @@ def _ids_at(ids: np.ndarray | None, columns: torch.Tensor) -> np.ndarray:
 def draw(logits: torch.Tensor, samplings: Sequence[Sampling], uniforms: Sequence[float]) -> torch.Tensor:
     """One column for each row, drawn by inverting the cumulated probabilities at its uniform number; int64.
 
-    logits: (rows, columns) float32; -inf: never. Filters as in transformers and vLLM, in the order temperature,
-    top_k, top_p, min_p, each seeing what the one before left. float64 and a sort that keeps ties in order, so that
-    columns of -inf added by neighbours change nothing.
+    logits: (rows, columns) float32; -inf: never. float64 and a sort that keeps ties in order, so that columns of -inf
+    added by neighbours change nothing.
+    """
+    weights, order = filtered(logits, samplings)
+    so_far = weights.cumsum(dim=1)
+    numbers = torch.tensor(uniforms, dtype=torch.float64, device=logits.device)[:, None]
+    ranks = (so_far <= numbers * so_far[:, -1:]).sum(dim=1)
+    ranks = ranks.minimum((weights > 0).sum(dim=1) - 1)
+    return order.gather(1, ranks[:, None])[:, 0]
+
+
+def filtered(logits: torch.Tensor, samplings: Sequence[Sampling]) -> tuple[torch.Tensor, torch.Tensor]:
+    """How likely each column is to be drawn, up to a factor for each row, and the columns; both likeliest first.
+
+    Filters as in transformers and vLLM, in the order temperature, top_k, top_p, min_p, each seeing what the one before
+    left.
     """
 
     def column(values: list[float]) -> torch.Tensor:
@@ -107,10 +137,7 @@ def draw(logits: torch.Tensor, samplings: Sequence[Sampling], uniforms: Sequence
     so_far = weights.cumsum(dim=1)
     weights *= so_far - weights < column([s.top_p for s in samplings]) * so_far[:, -1:]
     weights *= weights >= column([s.min_p for s in samplings]) * weights[:, :1]
-    so_far = weights.cumsum(dim=1)
-    ranks = (so_far <= column(list(uniforms)) * so_far[:, -1:]).sum(dim=1)
-    ranks = ranks.minimum((weights > 0).sum(dim=1) - 1)
-    return order.gather(1, ranks[:, None])[:, 0]
+    return weights, order
 
 
 class MaskTables:

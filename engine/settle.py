@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence as SequenceOf
 
+import numpy as np
+
 from .grammars import Grammars, Taken
 from .running import Sequence
 from .sample import Logprob, Scores
@@ -25,7 +27,7 @@ class Settler:
     def settle(
         self, sequences: SequenceOf[Sequence], rows: SequenceOf[int], tokens: SequenceOf[int], scores: Scores
     ) -> Ends:
-        """Add the sampled token of each sequence (or the one the close-out rule puts in its place), then forced ones.
+        """Add the sampled token of each sequence (or the next best that the close-out rule allows), then forced ones.
 
         tokens: (n,) ids, sampled from these rows of the scores.
         """
@@ -67,7 +69,7 @@ class Settler:
         """Add tokens in turn, until the sequence ends or the close-out rule takes another way."""
         for token in tokens:
             (answer,) = self._take([sequence], [token])
-            self._add_taken(sequence, answer, None, 0, ends)
+            answer = self._add_taken(sequence, answer, None, 0, ends)
             if sequence.key in ends or answer.token != token:
                 return
 
@@ -104,15 +106,29 @@ class Settler:
         places = [each.grammar for each in sequences if each.grammar is not None]
         return self._grammars.take(places, tokens, [each.remaining for each in sequences])
 
-    def _add_taken(self, sequence: Sequence, answer: Taken, scores: Scores | None, row: int, ends: Ends) -> None:
+    def _add_taken(self, sequence: Sequence, answer: Taken, scores: Scores | None, row: int, ends: Ends) -> Taken:
+        """Add what was taken; or, where nothing was, what the close-out rule allows. scores None: text is forced."""
+        if answer.error is None and answer.token is None:
+            answer = self._close_out(sequence, scores, row)
         if answer.error is not None:
             ends[sequence.key] = answer.error
-        elif answer.token is None:
+        elif answer.token is not None and answer.token in self._eos_ids:
             ends[sequence.key] = "length"
-        else:
+        elif answer.token is not None:
             if scores is None:
                 sequence.forced_at.add(len(sequence.ids))
             self._add(sequence, answer.token, _likelihood(sequence, scores, row, answer.token), ends)
+        return answer
+
+    def _close_out(self, sequence: Sequence, scores: Scores | None, row: int) -> Taken:
+        """The token that the model likes best among those that leave room to finish, taken."""
+        assert self._grammars is not None
+        assert sequence.grammar is not None
+        preferred = np.zeros(0, np.int64)  # where text is forced there is nothing to choose but how it is spelled
+        if scores is not None:
+            sequence.grammar.closed_early = True
+            preferred = scores.preferred(row, sequence.request.sampling, sequence.draws.aside(sequence.n_output))
+        return self._grammars.close_out(sequence.grammar, preferred, sequence.remaining)
 
     def _add(self, sequence: Sequence, token: int, likelihood: Logprob | None, ends: Ends) -> None:
         sequence.ids.append(token)

@@ -72,6 +72,7 @@ class Automaton:
         self._roots: dict[Constraint, int] = {}
         self._root_starts: list[tuple[int, int, int]] = []
         self._stays: dict[tuple[int, int], int] = {}  # rows of `stay`, -1 where a state has none
+        self._behind = {0: 0}  # by stack: see _bytes_behind
         self._n_records = 0
         self._forget_transitions()
 
@@ -202,6 +203,16 @@ class Automaton:
             texts[0] += (self.exprs.shortest(self._one_unit(place)) or b"") * max(place.lo - register, 0)
         return b"".join(texts)
 
+    def bytes_left(self, state: int, register: int, stack: int) -> int:
+        """The length of `completion`, which is at hand where that has to be put together."""
+        place = self._places[state]
+        if place.text != NO_TEXT:
+            return len(self.completion(state, register, stack))
+        total = self.exprs.shortest_length(self._dfa.expression(place.local)) + self._bytes_behind(stack)
+        if place.lo > register:
+            total += self.exprs.shortest_length(self._one_unit(place)) * (place.lo - register)
+        return total
+
     def forced(self, state: int, register: int, stack: int) -> bytes:
         """The bytes that every text from here begins with, 4096 at most."""
         path = Path(self._frames, self._places[state], Reader(self.stacks, stack), register, open_run=False)
@@ -282,6 +293,18 @@ class Automaton:
         for other, known in enumerate(self._places):
             if (known.local, known.unit, known.text) == (*key, NO_TEXT):
                 self.states[other, 2] = self._stays[key]
+
+    def _bytes_behind(self, stack: int) -> int:
+        """Bytes that the entries of a stack come to at least."""
+        todo = []
+        while stack not in self._behind:
+            todo.append(stack)
+            stack = self.stacks.below(stack)
+        total = self._behind[stack]
+        for above in reversed(todo):
+            total += self.exprs.shortest_length(self.stacks.top(above))
+            self._behind[above] = total
+        return total
 
     def _captured_completion(self, place: Place, stack: int) -> bytes:
         reader = Reader(self.stacks, stack)

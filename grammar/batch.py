@@ -129,6 +129,18 @@ class StateBatch:
             state, register, stack = self.save(slot)
             return automaton.vocabulary.spell(automaton.completion(state, register, stack))
 
+    def bytes_left(self, slot: int) -> int:
+        """Bytes of a shortest text that ends the sequence well; `closing` has as many tokens at most."""
+        with self._automaton.lock:
+            state, register, stack = self.save(slot)
+            return self._automaton.bytes_left(state, register, stack)
+
+    def keeping(self, slot: int) -> np.ndarray | None:
+        """Tokens after which the sequence needs as much to end as now, (size,) bool; None: not known, or few."""
+        state, register, _ = self.save(slot)
+        low, _, row = self._automaton.states[state].tolist()
+        return self._automaton.stay[row] != 255 if row >= 0 and register >= low else None
+
     def forced(self, slot: int) -> bytes:
         """Bytes that whatever follows begins with; b"" where there is a choice, or the sequence may end."""
         with self._automaton.lock:

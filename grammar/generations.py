@@ -278,6 +278,16 @@ class GenerationBatch:
         opened, inner = self._of(slot)
         return opened.batch.closing(inner)
 
+    def bytes_left(self, slot: int) -> int:
+        """Bytes of a shortest text that ends the sequence well; `closing` has as many tokens at most."""
+        opened, inner = self._of(slot)
+        return opened.batch.bytes_left(inner)
+
+    def keeping(self, slot: int) -> np.ndarray | None:
+        """Tokens after which the sequence needs as much to end as now, (size,) bool; None: not known, or few."""
+        opened, inner = self._of(slot)
+        return opened.batch.keeping(inner)
+
     def forced(self, slot: int) -> bytes:
         """Bytes that whatever follows begins with; b"" where there is a choice, or the sequence may end."""
         opened, inner = self._of(slot)
