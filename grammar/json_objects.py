@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from .counts import Left, Tally, Way, check_states, left, repeated
-from .errors import GrammarError
 from .expr import EMPTY, EPSILON, POOL
 from .json_layout import Layout
 
@@ -19,7 +18,7 @@ class Member(NamedTuple):
     required: bool
 
 
-class _Point(NamedTuple):
+class Point(NamedTuple):
     """A point in an object in schema order: what is still to come, and whether nothing was written yet."""
 
     first: bool
@@ -42,13 +41,16 @@ def object_(
     members, others included, are written in ways that count towards each. distinct: no key of the others comes twice.
     Raises GrammarError for counts too large to be combined.
     """
-    if distinct:
-        raise GrammarError("constraint", "minProperties", "names that are not listed cannot be counted yet")
-    start = _Point(True, left(low, high, tallies))
+    if distinct and others:
+        from .distinct import distinct_object  # which is made of these
+
+        still = left(low, high, tallies)
+        return distinct_object(form, tuple(members), tuple(others), still, any_order=any_order)
+    start = Point(True, left(low, high, tallies))
     if any_order:
         rest = _AnyOrder(form, tuple(members), tuple(others)).rest(start)
     else:
-        rest = _in_order(form, members, others, start)
+        rest = in_order(form, members, others, start)
     return POOL.frame(POOL.concat(form.open_object, rest))
 
 
@@ -65,23 +67,23 @@ def _joined(comma: int, ways: Sequence[tuple[int, int]]) -> list[int]:
     return [POOL.concat(comma, POOL.alt(*found), rest) for rest, found in texts.items()]
 
 
-def _close(form: Layout, point: _Point) -> int:
+def _close(form: Layout, point: Point) -> int:
     """The end of the object, where it may be here."""
     if not point.still.may_stop():
         return EMPTY
     return form.close_empty_object if point.first else form.close_object
 
 
-def _after(point: _Point, way: Way) -> _Point | None:
+def _after(point: Point, way: Way) -> Point | None:
     still = point.still.after(way.counts)
-    return None if still is None else _Point(False, still)
+    return None if still is None else Point(False, still)
 
 
 # -- in the order of the schema -------------------------------------------------------------------------------
 
 
-def _in_order(
-    form: Layout, members: Sequence[Member], others: Sequence[Member], start: _Point, *, briefly: bool = False
+def in_order(
+    form: Layout, members: Sequence[Member], others: Sequence[Member], start: Point, *, briefly: bool = False
 ) -> int:
     """All behind the opening brace. Built from the right, for the points that can be come to at each member.
 
@@ -89,7 +91,7 @@ def _in_order(
     """
     last = max((i for i, member in enumerate(members) if member.required), default=-1)
     written = [_written(form, member) for member in members]
-    points: list[set[_Point]] = [{start}]
+    points: list[set[Point]] = [{start}]
     for i, (member, ways) in enumerate(zip(members, written, strict=True)):
         here = {p for p in points[-1] if not (briefly and i > last and p.still.may_stop())}
         after = {_after(point, way) for point in here for way in ways}
@@ -108,14 +110,14 @@ def _in_order(
     return tails[start]
 
 
-def _member(form: Layout, member: Member, ways: Sequence[Way], tails: dict[_Point, int], point: _Point) -> int:
+def _member(form: Layout, member: Member, ways: Sequence[Way], tails: dict[Point, int], point: Point) -> int:
     """This member and what follows it; or, if it is not required, what follows without it."""
     comma = EPSILON if point.first else form.comma
     found = [(way.value, tails[after]) for way in ways if (after := _after(point, way))]
     return POOL.alt(*_joined(comma, found), EMPTY if member.required else tails[point])
 
 
-def _others(form: Layout, ways: tuple[Way, ...], point: _Point) -> int:
+def _others(form: Layout, ways: tuple[Way, ...], point: Point) -> int:
     """Any number of members that are not listed, and the end of the object."""
     if not point.first:
         return repeated(form.comma, ways, form.close_object, point.still)
@@ -141,20 +143,20 @@ class _AnyOrder(NamedTuple):
     members: tuple[Member, ...]
     others: tuple[Member, ...]
 
-    def rest(self, point: _Point) -> int:
+    def rest(self, point: Point) -> int:
         """What may follow: the rest of an object that has yet to write those of `members` that are required."""
         name = ("members", self, point)
         if not POOL.is_defined(name):
             POOL.define(name, lambda: self._next(point), lambda: self._outline(point))
         return POOL.ref(name)
 
-    def _outline(self, point: _Point) -> int:
+    def _outline(self, point: Point) -> int:
         """One of the shortest: the order does not matter to the length."""
         needed = tuple(member for member in self.members if member.required)
         enough = not point.still.tallies and point.still.total.low <= len(needed)
-        return _in_order(self.form, needed if enough else self.members, self.others, point, briefly=True)
+        return in_order(self.form, needed if enough else self.members, self.others, point, briefly=True)
 
-    def _next(self, point: _Point) -> int:
+    def _next(self, point: Point) -> int:
         found = []
         for i, member in enumerate(self.members):
             rest = self._replace(members=self.members[:i] + self.members[i + 1 :])
@@ -165,6 +167,6 @@ class _AnyOrder(NamedTuple):
         comma = EPSILON if point.first else self.form.comma
         return POOL.alt(EMPTY if stop else _close(self.form, point), *_joined(comma, found))
 
-    def _ways(self, member: Member, point: _Point, rest: _AnyOrder) -> list[tuple[int, int]]:
+    def _ways(self, member: Member, point: Point, rest: _AnyOrder) -> list[tuple[int, int]]:
         ways = _written(self.form, member)
         return [(way.value, rest.rest(after)) for way in ways if (after := _after(point, way))]

@@ -1,0 +1,191 @@
+"""Objects in which no key that is not listed comes twice."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from .captures import derived, has_values
+from .chars import json_text
+from .counts import Left
+from .errors import GrammarError
+from .expr import EMPTY, EPSILON, POOL
+from .json_equal import read
+from .json_layout import QUOTE, Layout
+from .json_objects import Member, Point, in_order
+from .pools import memo
+
+_MOST_NEEDED = 64  # members that are not listed, for the shortest of an object
+
+
+def distinct_object(
+    form: Layout, members: tuple[Member, ...], others: tuple[Member, ...], still: Left, *, any_order: bool
+) -> int:
+    """All of an object, given what is to come in it."""
+    rule = Keys(form, members, others, any_order, still, frozenset())
+    name = ("object of distinct keys", rule)
+    if not POOL.is_defined(name):
+        POOL.define(
+            name,
+            lambda: POOL.concat(form.open_object, rule.rest(first=True)),
+            lambda: POOL.concat(form.open_object, rule.briefly(first=True)),
+        )
+    return POOL.ref(name)
+
+
+class Keys(NamedTuple):
+    """An object at the start of a member: what is to come, and the keys that were written without being listed.
+
+    members: those of the listed ones that may come, in order unless any_order.
+    """
+
+    form: Layout
+    members: tuple[Member, ...]
+    others: tuple[Member, ...]
+    any_order: bool
+    still: Left
+    seen: frozenset[str]
+
+    def rest(self, *, first: bool) -> int:
+        """The end of the object, if it may be here, or a key and what follows."""
+        close = EMPTY
+        if self.still.may_stop() and not any(member.required for member in self.members):
+            close = self.form.close_empty_object if first else self.form.close_object
+        keys = [member.key for member, _ in self._listed()] + [other.key for other in self._others()]
+        return POOL.alt(
+            close, POOL.concat(EPSILON if first else self.form.comma, POOL.capture(POOL.alt(*keys), b"", self))
+        )
+
+    def briefly(self, *, first: bool) -> int:
+        """A shortest rest of the object."""
+        wanted = max(tally.low for tally in (self.still.total, *self.still.tallies))
+        extra = [
+            Member(POOL.literal(text), other.ways, False)
+            for other in self.others
+            for text in self._fresh(other, wanted)
+        ]
+        return in_order(self.form, [*self.members, *extra], (), Point(first, self.still), briefly=True)
+
+    # -- as a Rule --------------------------------------------------------------------------------------------
+
+    def after(self, text: bytes) -> int:
+        """The member's value, and what follows it; EMPTY for a key that was there."""
+        return self._behind(text, remember=True)
+
+    def loosely(self, text: bytes) -> int:
+        """`after`, this key not remembered."""
+        return self._behind(text, remember=False)
+
+    def taken(self) -> int:
+        """All spellings of the keys before."""
+        return _spellings(self.seen)
+
+    def follows(self) -> int:
+        """A colon."""
+        return self.form.colon
+
+    def outline(self, body: int, text: bytes) -> int:
+        """For each kind of key a shortest one that is left, and a shortest rest."""
+        choices = []
+        for member, next_rule in self._kinds():
+            rest = derived(member.key, text)
+            if member in self.others:
+                rest = POOL.and_(rest, POOL.not_(derived(self.taken(), text)))
+            more = POOL.shortest(rest)
+            if more is not None:
+                seen = {read(text + more)} if member in self.others else set()
+                choices.append(POOL.concat(POOL.literal(more), next_rule._value(member, seen, briefly=True)))
+        return POOL.alt(*choices)
+
+    def is_free(self) -> bool:
+        """Whether there are more keys of each kind than could be used up."""
+        needed = max(tally.low for tally in (self.still.total, *self.still.tallies))
+        return all(has_values(other.key, len(self.seen) + needed + 2) for other in self._others())
+
+    # -- inside -----------------------------------------------------------------------------------------------
+
+    def _listed(self) -> list[tuple[Member, Keys]]:
+        """The listed members that may come next, and what is to come behind each."""
+        found = []
+        for i, member in enumerate(self.members):
+            before = self.members[:i] if self.any_order else ()
+            rule = self._replace(members=before + self.members[i + 1 :])
+            if rule._may_follow(member):
+                found.append((member, rule))
+            if member.required and not self.any_order:
+                break
+        return found
+
+    def _others(self) -> list[Member]:
+        """The kinds of keys not listed that may come next; in order they come when no listed member has to."""
+        rule = self if self.any_order else self._replace(members=())
+        if not self.any_order and any(member.required for member in self.members):
+            return []
+        return [other for other in self.others if rule._may_follow(other)]
+
+    def _kinds(self) -> list[tuple[Member, Keys]]:
+        rule = self if self.any_order else self._replace(members=())
+        return self._listed() + [(other, rule) for other in self._others()]
+
+    def _may_follow(self, member: Member) -> bool:
+        """Whether the object can still be ended when a member was written, and this is what is to come."""
+        return any(self._can_end(still) for way in member.ways if (still := self.still.after(way.counts)))
+
+    def _can_end(self, still: Left) -> bool:
+        if still.tallies:
+            return not POOL.is_empty(self._replace(still=still).briefly(first=False))
+        required = sum(member.required for member in self.members)
+        return still.total.high is None or still.total.high >= required
+
+    def _behind(self, text: bytes, *, remember: bool) -> int:
+        index = _by_spelling(self.members)
+        for member, rule in self._listed():
+            if index.get(text) == member.key:
+                return rule._value(member, set(), briefly=False)
+        name = read(text)
+        if not isinstance(name, str) or name in self.seen:
+            return EMPTY
+        rule = self if self.any_order else self._replace(members=())
+        kinds = [other for other in self._others() if POOL.fullmatch(other.key, text)]
+        return POOL.alt(*[rule._value(other, {name} if remember else set(), briefly=False) for other in kinds])
+
+    def _value(self, member: Member, seen: set[str], *, briefly: bool) -> int:
+        """Behind a key: the value, and the rest of the object, of which this is what is to come."""
+        choices = []
+        for way in member.ways:
+            still = self.still.after(way.counts)
+            if still is not None:
+                rule = self._replace(still=still, seen=self.seen | seen)
+                rest = rule.briefly(first=False) if briefly else rule.rest(first=False)
+                choices.append(POOL.concat(way.value, rest))
+        return POOL.concat(self.form.colon, POOL.alt(*choices))
+
+    def _fresh(self, other: Member, wanted: int) -> list[bytes]:
+        """Shortest keys of a kind, none of them written yet."""
+        if wanted > _MOST_NEEDED:
+            reason = f"needs more than {_MOST_NEEDED} members whose names are not listed"
+            raise GrammarError("constraint", "minProperties", reason, "lower it, or list the names")
+        if not wanted:
+            return []
+        shortest = _shortest_keys(other.key, 1 << (wanted + len(self.seen) - 1).bit_length())
+        return [text for text in shortest if read(text) not in self.seen][:wanted]
+
+
+@memo
+def _shortest_keys(expression: int, count: int) -> list[bytes]:
+    """So many shortest keys, each of another name, or all there are."""
+    found: list[bytes] = []
+    while len(found) < count and (text := POOL.shortest(expression)) is not None:
+        found.append(text)
+        expression = POOL.and_(expression, POOL.not_(_spellings(frozenset([read(text)]))))
+    return found
+
+
+@memo
+def _spellings(names: frozenset[str]) -> int:
+    return POOL.concat(QUOTE, POOL.frame(POOL.alt(*[json_text(name) for name in names])), QUOTE) if names else EMPTY
+
+
+@memo
+def _by_spelling(members: tuple[Member, ...]) -> dict[bytes, int]:
+    """The keys of listed members, by their one spelling."""
+    return {POOL.shortest(member.key) or b"": member.key for member in members}
