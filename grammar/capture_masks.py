@@ -97,7 +97,7 @@ class _Walk:
             if doubt == _DOUBTFUL:
                 self._masks.allow(self.doubtful, part, most)
             entry, popped, pushes = self._frames.behind(at, self._reader)
-            if self._kind(entry) == Kind.MARK:
+            if self._kind(entry) == Kind.MARK and self._frames.exprs.node(entry)[4].hides():
                 over = part.tokens[part.token_states == self._frames.dfa.state(EPSILON)]
                 kernels.set_bits(self.doubtful, over, np.zeros_like(over), 0)
             if len(part.exits) or part.shared_exits:

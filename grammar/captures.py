@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Hashable, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from .expr import EMPTY, POOL
 from .json_equal import read
@@ -16,6 +16,7 @@ from .witness import nicest
 
 _BYTES_TRIED = 8  # of each class of bytes that behave alike
 _EXPANSIONS = 60  # for each value that is looked for
+_FEWEST = 16  # values looked for at least
 
 
 class Rule(Hashable, Protocol):
@@ -36,6 +37,10 @@ class Rule(Hashable, Protocol):
         """Texts that may not be."""
         ...
 
+    def hides(self) -> bool:
+        """Whether `taken` leaves out texts that may not be either."""
+        ...
+
     def follows(self) -> int:
         """An expression that begins as all that may follow do."""
         ...
@@ -49,30 +54,42 @@ class Rule(Hashable, Protocol):
         ...
 
 
+class Value(NamedTuple):
+    """A JSON text, and the `canonical` value it stands for."""
+
+    text: bytes
+    value: Hashable
+
+
 def has_values(expression: int, wanted: int) -> bool:
     """Whether JSON texts stand for `wanted` different values, as far as a short search finds them."""
-    known: dict[int, tuple[int, int]] = POOL.memos.setdefault("values of expressions", {})
-    tried, found = known.get(expression, (0, 0))
-    if found < wanted and tried < wanted:
-        tried = max(64, 2 * wanted)
-        found = _count_values(expression, tried)
+    return len(values_of(expression, wanted)) >= wanted
+
+
+def values_of(expression: int, wanted: int) -> list[Value]:
+    """`wanted` texts of different values or more, shortest first; fewer where a short search finds no more."""
+    known: dict[int, tuple[int, list[Value]]] = POOL.memos.setdefault("values of expressions", {})
+    tried, found = known.get(expression, (0, []))
+    if tried < wanted:
+        tried = max(_FEWEST, 2 * wanted)
+        found = _find_values(expression, tried)
         known[expression] = tried, found
-    return found >= wanted
+    return found
 
 
-def _count_values(expression: int, most: int) -> int:
-    """How many values the texts stand for, shortest first; it stops at `most`, or when it has searched enough."""
+def _find_values(expression: int, most: int) -> list[Value]:
     if POOL.is_empty(expression):
-        return 0
-    values: set[Hashable] = set()
+        return []
+    found: dict[Hashable, Value] = {}
     heap = [(POOL.shortest_length(expression), 0, b"", expression)]
     pushed = 0
     for _ in range(_EXPANSIONS * most):
-        if not heap or len(values) >= most:
+        if not heap or len(found) >= most:
             break
         _, _, text, rest = heapq.heappop(heap)
         if POOL.nullable(rest):
-            values.add(read(text))
+            value = read(text)
+            found.setdefault(value, Value(text, value))
         for mask in POOL.byte_classes(rest):
             for byte in _some_bytes(mask & POOL.first(rest)):
                 after = POOL.derivative(rest, byte)
@@ -80,7 +97,7 @@ def _count_values(expression: int, most: int) -> int:
                     pushed += 1
                     length = len(text) + 1 + POOL.shortest_length(after)
                     heapq.heappush(heap, (length, pushed, text + bytes([byte]), after))
-    return len(values)
+    return list(found.values())
 
 
 def _some_bytes(mask: int) -> list[int]:
@@ -118,4 +135,7 @@ def can_end(marks: Sequence[tuple[Any, ...]], text: bytes, *, is_over: bool) -> 
     if all(is_free(rule) and derived(rule.taken(), text[start:]) == EMPTY for _, start, _, _, rule in marks):
         return True
     _, _, body, begun, rule = marks[-1]
+    shortest = POOL.shortest(derived(body, text[len(begun) :])) if len(marks) == 1 and is_free(rule) else None
+    if shortest is not None and rule.loosely(text + shortest) != EMPTY:
+        return True
     return not POOL.is_empty(POOL.capture(derived(body, text[len(begun) :]), text, rule))

@@ -79,6 +79,10 @@ class Keys(NamedTuple):
         """All spellings of the keys before."""
         return _spellings(self.seen)
 
+    def hides(self) -> bool:
+        """Never."""
+        return False
+
     def follows(self) -> int:
         """A colon."""
         return self.form.colon

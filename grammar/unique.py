@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import NamedTuple
 
-from .captures import derived, has_values
+from .captures import derived, has_values, values_of
 from .counts import Left, Way
 from .errors import GrammarError
 from .expr import EMPTY, EPSILON, POOL
@@ -55,17 +55,22 @@ class Elements(NamedTuple):
         value = read(text)
         if value in self.seen:
             return EMPTY
-        return POOL.alt(*[self._next(still, value).rest(first=False) for still in self._counted(text)])
+        return POOL.alt(*[self.next(still, value).rest(first=False) for still in self._counted(text)])
 
     def loosely(self, text: bytes) -> int:
         """The rest of the array behind an element, this one not remembered."""
         if self.seen and read(text) in self.seen:
             return EMPTY
-        return POOL.alt(*[self._next(still).rest(first=False) for still in self._counted(text)])
+        alike = self._counted(text)
+        return _rest_behind(self, alike.pop()) if len(alike) == 1 else POOL.alt(*[_rest_behind(self, s) for s in alike])
 
     def taken(self) -> int:
         """All spellings of the elements before."""
         return _texts_of(self.form, self.seen)
+
+    def hides(self) -> bool:
+        """Objects that write a name twice."""
+        return any(isinstance(value, tuple) and value[0] in ("object", "array") for value in self.seen)
 
     def follows(self) -> int:
         """A comma or a bracket."""
@@ -73,8 +78,13 @@ class Elements(NamedTuple):
 
     def outline(self, body: int, text: bytes) -> int:
         """A shortest element of those left, and so on until the array may end."""
+        may_stop = all(still.may_stop() for _, still in self._ways())
+        if may_stop and not self.seen:
+            return POOL.concat(body, self.form.close_array)
+        if may_stop and (more := self._another(body, text)) is not None:
+            return POOL.concat(POOL.literal(more), self.form.close_array)
         fresh = POOL.and_(body, POOL.not_(derived(self.taken(), text)))
-        if all(still.may_stop() for _, still in self._ways()):
+        if may_stop:
             return POOL.concat(fresh, self.form.close_array)
         choices = []
         for _ in range(self._choices()):
@@ -82,7 +92,7 @@ class Elements(NamedTuple):
             if more is None:
                 break
             value = read(text + more)
-            rests = [self._next(still, value).rest(first=False, briefly=True) for still in self._counted(text + more)]
+            rests = [self.next(still, value).rest(first=False, briefly=True) for still in self._counted(text + more)]
             choices.append(POOL.concat(POOL.literal(more), POOL.alt(*rests)))
             fresh = POOL.and_(fresh, POOL.not_(derived(values_equal(self.form, value), text)))
         return POOL.alt(*choices)
@@ -115,8 +125,17 @@ class Elements(NamedTuple):
             alike = {still for way, still in ways if POOL.fullmatch(way.value, text)}
         return alike
 
-    def _next(self, still: Left, *values: Hashable) -> Elements:
+    def next(self, still: Left, *values: Hashable) -> Elements:
+        """The array at its next element, values that were written added."""
         return self._replace(prefix=self.prefix[1:], still=still, seen=self.seen.union(values))
+
+    def _another(self, body: int, text: bytes) -> bytes | None:
+        """What makes `text` a shortest element that was not there, if that is found without search."""
+        if not text:
+            some = values_of(body, len(self.seen) + 1)
+            return next((each.text for each in some if each.value not in self.seen), None)
+        more = POOL.shortest(body)
+        return None if more is None or read(text + more) in self.seen else more
 
     def _choices(self) -> int:
         """How many values of this element are to be tried, so that one of them leaves the others what they need."""
@@ -127,6 +146,11 @@ class Elements(NamedTuple):
             reason = f"more than {_MOST_TO_MATCH} elements of different kinds are needed, and must differ"
             raise GrammarError("constraint", "uniqueItems", reason, "lower minItems or minContains")
         return needed + 1
+
+
+@memo
+def _rest_behind(rule: Elements, still: Left) -> int:
+    return rule.next(still).rest(first=False)
 
 
 @memo
