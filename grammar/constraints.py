@@ -60,7 +60,8 @@ class JsonSchema(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="j
     @property
     def may_be_verbatim(self) -> bool:
         """Whether a document could matter: the schema has the word, or escapes that may spell it."""
-        return "verbatim" in self.schema or "\\u" in self.schema
+        texts = [self.schema, *(text for _, text in self.documents)]
+        return any("verbatim" in text or "\\u" in text for text in texts)
 
 
 class JsonObject(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="json_object"):
@@ -93,3 +94,14 @@ class StructuralTag(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag
 
 
 Constraint = Regex | Choice | JsonSchema | JsonObject | Grammar | StructuralTag
+
+
+class VerbatimField(msgspec.Struct, frozen=True):
+    """A value and its first occurrence: `document[start:end]` is the value.
+
+    pointer: JSON pointer of the value in the output (RFC 6901). start, end: code points of the document.
+    """
+
+    pointer: str
+    start: int
+    end: int

@@ -107,6 +107,14 @@ class Schema:
         """Whether a value satisfies all schemas of `conj`, in whatever way it may be written."""
         return self._judge.accepts(conj, value)
 
+    def follows(self, rule: StringRule | ArrayRule | ObjectRule, value: Json) -> bool:
+        """Whether a value of a rule's type is as the rule asks, whatever values it lists."""
+        return self._judge.follows(rule, value)
+
+    def member(self, rule: ObjectRule, name: str) -> Conj:
+        """The schema of the member of this name."""
+        return self._judge.member(rule, name)
+
     def body(self, rule: StringRule) -> int:
         """What a rule on strings allows between the quotes."""
         return self._judge.body(rule)

@@ -26,6 +26,12 @@ class Judge:
         """Whether a value satisfies all of `conj`."""
         return not conj or self._has_shape(value, self._shape_of(conj))
 
+    def follows(self, rule: StringRule | ArrayRule | ObjectRule, value: Any) -> bool:
+        """Whether a value of a rule's type is as the rule asks, whatever values it lists."""
+        if isinstance(rule, StringRule):
+            return self._string_fits(rule, value)
+        return self._array_fits(rule, value) if isinstance(rule, ArrayRule) else self._object_fits(rule, value)
+
     def settled(self, shape: Shape) -> Shape:
         """The shape, of listed values only those that the rules beside them accept."""
         rules = (*shape.numbers, *shape.strings, *shape.arrays, *shape.objects)

@@ -24,6 +24,7 @@ from rootform.grammar.regex import compile_pattern
 from rootform.grammar.report import inspect_schema
 from rootform.grammar.schema_compile import compile_schema
 from rootform.grammar.verbatim import IndexedText, indexed, occurrence, walk
+from rootform.grammar.verbatim_fields import verbatim_fields
 from rootform.grammar.vocab import Vocabulary
 
 ALPHABET = 'ab_1 -"\\\n\x01é×€́😀'
@@ -79,7 +80,7 @@ def test_the_language_is_every_part_of_the_document_and_nothing_else(document, w
 
 
 @settings(deadline=None)
-@given(documents, st.booleans(), limits, st.sampled_from(["a", "b$", "^[ab]+$", "[^a]$", "(ab|é)", "^$", '"', "a.*1"]))
+@given(documents, st.booleans(), limits, st.sampled_from(["a", "b$", "^[ab]+$", "[^a]$", "(ab|é)", "^$", '"', "a[^x]*1"]))
 def test_beside_a_pattern_just_the_parts_that_match_are_left(document, words, counts, pattern):
     found = compile_pattern(pattern, mode="search", encoding="json")
     both = POOL.and_(POOL.verbatim(indexed(document, words=words), *counts), found)
@@ -334,3 +335,38 @@ def test_a_character_that_no_token_spells_is_left_out_of_the_document():
     vocabulary = Vocabulary([b'"', b"a", b"b", b"ab", b"</s>"], [4], 5)
     allowed = masks_of(vocabulary, JsonSchema(json.dumps(VERBATIM), document="abcab"), b'"ab')
     assert allowed == [{0}, {0, 1, 2, 3}, {0, 2}, {0}]
+
+
+# -- where values stand ---------------------------------------------------------------------------------------
+
+
+def test_fields_are_found_wherever_a_verbatim_rule_accepts_a_string():
+    words = {"type": "string", "x-rootform": {"verbatim": {"words": True}}}
+    person = {"type": "object", "properties": {"a/b": words, "free": {"type": "string"}}}
+    robot = {"type": "object", "properties": {"kind": {"const": "robot"}, "a/b": VERBATIM}, "required": ["kind"]}
+    schema = {"type": "array", "items": {"anyOf": [robot, person, VERBATIM, {"type": "null"}]}}
+    document = "annex ann 😀 x"
+    value = [{"a/b": "ann", "free": "ann"}, {"kind": "robot", "a/b": "ann"}, None, "😀 x", {"a/b": ""}]
+    constraint = JsonSchema(json.dumps(schema), document=document)
+    fields = verbatim_fields(constraint, json.dumps(value))
+    assert [(f.pointer, f.start, f.end) for f in fields] == [
+        ("/0/a~1b", 6, 9),
+        ("/1/a~1b", 0, 3),
+        ("/3", 10, 13),
+        ("/4/a~1b", 0, 0),
+    ]
+    assert verbatim_fields(constraint, '["😀') == ()
+    assert verbatim_fields(JsonSchema(json.dumps(schema)), json.dumps(value)) == ()
+
+
+@settings(deadline=None, max_examples=40)
+@given(documents.filter(bool), st.booleans(), st.data())
+def test_offsets_always_point_at_the_value(document, words, data):
+    item = {"type": ["string", "null"], "x-rootform": {"verbatim": {"words": words}}}
+    schema = {"type": "object", "properties": {"one": item, "many": {"type": "array", "items": item}}}
+    some = st.one_of(st.none(), st.sampled_from(sorted(parts(document, words, 0, None))))
+    value = {"many": data.draw(st.lists(some, max_size=3)), "one": data.draw(some)}
+    fields = verbatim_fields(JsonSchema(json.dumps(schema), document=document), json.dumps(value))
+    found = {f.pointer: document[f.start : f.end] for f in fields}
+    wanted = {"/one": value["one"]} | {f"/many/{i}": each for i, each in enumerate(value["many"])}
+    assert found == {pointer: each for pointer, each in wanted.items() if each is not None}
