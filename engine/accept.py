@@ -9,7 +9,7 @@ import msgspec
 
 from ..grammar.constraints import Spacing
 from .tokenizer import Tokenizer
-from .types import Call, Choice, JsonObject, JsonSchema, Message, Regex, Request, RootformError, Sampling
+from .types import Call, Choice, Constraint, JsonObject, JsonSchema, Message, Regex, Request, RootformError, Sampling
 
 
 def accept_call(call: Call, request_id: int, tokenizer: Tokenizer, *, sequence_tokens: int, vocab_size: int) -> Request:
@@ -22,12 +22,25 @@ def accept_call(call: Call, request_id: int, tokenizer: Tokenizer, *, sequence_t
         prompt_ids=prompt_ids,
         max_new_tokens=_max_new_tokens(call.max_tokens, len(prompt_ids), sequence_tokens),
         sampling=call.sampling,
-        constraint=call.constraint,
+        constraint=_with_document(call),
         stop=call.stop,
         ignore_eos=call.ignore_eos,
         top_logprobs=call.top_logprobs,
         namespace=call.namespace,
     )
+
+
+def _with_document(call: Call) -> Constraint | None:
+    """The constraint; a schema with the document that verbatim values stand in, which is the last user turn's text
+    unless another is given, and no document where none can matter."""
+    constraint = call.constraint
+    if not isinstance(constraint, JsonSchema):
+        return constraint
+    document = None
+    if constraint.may_be_verbatim:
+        users = [message.content for message in call.messages or () if message.role == "user"]
+        document = constraint.document if constraint.document is not None else users[-1] if users else None
+    return msgspec.structs.replace(constraint, document=document) if document != constraint.document else constraint
 
 
 def _prompt_ids(call: Call, tokenizer: Tokenizer, vocab_size: int) -> tuple[int, ...]:
@@ -116,6 +129,7 @@ class CallOptions(TypedDict, total=False):
     choice: Iterable[str] | None
     json_object: bool
     spacing: Spacing
+    document: str | None
     max_tokens: int | None
     temperature: float
     top_k: int
@@ -137,6 +151,7 @@ def make_call(
     choice: Iterable[str] | None = None,
     json_object: bool = False,
     spacing: Spacing = "compact",
+    document: str | None = None,
     max_tokens: int | None = None,
     temperature: float = 0.0,
     top_k: int = 0,
@@ -152,7 +167,7 @@ def make_call(
     """A Call from keywords (see CallOptions). Raises RootformError when they contradict each other."""
     text, messages = _split_prompt(prompt)
     constraints = {
-        "schema": None if schema is None else JsonSchema(_json_text(schema), spacing=spacing),
+        "schema": None if schema is None else JsonSchema(_json_text(schema), spacing=spacing, document=document),
         "regex": None if regex is None else Regex(regex),
         "choice": None if choice is None else Choice(tuple(choice)),
         "json_object": JsonObject(spacing=spacing) if json_object else None,
@@ -162,6 +177,8 @@ def make_call(
         raise RootformError(f"give only one of {' and '.join(given)}", param=given[1])
     if spacing != "compact" and given not in (["schema"], ["json_object"]):
         raise RootformError("spacing is about JSON; give it together with schema or json_object", param="spacing")
+    if document is not None and given != ["schema"]:
+        raise RootformError("document is for verbatim values; give it together with schema", param="document")
     return Call(
         prompt=text,
         messages=messages,

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from ..grammar.generations import Root
+from ..grammar.verbatim_fields import verbatim_fields
 from .compiling import Compilation, Compilers
 from .job import Job
 from .step import StepLoop
@@ -22,6 +23,7 @@ from .types import (
     Event,
     Failed,
     Finished,
+    JsonSchema,
     Request,
     RootformError,
     TokenLogprob,
@@ -59,17 +61,28 @@ class _Accepted:
         elif isinstance(event, Failed):
             self.job.fail(RootformError(event.error, status=event.status))
         else:
-            self.job.finish(self._completion(event))
+            self._finish(event)
+
+    def _finish(self, event: Finished) -> None:
+        try:
+            completion = self._completion(event)
+        except Exception as error:
+            log.exception("request %d: its verbatim values could not be found", self.request.request_id)
+            self.job.fail(RootformError(f"finding verbatim values failed: {error}", status=500))
+        else:
+            self.job.finish(completion)
 
     def _completion(self, event: Finished) -> Completion:
+        text, constraint = "".join(self.texts), self.request.constraint
         return Completion(
-            text="".join(self.texts),
+            text=text,
             token_ids=tuple(self.token_ids),
             finish_reason=event.reason,
             usage=event.usage,
             logprobs=tuple(self.logprobs),
             closed_early=event.closed_early,
             matched_stop=event.matched_stop,
+            verbatim=verbatim_fields(constraint, text) if isinstance(constraint, JsonSchema) else (),
         )
 
 

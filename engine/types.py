@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from ..grammar.constraints import Choice, Constraint, JsonObject, JsonSchema, Regex
+from ..grammar.constraints import Choice, Constraint, JsonObject, JsonSchema, Regex, VerbatimField
 
 __all__ = [
     "Call",
@@ -28,6 +28,7 @@ __all__ = [
     "Sampling",
     "TokenLogprob",
     "Usage",
+    "VerbatimField",
 ]
 
 FinishReason = Literal["stop", "length"]
@@ -154,7 +155,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class Completion(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole answer to a Call."""
+    """The whole answer to a Call. verbatim: where in the document each verbatim value stands, in the text's order."""
 
     text: str
     token_ids: tuple[int, ...]
@@ -163,6 +164,7 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True):
     logprobs: tuple[TokenLogprob, ...] = ()
     closed_early: bool = False
     matched_stop: str | None = None
+    verbatim: tuple[VerbatimField, ...] = ()
 
 
 class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
