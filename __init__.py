@@ -7,7 +7,19 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .engine.api import Engine
-    from .engine.types import Call, Choice, Completion, JsonObject, JsonSchema, Message, Regex, RootformError, Sampling
+    from .engine.types import (
+        Call,
+        Choice,
+        Completion,
+        Grammar,
+        JsonObject,
+        JsonSchema,
+        Message,
+        Regex,
+        RootformError,
+        Sampling,
+        StructuralTag,
+    )
     from .programs import assistant, gen, program, select, system, user
     from .programs.http_client import HttpClient
 
@@ -18,12 +30,14 @@ _HOME = {
     "Call": ".engine.types",
     "Choice": ".engine.types",
     "Completion": ".engine.types",
+    "Grammar": ".engine.types",
     "JsonObject": ".engine.types",
     "JsonSchema": ".engine.types",
     "Message": ".engine.types",
     "Regex": ".engine.types",
     "RootformError": ".engine.types",
     "Sampling": ".engine.types",
+    "StructuralTag": ".engine.types",
     "HttpClient": ".programs.http_client",
     "assistant": ".programs",
     "gen": ".programs",
@@ -38,6 +52,7 @@ __all__ = [
     "Choice",
     "Completion",
     "Engine",
+    "Grammar",
     "HttpClient",
     "JsonObject",
     "JsonSchema",
@@ -45,6 +60,7 @@ __all__ = [
     "Regex",
     "RootformError",
     "Sampling",
+    "StructuralTag",
     "assistant",
     "gen",
     "program",

@@ -7,9 +7,22 @@ from typing import Any, TypedDict, cast
 
 import msgspec
 
-from ..grammar.constraints import Spacing
+from ..grammar.constraints import Backend, Spacing
 from .tokenizer import Tokenizer
-from .types import Call, Choice, Constraint, JsonObject, JsonSchema, Message, Regex, Request, RootformError, Sampling
+from .types import (
+    Call,
+    Choice,
+    Constraint,
+    Grammar,
+    JsonObject,
+    JsonSchema,
+    Message,
+    Regex,
+    Request,
+    RootformError,
+    Sampling,
+    StructuralTag,
+)
 
 
 def accept_call(call: Call, request_id: int, tokenizer: Tokenizer, *, sequence_tokens: int, vocab_size: int) -> Request:
@@ -119,15 +132,19 @@ Prompt = str | Sequence[int] | Sequence[Message] | Sequence[dict[str, str]]
 
 
 class CallOptions(TypedDict, total=False):
-    """The keywords of Engine.generate, all optional; of the four constraints at most one.
+    """The keywords of Engine.generate, all optional; of the six constraints at most one.
 
-    schema: a JSON Schema, as a dict or as JSON text.  The others: see Call, Sampling and the constraints.
+    schema: a JSON Schema, as a dict or as JSON text. grammar: GBNF, EBNF or Lark. structural_tag: as a dict or as JSON
+    text. backend: what compiles regex and choice. The others: see Call, Sampling and the constraints.
     """
 
     schema: dict[str, Any] | bool | str | None
     regex: str | None
     choice: Iterable[str] | None
     json_object: bool
+    grammar: str | Grammar | None
+    structural_tag: dict[str, Any] | str | None
+    backend: Backend
     spacing: Spacing
     document: str | None
     max_tokens: int | None
@@ -150,6 +167,9 @@ def make_call(
     regex: str | None = None,
     choice: Iterable[str] | None = None,
     json_object: bool = False,
+    grammar: str | Grammar | None = None,
+    structural_tag: dict[str, Any] | str | None = None,
+    backend: Backend = "rootform",
     spacing: Spacing = "compact",
     document: str | None = None,
     max_tokens: int | None = None,
@@ -168,15 +188,19 @@ def make_call(
     text, messages = _split_prompt(prompt)
     constraints = {
         "schema": None if schema is None else JsonSchema(_json_text(schema), spacing=spacing, document=document),
-        "regex": None if regex is None else Regex(regex),
-        "choice": None if choice is None else Choice(tuple(choice)),
+        "regex": None if regex is None else Regex(regex, backend),
+        "choice": None if choice is None else Choice(tuple(choice), backend),
         "json_object": JsonObject(spacing=spacing) if json_object else None,
+        "grammar": Grammar(grammar, spacing=spacing) if isinstance(grammar, str) else grammar,
+        "structural_tag": None if structural_tag is None else StructuralTag(_json_text(structural_tag), spacing),
     }
     given = [name for name, constraint in constraints.items() if constraint is not None]
     if len(given) > 1:
         raise RootformError(f"give only one of {' and '.join(given)}", param=given[1])
-    if spacing != "compact" and given not in (["schema"], ["json_object"]):
-        raise RootformError("spacing is about JSON; give it together with schema or json_object", param="spacing")
+    if spacing != "compact" and (not given or given[0] in ("regex", "choice")):
+        raise RootformError("spacing is about JSON; give it together with a constraint that has some", param="spacing")
+    if backend != "rootform" and (not given or given[0] not in ("regex", "choice")):
+        raise RootformError("backend goes with regex or choice", param="backend")
     if document is not None and given != ["schema"]:
         raise RootformError("document is for verbatim values; give it together with schema", param="document")
     return Call(

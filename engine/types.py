@@ -6,7 +6,16 @@ from typing import Literal
 
 import msgspec
 
-from ..grammar.constraints import Choice, Constraint, JsonObject, JsonSchema, Regex, VerbatimField
+from ..grammar.constraints import (
+    Choice,
+    Constraint,
+    Grammar,
+    JsonObject,
+    JsonSchema,
+    Regex,
+    StructuralTag,
+    VerbatimField,
+)
 
 __all__ = [
     "Call",
@@ -18,6 +27,7 @@ __all__ = [
     "Event",
     "Failed",
     "Finished",
+    "Grammar",
     "JsonObject",
     "JsonSchema",
     "Message",
@@ -26,6 +36,7 @@ __all__ = [
     "Request",
     "RootformError",
     "Sampling",
+    "StructuralTag",
     "TokenLogprob",
     "Usage",
     "VerbatimField",

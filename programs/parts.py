@@ -6,8 +6,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ..engine.types import Choice, Constraint, JsonObject, JsonSchema, Regex, RootformError, Sampling
-from ..grammar.constraints import Spacing
+import msgspec
+
+from ..engine.types import (
+    Choice,
+    Constraint,
+    Grammar,
+    JsonObject,
+    JsonSchema,
+    Regex,
+    RootformError,
+    Sampling,
+    StructuralTag,
+)
+from ..grammar.constraints import Backend, Spacing
 from .typed import Typed, typed_json
 
 Role = Literal["system", "user", "assistant"]
@@ -91,6 +103,10 @@ def gen(
     regex: str | None = None,
     choices: Sequence[str] | None = None,
     json_object: bool = False,
+    grammar: str | Grammar | None = None,
+    structural_tag: str | dict[str, Any] | None = None,
+    backend: Backend = "rootform",
+    document: str | None = None,
     spacing: Spacing = "compact",
     max_tokens: int | None = None,
     stop: str | Sequence[str] = (),
@@ -105,22 +121,34 @@ def gen(
 
     schema: a JSON Schema (dict or JSON text: the value is plain Python data), or a type that has one (msgspec Struct,
     dataclass, TypedDict, Enum, Literal, Pydantic model, list[...]: the value is of that type).
-    At most one of schema, regex, choices and json_object; none of them means free text.
+    document: the text its verbatim values stand in; None: the last user turn (docs/verbatim.md).
+    grammar: GBNF, EBNF or Lark; structural_tag: free text with tags in it (docs/grammars.md). backend: what compiles
+    regex and choices. At most one of schema, regex, choices, json_object, grammar and structural_tag; none of them
+    means free text.
     """
     typed = typed_json(schema) if schema is not None else None
     if json_object:
         typed = typed_json({"type": "object"})
     given: list[Constraint] = []
     if schema is not None and typed is not None:
-        given.append(JsonSchema(schema=typed.schema, spacing=spacing))
+        given.append(JsonSchema(schema=typed.schema, spacing=spacing, document=document))
     if regex is not None:
-        given.append(Regex(pattern=regex))
+        given.append(Regex(pattern=regex, backend=backend))
     if choices is not None:
-        given.append(Choice(options=tuple(choices)))
+        given.append(Choice(options=tuple(choices), backend=backend))
     if json_object:
         given.append(JsonObject(spacing=spacing))
+    if grammar is not None:
+        given.append(grammar if isinstance(grammar, Grammar) else Grammar(grammar, spacing=spacing))
+    if structural_tag is not None:
+        given.append(StructuralTag(_json_text(structural_tag), spacing))
+    if document is not None and schema is None:
+        raise RootformError(f"gen({name!r}): document is for verbatim values of a schema")
     if len(given) > 1:
-        raise RootformError(f"gen({name!r}): give one of schema, regex, choices and json_object, not several")
+        kinds = "schema, regex, choices, json_object, grammar and structural_tag"
+        raise RootformError(f"gen({name!r}): give one of {kinds}, not several")
+    if backend != "rootform" and regex is None and choices is None:
+        raise RootformError(f"gen({name!r}): backend goes with regex or choices")
     return Gen(
         name=name,
         constraint=given[0] if given else None,
@@ -130,6 +158,10 @@ def gen(
         top_logprobs=top_logprobs,
         typed=typed,
     )
+
+
+def _json_text(value: str | dict[str, Any]) -> str:
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
 def select(name: str, choices: Sequence[str]) -> Gen:

@@ -8,8 +8,20 @@ import pytest
 import rootform
 
 PUBLIC = {
-    *("Call", "Choice", "Completion", "Engine", "HttpClient", "JsonObject", "JsonSchema", "Message", "Regex"),
-    *("RootformError", "Sampling", "assistant", "gen", "program", "select", "system", "user"),
+    *("Call", "Choice", "Completion", "Engine", "Grammar", "HttpClient", "JsonObject", "JsonSchema"),
+    *(
+        "Message",
+        "Regex",
+        "RootformError",
+        "Sampling",
+        "StructuralTag",
+        "assistant",
+        "gen",
+        "program",
+        "select",
+        "system",
+        "user",
+    ),
 }
 
 
