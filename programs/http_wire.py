@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from ..engine.types import Call, Completion, Delta, FinishReason, ModelInfo, RootformError, TokenLogprob, Usage
-from ..grammar.constraints import Choice, Constraint, JsonObject, JsonSchema, Regex
+from ..grammar.constraints import Backend, Choice, Constraint, Grammar, JsonObject, JsonSchema, Regex, StructuralTag
 
 LEAST_LOGPROB = -9999.0  # minus infinity, on the wire
 DONE = b"[DONE]"
@@ -116,15 +116,31 @@ def _constraint_fields(constraint: Constraint | None) -> dict[str, object]:
     match constraint:
         case None:
             return {}
-        case Regex(pattern):
-            return {"regex": pattern}
-        case Choice(options):
-            return {"choice": options}
+        case Regex(pattern, backend):
+            return {"regex": pattern, **_backend_field(backend)}
+        case Choice(options, backend):
+            return {"choice": options, **_backend_field(backend)}
+        case Grammar(text, syntax, start, spacing):
+            return {"grammar": text, "grammar_syntax": syntax, "grammar_start": start or None, "spacing": spacing}
+        case StructuralTag(tag, spacing):
+            return {"response_format": {"type": "structural_tag", **_members(tag)}, "spacing": spacing}
         case JsonObject(spacing):
             return {"response_format": {"type": "json_object"}, "spacing": spacing}
         case JsonSchema(schema, spacing):
             form = {"name": "answer", "schema": _as_json(schema)}
             return {"response_format": {"type": "json_schema", "json_schema": form}, "spacing": spacing}
+
+
+def _members(tag: str) -> dict[str, msgspec.Raw]:
+    """The members of a JSON object, as they are written."""
+    try:
+        return msgspec.json.decode(tag, type=dict[str, msgspec.Raw])
+    except msgspec.DecodeError as error:
+        raise RootformError(f"the structural tag is no JSON object: {error}", param="constraint.tag") from None
+
+
+def _backend_field(backend: Backend) -> dict[str, object]:
+    return {} if backend == "rootform" else {"backend": backend}
 
 
 def _as_json(schema: str) -> msgspec.Raw:

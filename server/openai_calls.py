@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from typing import Literal, cast
 
 import msgspec
 
 from ..engine.types import Call, Message, ModelInfo, RootformError, Sampling
-from ..grammar.constraints import Choice, Constraint, JsonObject, JsonSchema, Regex
+from ..grammar.constraints import Choice, Constraint, Grammar, JsonObject, JsonSchema, Regex, StructuralTag
 from .openai_types import ChatMessage, ChatRequest, CompletionRequest, ResponseFormat
 
 Asked = ChatRequest | CompletionRequest
@@ -143,9 +143,12 @@ def read_constraint(asked: Asked) -> Constraint | None:
     """The one constraint asked for, whichever field it came in."""
     given: dict[str, Constraint] = {}
     if asked.regex is not None:
-        given["regex"] = Regex(asked.regex)
+        given["regex"] = Regex(asked.regex, asked.backend or "rootform")
     if asked.choice is not None:
-        given["choice"] = Choice(tuple(asked.choice))
+        given["choice"] = Choice(tuple(asked.choice), asked.backend or "rootform")
+    if asked.grammar is not None:
+        syntax, start, spacing = asked.grammar_syntax or "auto", asked.grammar_start or "", asked.spacing or "compact"
+        given["grammar"] = Grammar(asked.grammar, syntax, start, spacing)
     if asked.response_format is not None:
         of_format = read_response_format(asked.response_format, asked.spacing or "compact")
         if of_format is not None:
@@ -153,14 +156,25 @@ def read_constraint(asked: Asked) -> Constraint | None:
     if len(given) > 1:
         fields = " and ".join(given)
         raise RootformError(f"{fields}: one constraint at most; keep one of them", param=list(given)[1])
-    if asked.spacing is not None and "response_format" not in given:
-        raise RootformError("spacing: only means something with a JSON response_format", param="spacing")
+    check_goes_with(asked, given)
     return next(iter(given.values()), None)
+
+
+def check_goes_with(asked: Asked, given: Container[str]) -> None:
+    """Refuse a field that says how to read a constraint which is not there."""
+    if asked.spacing is not None and "response_format" not in given and "grammar" not in given:
+        raise RootformError("spacing: only means something with a JSON response_format or a grammar", param="spacing")
+    if asked.backend is not None and "regex" not in given and "choice" not in given:
+        raise RootformError("backend: only means something with a regex or a choice", param="backend")
+    for field in ("grammar_syntax", "grammar_start"):
+        if getattr(asked, field) is not None and "grammar" not in given:
+            raise RootformError(f"{field}: only means something with a grammar", param=field)
 
 
 def constraint_field(asked: Asked) -> str:
     """The field of the request that its constraint came in."""
-    return next((field for field in ("regex", "choice") if getattr(asked, field) is not None), "response_format")
+    fields = ("regex", "choice", "grammar")
+    return next((field for field in fields if getattr(asked, field) is not None), "response_format")
 
 
 def read_response_format(form: ResponseFormat, spacing: Literal["compact", "flexible"]) -> Constraint | None:
@@ -173,6 +187,12 @@ def read_response_format(form: ResponseFormat, spacing: Literal["compact", "flex
     if form.json_schema is not None:
         where = "response_format.json_schema"
         raise RootformError(f"{where}: only goes with type json_schema, not {form.type}", param=where)
+    tag = {field: raw for field in ("format", "structures", "triggers") if bytes(raw := getattr(form, field))}
+    if form.type == "structural_tag":
+        return StructuralTag(msgspec.json.encode({"type": form.type, **tag}).decode(), spacing)
+    for field in tag:
+        where = f"response_format.{field}"
+        raise RootformError(f"{where}: only goes with type structural_tag, not {form.type}", param=where)
     return JsonObject(spacing) if form.type == "json_object" else None
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from ..grammar.constraints import Spacing
+from ..grammar.constraints import Backend, Spacing, Syntax
 
 MAX_LOGPROBS = 20
 MAX_SAMPLES = 128
@@ -39,10 +39,13 @@ class SchemaFormat(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class ResponseFormat(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """OpenAI's way to ask for JSON."""
+    """OpenAI's way to ask for JSON, and XGrammar's structural tags in it (docs/grammars.md)."""
 
-    type: Literal["text", "json_object", "json_schema"]
+    type: Literal["text", "json_object", "json_schema", "structural_tag"]
     json_schema: SchemaFormat | None = None
+    format: msgspec.Raw = msgspec.Raw()
+    structures: msgspec.Raw = msgspec.Raw()
+    triggers: msgspec.Raw = msgspec.Raw()
 
 
 class _Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -63,6 +66,10 @@ class _Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     min_p: Unit | None = None
     regex: str | None = None
     choice: list[str] | None = None
+    backend: Backend | None = None  # of regex and choice
+    grammar: str | None = None
+    grammar_syntax: Syntax | None = None
+    grammar_start: str | None = None
     response_format: ResponseFormat | None = None
     spacing: Spacing | None = None
     ignore_eos: bool | None = None
