@@ -117,8 +117,10 @@ class Drafter:
         """Add the likeliest token that the grammar allows; False when none is worth its row of the pass."""
         follower, place = walker.follower, walker.place
         for guess in follower.habits.guesses(follower.prompt, walker.trail):
-            if walker.chance * guess.chance < worth or guess.token == END:
+            if guess.token == END:
                 return False
+            if walker.chance * guess.chance < worth:
+                continue  # where a value begins may be less sure than that one does; another move may do
             if guess.token not in self._eos_ids and self._allows(place, guess.token):
                 walker.chance *= guess.chance
                 walker.draft.guessed.append(len(walker.draft.tokens))

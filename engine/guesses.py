@@ -11,7 +11,7 @@ stand in the prompt, go on copying. A wrong guess costs a row of a pass and noth
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -176,8 +176,8 @@ class Habits:
 
     # -- guessing ---------------------------------------------------------------------------------------------
 
-    def guesses(self, prompt: Prompt, trail: Trail) -> list[Guess]:
-        """What may come next, likeliest first, each token once."""
+    def guesses(self, prompt: Prompt, trail: Trail) -> Iterator[Guess]:
+        """What may come next, likelier moves first."""
         moves: dict[int, float] = {}
         for kind, context in self._present(prompt, trail):
             habit = self._contexts.get(context)
@@ -186,8 +186,10 @@ class Habits:
                 moves[habit.move] = max(chance, moves.get(habit.move, 0.0))
         if trail.run and COPY not in moves:
             moves[COPY] = self._records.chance(_copied(trail))
-        guesses = [self._guess(prompt, trail, move, chance) for move, chance in moves.items()]
-        return sorted((each for each in guesses if each is not None), key=lambda each: -each.chance)
+        for move in sorted(moves, key=moves.__getitem__, reverse=True):
+            guess = self._guess(prompt, trail, move, moves[move])
+            if guess is not None:
+                yield guess
 
     def _guess(self, prompt: Prompt, trail: Trail, move: int, chance: float) -> Guess | None:
         if move != COPY:
