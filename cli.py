@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -354,6 +355,8 @@ def _engine(given: argparse.Namespace, *, quiet: bool) -> Engine:
         threads=given.threads,
         drafts=given.drafts != "off",
     )
+    gc.collect()
+    gc.freeze()  # looking through all of torch again and again takes a quarter of a second each time
     if not quiet:
         print(engine.limits.describe(), file=sys.stderr)
     return engine
