@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal, Unpack, overload
 import msgspec
 import torch
 
-from ..grammar.generations import DEFAULT_MAX_BYTES, GenerationBatch, Generations
+from ..grammar.generations import DEFAULT_MAX_BYTES, GenerationBatch
 from ..grammar.vocab import Vocabulary
 from ..radix.tree import TreeView
 from .accept import CallOptions, Prompt, accept_call, is_one_prompt, make_call, split_prompts
@@ -77,7 +77,8 @@ class Engine:
     may choose, none is guessed ahead; the output is the same.  kv_bytes: memory for KV; None: derived.
     threads: CPU threads of torch, for the whole process; None: as many as are measured to pay, up to torch's own.
     grammar_bytes: memory for compiled constraints.  compile_seconds: processor time one constraint may take to compile;
-    a request whose constraint needs more fails, others go on.
+    a request whose constraint needs more fails, others go on.  grammar_cache: folder in which the grammar's mask rows
+    are kept from one start to the next (64 MiB at most for one tokenizer); None: they are not.
     Raises RootformError for a model that is not there or cannot be served.
     """
 
@@ -95,6 +96,7 @@ class Engine:
         kv_bytes: int | None = None,
         grammar_bytes: int = DEFAULT_MAX_BYTES,
         compile_seconds: float = 2.0,
+        grammar_cache: str | Path | None = None,
     ) -> None:
         from .model import load_model
 
@@ -104,7 +106,7 @@ class Engine:
         loaded = load_model(folder, dtype=dtype or "float32", kv_bytes=kv_bytes)
         limits = _limits_of(loaded, max_batch, prefill_tokens, max_context)
         _set_threads(threads, loaded)
-        constraints = GrammarLimits(max_bytes=grammar_bytes, compile_seconds=compile_seconds).check()
+        constraints = _constraint_limits(grammar_bytes, compile_seconds, grammar_cache)
         self._start(loaded, tokenizer, limits, str(model), notes, constraints, prefix_cache=prefix_cache, drafts=drafts)
 
     @classmethod
@@ -122,12 +124,13 @@ class Engine:
         drafts: bool = True,
         grammar_bytes: int = DEFAULT_MAX_BYTES,
         compile_seconds: float = 2.0,
+        grammar_cache: str | Path | None = None,
     ) -> Engine:
         """An engine around a model that is already there: one of your own, or a test's stand-in."""
         engine = cls.__new__(cls)
         limits = _limits_of(model, max_batch, prefill_tokens, max_context)
         notes = ModelNotes(extract_prompt)
-        constraints = GrammarLimits(max_bytes=grammar_bytes, compile_seconds=compile_seconds).check()
+        constraints = _constraint_limits(grammar_bytes, compile_seconds, grammar_cache)
         engine._start(model, tokenizer, limits, name, notes, constraints, prefix_cache=prefix_cache, drafts=drafts)
         return engine
 
@@ -156,8 +159,8 @@ class Engine:
         self._ids = itertools.count(1)
         eos_ids = frozenset(each for each in tokenizer.eos_ids if each < model.vocab_size)
         # Without an end-of-sequence token there is no telling where constrained output ends; plain output needs none.
-        vocabulary = Vocabulary(tokens, tuple(eos_ids), model.vocab_size)
-        self._generations = Generations(vocabulary, max_bytes=constraints.max_bytes) if eos_ids else None
+        compilers = Compilers(Vocabulary(tokens, tuple(eos_ids), model.vocab_size), constraints) if eos_ids else None
+        self._generations = compilers.generations if compilers else None
         speller = Speller(tokens, tokenizer.encode_inside)
         grammars = Grammars(GenerationBatch(self._generations), speller) if self._generations else None
         self._loop = StepLoop(
@@ -171,7 +174,6 @@ class Engine:
         )
         self._stats = EngineStats()
         self._note_stats(0)
-        compilers = Compilers(self._generations, constraints) if self._generations else None
         self._thread = StepThread(self._loop, compilers, self._note_stats)
         atexit.register(self.close)
 
@@ -328,6 +330,11 @@ def _limits_of(
         prefill_tokens=prefill_tokens,
         max_context=max_context,
     )
+
+
+def _constraint_limits(max_bytes: int, seconds: float, cache_dir: str | Path | None) -> GrammarLimits:
+    folder = None if cache_dir is None else Path(cache_dir)
+    return GrammarLimits(max_bytes=max_bytes, compile_seconds=seconds, cache_dir=folder).check()
 
 
 def _set_threads(threads: int | None, model: ports.Model) -> None:

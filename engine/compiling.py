@@ -6,11 +6,14 @@ import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import msgspec
 
 from ..grammar.errors import GrammarError
 from ..grammar.generations import DEFAULT_MAX_BYTES, Generations, Root
+from ..grammar.kept_rows import KeptRows
+from ..grammar.vocab import Vocabulary
 from ..grammar.work import Limit
 from .grammars import warm
 from .types import Constraint, RootformError
@@ -25,10 +28,12 @@ class GrammarLimits(msgspec.Struct, frozen=True, kw_only=True):
 
     max_bytes: memory of all compiled constraints together.
     compile_seconds: processor time of compiling one; those that need more fail.
+    cache_dir: folder in which mask rows are kept from one start to the next; None: they are not.
     """
 
     max_bytes: int = DEFAULT_MAX_BYTES
     compile_seconds: float = 2.0
+    cache_dir: Path | None = None
 
     def check(self) -> GrammarLimits:
         """Itself. Raises RootformError for what cannot be had."""
@@ -84,8 +89,9 @@ class _Work:
 class Compilers:
     """Threads that compile constraints, politely: the step thread goes on meanwhile."""
 
-    def __init__(self, generations: Generations, limits: GrammarLimits) -> None:
-        self.generations = generations
+    def __init__(self, vocabulary: Vocabulary, limits: GrammarLimits) -> None:
+        self._kept = None if limits.cache_dir is None else KeptRows(limits.cache_dir, vocabulary)
+        self.generations = generations = Generations(vocabulary, max_bytes=limits.max_bytes, kept=self._kept)
         self._limits = limits
         self._lock = threading.Lock()
         self._works: dict[Constraint, _Work] = {}
@@ -111,11 +117,13 @@ class Compilers:
         return compilation
 
     def close(self) -> None:
-        """Start nothing new. What is being compiled is given up."""
+        """Start nothing new; keep rows for the next start. What is being compiled is given up."""
         with self._lock:
             for work in self._works.values():
                 work.take_all()
         self._threads.shutdown(wait=False, cancel_futures=True)
+        if self._kept is not None:
+            self._kept.save()
 
     def _run(self, constraint: Constraint, work: _Work) -> None:
         outcome = self._outcome(constraint, work)

@@ -216,6 +216,7 @@ def warm(generations: Generations) -> None:
     """Have the machine code of the grammar made (once per installation; seconds) before the first request needs it."""
     states = GenerationBatch(generations)
     try:
+        generations.current.automaton.warm()
         slot = states.open(generations.compile(Choice(("ab", "ba"))))
     except GrammarError:  # a vocabulary that cannot spell even this; nothing is lost but time
         return

@@ -20,9 +20,11 @@ from .constraints import Constraint
 from .dfa import Dfa, bytes_of
 from .errors import GrammarError
 from .expr import LONGEST, POOL, Exprs
+from .kept_rows import KeptRow, KeptRows
 from .masks import Masks
 from .places import NO_UNIT, UNLIMITED, Frames, Path, Place
 from .pools import current, using
+from .recall import Recall
 from .rows import Rows
 from .stacks import Reader, Stacks
 from .table import Table
@@ -47,10 +49,18 @@ class Automaton:
     transitions are bounded caches.
 
     exprs: the pool its expressions are of; None: the one this thread builds in now. use_compiled: whether walks use
-    numba; both ways give the same answers.
+    numba; both ways give the same answers. kept: rows of earlier processes; they are looked up before rows are made,
+    and rows that are made are added.
     """
 
-    def __init__(self, vocabulary: Vocabulary, *, exprs: Exprs | None = None, use_compiled: bool = True) -> None:
+    def __init__(
+        self,
+        vocabulary: Vocabulary,
+        *,
+        exprs: Exprs | None = None,
+        use_compiled: bool = True,
+        kept: KeptRows | None = None,
+    ) -> None:
         self.vocabulary = vocabulary
         self.exprs = current() if exprs is None else exprs
         self.lock = threading.RLock()
@@ -61,7 +71,7 @@ class Automaton:
         self.records = np.zeros((1024, 6), np.int32)
         self.states = np.zeros((64, 3), np.int32)  # lo, hi, row of `stay` or -1
         self.stay = np.full((1, vocabulary.size), 255, np.uint8)
-        self.misses = 0  # transitions and rows that had to be found
+        self.misses = 0  # transitions and rows that had to be found, those on disk not counted
         self.walker: Walker
         self._dfa = Dfa(self.exprs)
         self._frames = Frames(self.exprs, self._dfa)
@@ -73,6 +83,7 @@ class Automaton:
         self._root_starts: list[tuple[int, int, int]] = []
         self._stays: dict[tuple[int, int], int] = {}  # rows of `stay`, -1 where a state has none
         self._behind = {0: 0}  # by stack: see _bytes_behind
+        self._recall = None if kept is None else Recall(kept, self.stacks)
         self._n_records = 0
         self._forget_transitions()
 
@@ -96,6 +107,9 @@ class Automaton:
                 raise GrammarError(place_of(constraint), "", "is nested too deeply", "nest it less") from error
             with self.lock:
                 self._roots[constraint] = known
+                if self._recall is not None:
+                    state, _, stack = self.start(known)
+                    self._recall.name_root(constraint, state, stack)
         return known
 
     def knows(self, constraint: Constraint) -> bool:
@@ -157,18 +171,27 @@ class Automaton:
 
     def find_row(self, state: int, register: int, stack: int) -> int:
         """The row of a sequence, now in `row_ids`. Raises GrammarError when it cannot be decided."""
-        self.misses += 1
         place, widest = self._places[state], self.vocabulary.max_token_bytes
         lo, hi, _ = self.states[state].tolist()
         need, room = min(max(lo - register, 0), widest + 1), min(hi - register, widest)
+        kept = self._recall.find(state, need, room, stack) if self._recall is not None else None
+        if kept is None:
+            kept = self._make_row(state, place, need, room, stack)
+        row = self.row_table.add(kept.words, kept.accepts, len(self.vocabulary.eos_ids))
+        self._remember_stay(state, place)
+        self._put(self.row_ids, state, need * (widest + 1) + room, stack, kept.level, row)
+        return row
+
+    def _make_row(self, state: int, place: Place, need: int, room: int, stack: int) -> KeptRow:
+        self.misses += 1
         reader = Reader(self.stacks, stack)
         if place.text == NO_TEXT:
             place = place._replace(lo=need, hi=room)
         mask, accepts = self._masks.mask(place, reader)
-        row = self.row_table.add(mask, accepts, len(self.vocabulary.eos_ids))
-        self._remember_stay(state, place)
-        self._put(self.row_ids, state, need * (widest + 1) + room, stack, reader.level, row)
-        return row
+        made = KeptRow(mask, accepts, reader.level)
+        if self._recall is not None:
+            self._recall.keep(state, need, room, stack, made)
+        return made
 
     def find_transition(self, state: int, token: int, stack: int) -> None:
         """Put what `token` does into `transitions`. Raises GrammarError when it cannot be decided."""
@@ -190,6 +213,9 @@ class Automaton:
         if data and path.take_all(data) and self._frames.can_end(path.place, reader):
             record = self._record(path)
             self.stacks.push_all(reader.stack(path.place.popped), self._pushed(path))
+            if self._recall is not None:
+                after = int(self.records[record, 0])
+                self._recall.name_after(state, stack, reader.level, data, after, path.place.pushes)
         self._put(self.transitions, state, token, stack, reader.level, record)
 
     def completion(self, state: int, register: int, stack: int) -> bytes:
@@ -281,18 +307,30 @@ class Automaton:
         if key in self._stays or len(self.stay) > _MOST_STAYS or place.text != NO_TEXT:
             return
         self._stays[key] = -1
-        part = self._masks.part(place.local, place.unit, np.zeros(1, np.int32))
-        kept = (part.token_states == place.local) & (part.token_counts < 255)
-        may_be_left = place.unit == NO_UNIT and len(part.exits) > 0  # then a token may do both, inside and behind
-        if may_be_left or kept.sum() < _STAY_FROM:
+        row = self._find_stay(state, place)
+        if row is None:
             return
-        row = np.full((1, self.vocabulary.size), 255, np.uint8)
-        row[0, part.tokens[kept]] = part.token_counts[kept]
         self._stays[key] = len(self.stay)
-        self.stay = np.concatenate([self.stay, row])
+        self.stay = np.concatenate([self.stay, row[None]])
         for other, known in enumerate(self._places):
             if (known.local, known.unit, known.text) == (*key, NO_TEXT):
                 self.states[other, 2] = self._stays[key]
+
+    def _find_stay(self, state: int, place: Place) -> np.ndarray | None:
+        if self._recall is not None:
+            kept = self._recall.find_stay(state, self.vocabulary.size)
+            if kept is not None:
+                return kept if len(kept) else None
+        part = self._masks.part(place.local, place.unit, np.zeros(1, np.int32))
+        stays = (part.token_states == place.local) & (part.token_counts < 255)
+        may_be_left = place.unit == NO_UNIT and len(part.exits) > 0  # then a token may do both, inside and behind
+        row = None
+        if not may_be_left and stays.sum() >= _STAY_FROM:
+            row = np.full(self.vocabulary.size, 255, np.uint8)
+            row[part.tokens[stays]] = part.token_counts[stays]
+        if self._recall is not None:
+            self._recall.keep_stay(state, row, self.vocabulary.words)
+        return row
 
     def _bytes_behind(self, stack: int) -> int:
         """Bytes that the entries of a stack come to at least."""

@@ -22,6 +22,7 @@ from .automaton import Automaton
 from .batch import Saved, StateBatch
 from .constraints import Constraint
 from .errors import GrammarError
+from .kept_rows import KeptRows
 from .pools import current
 from .vocab import Vocabulary
 from .work import Limit
@@ -65,13 +66,20 @@ class Generations:
     """Compiles constraints. Safe to use from any thread.
 
     max_bytes: memory of all generations, as far as `Automaton.nbytes` can tell. Each may grow to half of it before the
-    next one is begun, so that two fit; a generation that is full lives on as long as its sequences do.
+    next one is begun, so that two fit; a generation that is full lives on as long as its sequences do. kept: rows of
+    earlier processes, see Automaton.
     """
 
     def __init__(
-        self, vocabulary: Vocabulary, *, max_bytes: int = DEFAULT_MAX_BYTES, use_compiled: bool = True
+        self,
+        vocabulary: Vocabulary,
+        *,
+        max_bytes: int = DEFAULT_MAX_BYTES,
+        use_compiled: bool = True,
+        kept: KeptRows | None = None,
     ) -> None:
         self.vocabulary = vocabulary
+        self._kept = kept
         self.max_bytes = max_bytes
         self._use_compiled = use_compiled
         self._lock = threading.Lock()
@@ -144,7 +152,7 @@ class Generations:
             return self._current
 
     def _begin(self) -> Generation:
-        automaton = Automaton(self.vocabulary, exprs=_SEED.fork(), use_compiled=self._use_compiled)
+        automaton = Automaton(self.vocabulary, exprs=_SEED.fork(), use_compiled=self._use_compiled, kept=self._kept)
         number = next(n for n in itertools.count() if n not in self._live)
         generation = Generation(automaton, number, next(self._serials))
         self._live[number] = generation

@@ -12,7 +12,7 @@ import pytest
 from rootform.engine.compiling import Compilers, GrammarLimits
 from rootform.engine.types import Regex, RootformError
 from rootform.grammar import compile as grammar_compile
-from rootform.grammar.generations import GenerationBatch, Generations, Root
+from rootform.grammar.generations import GenerationBatch, Root
 from rootform.grammar.vocab import Vocabulary
 from rootform.grammar.work import tick
 
@@ -41,7 +41,7 @@ def make():
     made = []
 
     def make_compilers(**limits) -> Compilers:
-        made.append(Compilers(Generations(VOCABULARY), GrammarLimits(**limits).check()))
+        made.append(Compilers(VOCABULARY, GrammarLimits(**limits).check()))
         return made[-1]
 
     yield make_compilers
@@ -132,6 +132,23 @@ def test_closing_gives_up_what_is_being_compiled(make, endless) -> None:
     compilers.close()
     compilers._threads.shutdown(wait=True)
     assert not answer.has_come
+
+
+def test_rows_are_kept_in_the_folder_when_it_closes(make, tmp_path) -> None:
+    walks = []
+    for _ in range(2):
+        compilers = make(cache_dir=tmp_path)
+        batch = GenerationBatch(compilers.generations)
+        root = Answer(compilers, "[ab]{2,5}(cd)*").root()
+        slots = np.array([batch.open(root)])
+        for char in "abacd":
+            batch.row_ids(slots)
+            assert batch.advance(slots, np.array([ord(char)]))[0]
+        compilers.close()
+        compilers._threads.shutdown(wait=True)
+        walks.append(compilers._kept.missed)
+    assert len(list(tmp_path.glob("*.rows"))) == 1
+    assert walks[1] == 0 < walks[0]
 
 
 @pytest.mark.parametrize(("name", "value"), [("grammar_bytes", 1000), ("compile_seconds", 0), ("compile_seconds", -1)])
