@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Hashable, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
 from .expr import EMPTY, POOL
@@ -91,15 +92,18 @@ def _find_values(expression: int, most: int) -> list[Value]:
             value = read(text)
             found.setdefault(value, Value(text, value))
         for mask in POOL.byte_classes(rest):
-            for byte in _some_bytes(mask & POOL.first(rest)):
-                after = POOL.derivative(rest, byte)
-                if not POOL.is_empty(after):
-                    pushed += 1
-                    length = len(text) + 1 + POOL.shortest_length(after)
-                    heapq.heappush(heap, (length, pushed, text + bytes([byte]), after))
+            some = _some_bytes(mask & POOL.first(rest))
+            after = POOL.derivative(rest, some[0]) if some else EMPTY
+            if after == EMPTY:
+                continue
+            length = len(text) + 1 + POOL.shortest_length(after)
+            for byte in some:
+                pushed += 1
+                heapq.heappush(heap, (length, pushed, text + bytes([byte]), after))
     return list(found.values())
 
 
+@lru_cache(4096)
 def _some_bytes(mask: int) -> list[int]:
     found: list[int] = []
     while mask and len(found) < _BYTES_TRIED:

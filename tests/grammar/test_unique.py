@@ -1,0 +1,293 @@
+"""Elements that differ and keys that come once: texts against a plain predicate, masks against brute force."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+from decimal import Decimal
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rootform.grammar.automaton import Automaton
+from rootform.grammar.batch import StateBatch
+from rootform.grammar.captures import has_values
+from rootform.grammar.counts import Tally, Way
+from rootform.grammar.errors import GrammarError
+from rootform.grammar.expr import POOL
+from rootform.grammar.json_arrays import array
+from rootform.grammar.json_equal import read
+from rootform.grammar.json_layout import layout
+from rootform.grammar.json_objects import Member, object_
+from rootform.grammar.json_values import ANY_TEXT, any_value, key, key_besides, string
+from rootform.grammar.numbers import NUMBER
+from rootform.grammar.vocab import Vocabulary
+
+COMPACT, FLEXIBLE = layout("compact"), layout("flexible")
+TEXTS = (b"1", b"1.0", b"2", b'"a"', b'"\\u0061"', b'"ab"')
+TOKENS = [
+    *[bytes([byte]) for byte in b'0123456789abux{}[]",:.\\e-+ truflsn'],
+    b'","', b'["', b'"]', b"1,", b"1,1", b"1,2", b"[1,1]", b'"a"', b'"a","a"', b'a","b', b'","a', b",1]", b"11",
+    b"[[", b"]]", b"]],", b'{"', b'":', b'":1', b'":1,"', b'1,"', b'a":1,"a', b'x":1,"x":', b"},{", b"true", b", ",
+    b'","x',
+]  # fmt: skip
+EOS = len(TOKENS)
+VALUES = [
+    1,
+    2,
+    Decimal("1.0"),
+    Decimal("0.5"),
+    "a",
+    "ab",
+    "é",
+    True,
+    None,
+    [],
+    [1],
+    [1, 2],
+    {},
+    {"a": 1},
+    {"a": 1, "b": 2},
+]
+
+
+@pytest.fixture(scope="module")
+def vocabulary() -> Vocabulary:
+    return Vocabulary([*TOKENS, b""], [EOS], EOS + 1)
+
+
+def literals(*texts: bytes) -> list[Way]:
+    return [Way(POOL.literal(text)) for text in texts]
+
+
+def unique(items: list[Way], low: int = 0, high: int | None = None, prefix: tuple[list[Way], ...] = ()) -> int:
+    return array(COMPACT, prefix, items, low, high, unique=True)
+
+
+def within(count: int, low: int, high: int | None) -> bool:
+    return low <= count and (high is None or count <= high)
+
+
+# -- texts ----------------------------------------------------------------------------------------------------
+
+
+@given(seed=st.integers(0, 1 << 32))
+@settings(max_examples=60, deadline=None)
+def test_every_short_array_is_judged_by_its_values(seed: int) -> None:
+    rng = random.Random(seed)
+
+    def some(n_tallies: int) -> dict[bytes, frozenset[int]]:
+        chosen = rng.sample(TEXTS, rng.randint(1, 4))
+        return {text: frozenset(i for i in range(n_tallies) if rng.random() < 0.5) for text in chosen}
+
+    tallies = [Tally(rng.choice([0, 1, 2]), rng.choice([None, 1, 2, 3])) for _ in range(rng.choice([0, 0, 1]))]
+    prefix, items = [some(len(tallies)) for _ in range(rng.choice([0, 0, 1, 2]))], some(len(tallies))
+    low, high = rng.choice([0, 0, 1, 2, 3]), rng.choice([None, None, 1, 2, 3])
+    made = array(
+        COMPACT,
+        [[Way(POOL.literal(text), counts) for text, counts in texts.items()] for texts in prefix],
+        [Way(POOL.literal(text), counts) for text, counts in items.items()],
+        low,
+        high,
+        tallies,
+        unique=True,
+    )
+
+    def fits(elements: tuple[bytes, ...]) -> bool:
+        places = [*prefix, *[items] * len(elements)][: len(elements)]
+        if not within(len(elements), low, high) or any(e not in p for e, p in zip(elements, places, strict=True)):
+            return False
+        counts = [place[element] for element, place in zip(elements, places, strict=True)]
+        counted = all(within(sum(i in found for found in counts), *tally) for i, tally in enumerate(tallies))
+        return counted and len({read(element) for element in elements}) == len(elements)
+
+    lengths = []
+    for n in range(5):
+        for elements in itertools.product(TEXTS, repeat=n):
+            if n < 4 or rng.random() < 0.1:
+                text = b"[" + b",".join(elements) + b"]"
+                assert POOL.fullmatch(made, text) == fits(elements), text
+            if fits(elements):
+                lengths.append(sum(map(len, elements)) + max(n - 1, 0) + 2)
+    shortest = POOL.shortest(made)
+    assert POOL.is_empty(made) == (shortest is None) == (not lengths)
+    assert shortest is None or POOL.fullmatch(made, shortest)
+
+
+@given(values=st.lists(st.sampled_from(VALUES), max_size=4), rng=st.randoms(use_true_random=False))
+@settings(max_examples=100, deadline=None)
+def test_values_are_compared_as_json_has_it(values: list[object], rng: random.Random) -> None:
+    def spelled(value: object) -> str:
+        if isinstance(value, dict):
+            members = [f"{spelled(name)}:{spelled(item)}" for name, item in rng.sample(list(value.items()), len(value))]
+            return "{" + ",".join(members) + "}"
+        if isinstance(value, list):
+            return "[" + ",".join(map(spelled, value)) + "]"
+        if isinstance(value, (int, Decimal)) and not isinstance(value, bool):
+            return rng.choice([str(value), f"{value * 10}e-1", f"{value * 1000}E-03"])
+        return rng.choice([json.dumps(value), json.dumps(value, ensure_ascii=False).replace("a", "\\u0061", 1)])
+
+    def same(a: object, b: object) -> bool:
+        return a == b and repr(a).count("True") == repr(b).count("True")
+
+    differ = not any(same(a, b) for a, b in itertools.combinations(values, 2))
+    text = "[" + ",".join(map(spelled, values)) + "]"
+    if "tru\\u0061" not in text and "f\\u0061lse" not in text:
+        assert POOL.fullmatch(unique([Way(any_value("compact"))]), text.encode()) == differ, text
+
+
+def test_spacing_and_names_written_twice() -> None:
+    numbers = array(FLEXIBLE, [], [Way(any_value("flexible"))], unique=True)
+    assert POOL.fullmatch(numbers, json.dumps([[1], [2], {"a": [1]}], indent=2).encode())
+    assert not POOL.fullmatch(numbers, b"[[1], [ 1]]")
+    compact = unique([Way(any_value("compact"))])
+    assert not POOL.fullmatch(compact, b'[{"a":1},{"a":2,"a":1}]'), "of a name that comes twice the last value counts"
+    assert POOL.fullmatch(compact, b'[{"a":1},{"a":1,"a":2}]')
+
+
+def test_needing_more_values_than_there_are_is_empty() -> None:
+    assert POOL.is_empty(unique(literals(b"1", b"1.0", b"true"), 3))
+    assert POOL.shortest(unique(literals(b"1", b"1.0", b"true"), 2)) == b"[1,true]"
+    assert POOL.shortest(unique(literals(b"3"), 3, None, (literals(b"1", b"22"), literals(b"1")))) == b"[22,1,3]"
+    assert len(POOL.shortest(unique([Way(any_value("compact"))], 30)) or b"") < 100
+
+
+def test_an_array_of_itself() -> None:
+    name = "test tree of unique nodes"
+    POOL.define(name, lambda: unique([Way(POOL.ref(name)), Way(POOL.literal(b"1"))]))
+    tree = POOL.ref(name)
+    assert POOL.shortest(tree) == b"[]"
+    assert POOL.fullmatch(tree, b"[[],[[]],1,[1]]")
+    assert not POOL.fullmatch(tree, b"[[],[[],[]]]")
+
+
+def test_too_much_to_match_is_refused() -> None:
+    prefix = tuple(literals(b"1", b"%d" % n) for n in range(2, 12))
+    with pytest.raises(GrammarError, match="must differ"):
+        POOL.is_empty(unique([], 10, None, prefix))
+
+
+def test_values_are_counted_by_value() -> None:
+    assert has_values(string(ANY_TEXT), 100)
+    assert has_values(NUMBER, 40)
+    assert has_values(POOL.alt(*map(POOL.literal, TEXTS)), 4)
+    assert not has_values(POOL.alt(*map(POOL.literal, TEXTS)), 5)
+
+
+# -- objects --------------------------------------------------------------------------------------------------
+
+
+@given(rng=st.randoms(use_true_random=False))
+@settings(max_examples=40, deadline=None)
+def test_keys_that_are_not_listed_come_once(rng: random.Random) -> None:
+    low, high = rng.choice([0, 1, 2, 3]), rng.choice([None, None, 2, 3])
+    any_order, required = rng.random() < 0.5, rng.random() < 0.5
+    one = (Way(POOL.literal(b"1")),)
+    others = (
+        key_besides(ANY_TEXT, ["a", "b"]) if rng.random() < 0.5 else string(POOL.alt(*map(POOL.literal, (b"x", b"y"))))
+    )
+    members = [Member(key("a"), one, False), Member(key("b"), one, required)]
+    made = object_(COMPACT, members, [Member(others, one, False)], low, high, any_order=any_order, distinct=True)
+    keys = ["a", "b", "x", "y", "\\u0078"]
+    found = False
+    for n in range(5):
+        for names in itertools.permutations(keys, n):
+            listed = [name for name in names if name in ("a", "b")]
+            ordered = any_order or list(names) == sorted(listed) + [name for name in names if name not in listed]
+            spelled = "\\u0078" not in names or (POOL.fullmatch(others, b'"\\u0078"') and "x" not in names)
+            fits = ordered and spelled and within(n, low, high) and ("b" in names or not required)
+            text = "{" + ",".join(f'"{name}":1' for name in names) + "}"
+            assert POOL.fullmatch(made, text.encode()) == fits, text
+            found |= fits
+    assert POOL.is_empty(made) == (not found)
+    shortest = POOL.shortest(made)
+    assert shortest is None or POOL.fullmatch(made, shortest)
+
+
+# -- masks ----------------------------------------------------------------------------------------------------
+
+
+def left_of(expression: int, text: bytes) -> int:
+    for byte in text:
+        expression = POOL.raw_derivative(expression, byte)
+    return expression
+
+
+def strings(*letters: bytes, low: int, high: int | None) -> int:
+    return string(POOL.counted(POOL.byte_set(b"".join(letters)), low, high))
+
+
+ONE = (Way(POOL.literal(b"1")),)
+CASES = {
+    "numbers": lambda: unique(literals(b"1", b"1.0", b"2", b"11"), 2),
+    "prefix": lambda: unique(literals(b"2", b'"a"'), 2, None, (literals(b"1", b"11"), literals(b"1"))),
+    "tally": lambda: array(
+        COMPACT, [], [Way(POOL.alt(*map(POOL.literal, (b"1", b"2"))), frozenset([0])), *literals(b'"a"')], 0, None,
+        [Tally(2, None)], unique=True,
+    ),
+    "counted": lambda: unique([Way(strings(b"ab", low=1, high=2))]),
+    "open": lambda: unique([Way(strings(b"ab", low=0, high=None))]),
+    "nested": lambda: unique([Way(unique(literals(b"1", b"2")))]),
+    "objects": lambda: unique([Way(object_(COMPACT, [Member(key(name), ONE, False) for name in "ab"], []))]),
+    "spaced": lambda: array(FLEXIBLE, [], literals(b"1", b"11", b'"a"'), unique=True),
+    "inside": lambda: object_(COMPACT, [Member(key("a"), (Way(unique(literals(b"1", b"2"), 2)),), True)], []),
+    "keys": lambda: object_(
+        COMPACT, [Member(key("a"), ONE, True)], [Member(strings(b"abx", low=0, high=2), ONE, False)], 3, 4,
+        distinct=True,
+    ),
+    "few keys": lambda: object_(
+        COMPACT, [Member(key("b"), ONE, True)], [Member(string(POOL.byte_set(b"ax")), ONE, False)], 2, 2,
+        any_order=True, distinct=True,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_masks_hold_just_the_tokens_that_can_be_gone_on_with(case: str, vocabulary: Vocabulary, tokens_of) -> None:
+    """Also: closing texts end well, forced bytes are those that come, going back is as if nothing had been."""
+    expression, rng = CASES[case](), random.Random(case)
+    automaton = Automaton(vocabulary)
+    batch, root = StateBatch(automaton), automaton.root_of(expression)
+    slot = np.array([batch.open(root)])
+    for _ in range(12):
+        batch.restore(int(slot[0]), automaton.start(root))
+        text = b""
+        for _ in range(12):
+            row = int(batch.row_ids(slot)[0])
+            allowed = tokens_of(automaton.rows[row])
+            assert not batch.errors
+            rest = left_of(expression, text)
+            wanted = {i for i, token in enumerate(TOKENS) if not POOL.is_empty(left_of(rest, token))}
+            assert allowed == wanted | ({EOS} if POOL.nullable(rest) else set()), text
+            closing = b"".join(TOKENS[token] for token in batch.closing(int(slot[0])))
+            assert POOL.fullmatch(expression, text + closing), (text, closing)
+            if not wanted:
+                break
+            token = rng.choice(sorted(wanted))
+            forced, saved = batch.forced(int(slot[0])), batch.save(int(slot[0]))
+            assert TOKENS[token].startswith(forced) or forced.startswith(TOKENS[token])
+            other = next((i for i in range(EOS) if i not in allowed), None)
+            assert other is None or not batch.advance(slot, np.array([other]))[0]
+            assert batch.advance(slot, np.array([rng.choice(sorted(wanted))]))[0]
+            batch.restore(int(slot[0]), saved)
+            assert batch.advance(slot, np.array([token]))[0]
+            text += TOKENS[token]
+
+
+def test_texts_share_the_walks_of_their_elements(vocabulary: Vocabulary) -> None:
+    """A second array of other texts finds nearly all it needs, for what was written is no part of the walks."""
+    automaton = Automaton(vocabulary)
+    batch, root = StateBatch(automaton), automaton.root_of(unique([Way(strings(b"abux", low=0, high=None))]))
+
+    def walks(text: bytes) -> int:
+        before, slot = automaton.walker.walks, batch.open(root)
+        for byte in text:
+            batch.row_ids(np.array([slot]))
+            assert batch.advance(np.array([slot]), np.array([TOKENS.index(bytes([byte]))]))[0]
+        return automaton.walker.walks - before
+
+    first = walks(b'["ab","abx","b","ux"]')
+    assert walks(b'["xx","bau","x","uba"]') < first
