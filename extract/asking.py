@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import msgspec
 
 from ..engine.types import Call, JsonSchema, Message, ModelInfo, RootformError, Sampling
-from ..grammar.constraints import Spacing
+from ..grammar.constraints import PropertyOrder, Spacing
 from .prompt import Template, compact_json, default_template
 
 _MOST_TOKENS = 1024
@@ -25,6 +25,7 @@ class Options:
     temperature: float = 0.0
     seed: int = 0
     spacing: Spacing = "compact"
+    property_order: PropertyOrder = "schema"
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class Asker:
             prompt=None if self.info.has_chat_template else prompt,
             max_tokens=options.max_tokens or min(_MOST_TOKENS, max(1, self.info.context_tokens // 2)),
             sampling=Sampling(temperature=options.temperature, seed=options.seed + number if sampled else None),
-            constraint=JsonSchema(self.schema, spacing=options.spacing),
+            constraint=JsonSchema(self.schema, options.spacing, property_order=options.property_order),
         )
 
     def again(self, call: Call, error: RootformError) -> Call | None:

@@ -11,11 +11,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ..grammar.constraints import JsonSchema, Spacing
+from ..grammar.constraints import JsonSchema
 from ..grammar.errors import GrammarError
 from ..grammar.estimate import Estimate, Tokens, estimate
 from ..grammar.profiles import PROFILES, Finding, ProfileName, hosted_findings
-from ..grammar.report import Report, inspect_schema
+from ..grammar.report import Report, inspect_constraint
 from ..grammar.work import Limit
 from .schema import read_schema
 
@@ -43,7 +43,7 @@ class Checked(msgspec.Struct, frozen=True):
 
 def check_schema(
     path: Path,
-    spacing: Spacing,
+    options: JsonSchema,
     console: Console,
     *,
     as_json: bool,
@@ -53,10 +53,11 @@ def check_schema(
 ) -> int:
     """Print what of the schema is enforced and what is refused. Returns 1 when something is refused, else 0.
 
-    tokens: the tokenizer to tell costs for. document: what verbatim values of the example stand in. Raises
-    RootformError when the file cannot be read or is not JSON.
+    options: how the schema is to be read and written; its text is that of the file. tokens: the tokenizer to tell costs
+    for. document: what verbatim values of the example stand in. Raises RootformError when the file cannot be read or is
+    not JSON.
     """
-    checked = _check(JsonSchema(read_schema(path), spacing), profiles, tokens, document)
+    checked = _check(msgspec.structs.replace(options, schema=read_schema(path)), profiles, tokens, document)
     if as_json:
         console.file.write(msgspec.json.format(msgspec.json.encode(_plain(checked))).decode() + "\n")
     else:
@@ -65,7 +66,7 @@ def check_schema(
 
 
 def _check(constraint: JsonSchema, profiles: Sequence[ProfileName], tokens: Tokens | None, document: str) -> Checked:
-    report = inspect_schema(constraint.schema, constraint.spacing, Limit(LIMIT_S))
+    report = inspect_constraint(constraint, Limit(LIMIT_S))
     found = None
     if constraint.may_be_verbatim:
         constraint = msgspec.structs.replace(constraint, document=document)

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 from ..engine.types import RootformError
-from ..grammar.constraints import Spacing
-from ..grammar.report import Report, inspect_schema
+from ..grammar.constraints import JsonSchema, PropertyOrder, Spacing
+from ..grammar.report import Report, inspect_constraint
 
 
 def read_schema(path: Path) -> str:
@@ -27,10 +27,10 @@ def read_schema(path: Path) -> str:
     return text
 
 
-def enforceable_schema(path: Path, spacing: Spacing) -> str:
+def enforceable_schema(path: Path, spacing: Spacing, property_order: PropertyOrder = "schema") -> str:
     """The text of a schema file that can be enforced to the letter; otherwise RootformError with every obstacle."""
     text = read_schema(path)
-    report = inspect_schema(text, spacing)
+    report = inspect_constraint(JsonSchema(text, spacing, property_order=property_order))
     if report.refused:
         raise RootformError(f"schema {path} cannot be enforced exactly:\n{refusals(report)}")
     return text

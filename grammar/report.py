@@ -48,13 +48,18 @@ class Report(msgspec.Struct, frozen=True):
         return not self.refused
 
 
-def inspect_schema(schema_text: str, spacing: Spacing = "compact", limit: Limit | None = None) -> Report:
+def inspect_schema(schema_text: str, spacing: Spacing = "compact") -> Report:
     """Look at a whole schema. Never raises for what is wrong with the schema: that is in the report."""
-    notes = Notes(strict=False)
+    return inspect_constraint(JsonSchema(schema_text, spacing))
+
+
+def inspect_constraint(constraint: JsonSchema, limit: Limit | None = None) -> Report:
+    """`inspect_schema`, with all that a constraint may say of a schema. Refusals are told also if it is lenient."""
+    notes = Notes(strict=False, has_document=constraint.document is not None)
     shortest = None
     try:
         with using(POOL.fork()), within(limit):
-            shortest = _shortest(schema_text, spacing, notes)
+            shortest = _shortest(constraint, notes)
     except GrammarError as error:
         notes.refused[error.where, error.keyword] = Refusal(error.where, error.keyword, error.reason, error.rewrite)
     return Report(
@@ -66,8 +71,7 @@ def inspect_schema(schema_text: str, spacing: Spacing = "compact", limit: Limit 
     )
 
 
-def _shortest(schema_text: str, spacing: Spacing, notes: Notes) -> str | None:
-    constraint = JsonSchema(schema_text, spacing)
+def _shortest(constraint: JsonSchema, notes: Notes) -> str | None:
     schema = read_schema(constraint, notes)
     read_all(schema, constraint)
     if notes.refused:

@@ -8,7 +8,17 @@ from typing import Any
 import msgspec
 
 from ..engine.types import Call, Completion, Delta, FinishReason, ModelInfo, RootformError, TokenLogprob, Usage
-from ..grammar.constraints import Backend, Choice, Constraint, Grammar, JsonObject, JsonSchema, Regex, StructuralTag
+from ..grammar.constraints import (
+    Backend,
+    Choice,
+    Constraint,
+    Grammar,
+    JsonObject,
+    JsonSchema,
+    Regex,
+    StructuralTag,
+    VerbatimField,
+)
 
 LEAST_LOGPROB = -9999.0  # minus infinity, on the wire
 DONE = b"[DONE]"
@@ -33,6 +43,7 @@ class _Extras(msgspec.Struct):
     closed_early: bool = False
     forward_passes: int = 0
     matched_stop: str | None = None
+    verbatim: tuple[VerbatimField, ...] = ()
 
 
 class _ChatDelta(msgspec.Struct):
@@ -126,9 +137,29 @@ def _constraint_fields(constraint: Constraint | None) -> dict[str, object]:
             return {"response_format": {"type": "structural_tag", **_members(tag)}, "spacing": spacing}
         case JsonObject(spacing):
             return {"response_format": {"type": "json_object"}, "spacing": spacing}
-        case JsonSchema(schema, spacing):
-            form = {"name": "answer", "schema": _as_json(schema)}
-            return {"response_format": {"type": "json_schema", "json_schema": form}, "spacing": spacing}
+        case JsonSchema():
+            return _schema_fields(constraint)
+
+
+def _schema_fields(constraint: JsonSchema) -> dict[str, object]:
+    if constraint.lenient:
+        message = "lenient of a JsonSchema cannot be sent to a server; use an engine in this process"
+        raise RootformError(message, param="constraint.lenient")
+    form = {"name": "answer", "schema": _as_json(constraint.schema)}
+    fields = {"response_format": {"type": "json_schema", "json_schema": form}, "spacing": constraint.spacing}
+    if constraint.property_order != "schema":
+        fields |= {"property_order": constraint.property_order}
+    if constraint.document is not None:
+        fields |= {"document": constraint.document}
+    if constraint.draft is not None:
+        fields |= {"schema_draft": constraint.draft}
+    if constraint.documents:
+        fields |= {"schema_documents": {uri: _as_json(text) for uri, text in constraint.documents}}
+    return fields
+
+
+def _backend_field(backend: Backend) -> dict[str, object]:
+    return {} if backend == "rootform" else {"backend": backend}
 
 
 def _members(tag: str) -> dict[str, msgspec.Raw]:
@@ -137,10 +168,6 @@ def _members(tag: str) -> dict[str, msgspec.Raw]:
         return msgspec.json.decode(tag, type=dict[str, msgspec.Raw])
     except msgspec.DecodeError as error:
         raise RootformError(f"the structural tag is no JSON object: {error}", param="constraint.tag") from None
-
-
-def _backend_field(backend: Backend) -> dict[str, object]:
-    return {} if backend == "rootform" else {"backend": backend}
 
 
 def _as_json(schema: str) -> msgspec.Raw:
@@ -203,6 +230,7 @@ class Assembly:
             logprobs=tuple(one for delta in self._deltas for one in delta.logprobs),
             closed_early=said.closed_early,
             matched_stop=said.matched_stop,
+            verbatim=said.verbatim,
         )
 
 

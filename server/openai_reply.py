@@ -39,6 +39,7 @@ def extras(completion: Completion, with_ids: bool) -> ChoiceExtras:
         forward_passes=completion.usage.forward_passes,
         matched_stop=completion.matched_stop,
         token_ids=completion.token_ids if with_ids else UNSET,
+        verbatim=completion.verbatim or UNSET,
     )
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from ..grammar.constraints import Backend, Spacing, Syntax
+from ..grammar.constraints import Backend, Draft, PropertyOrder, Spacing, Syntax, VerbatimField
 
 MAX_LOGPROBS = 20
 MAX_SAMPLES = 128
@@ -72,6 +72,10 @@ class _Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     grammar_start: str | None = None
     response_format: ResponseFormat | None = None
     spacing: Spacing | None = None
+    property_order: PropertyOrder | None = None
+    schema_draft: Draft | None = None
+    document: str | None = None  # what verbatim values stand in; None: the last user message
+    schema_documents: dict[str, msgspec.Raw] | None = None  # by URI: schemas that the one asked for refers to
     ignore_eos: bool | None = None
     cache_salt: str | None = None
     return_token_ids: bool | None = None
@@ -158,13 +162,15 @@ class ChoiceExtras(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
     closed_early: the token limit was near and the constraint was steered to a valid end.
     forward_passes: steps of the model this choice took part in. matched_stop: the stop string that ended it.
-    token_ids: only with `return_token_ids`; in a stream, the ids of this chunk.
+    token_ids: only with `return_token_ids`; in a stream, the ids of this chunk. verbatim: where in the document each
+    verbatim value stands, where the schema has some (docs/verbatim.md).
     """
 
     closed_early: bool | UnsetType = UNSET
     forward_passes: int | UnsetType = UNSET
     matched_stop: str | UnsetType | None = UNSET
     token_ids: tuple[int, ...] | UnsetType = UNSET
+    verbatim: tuple[VerbatimField, ...] | UnsetType = UNSET
 
 
 class TopLogprob(msgspec.Struct, frozen=True):

@@ -81,6 +81,24 @@ def test_every_field_reaches_the_engine(client, engine):
             },
             JsonSchema('{"type":"object","title":"ü"}', "flexible"),
         ),
+        (
+            {
+                "response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": {"$ref": "urn:a"}}},
+                "extra_body": {
+                    "spacing": "canonical",
+                    "property_order": "any",
+                    "schema_draft": "7",
+                    "schema_documents": {"urn:a": {"type": "null"}},
+                },
+            },
+            JsonSchema(
+                '{"$ref":"urn:a"}',
+                "canonical",
+                property_order="any",
+                draft="7",
+                documents=(("urn:a", '{"type":"null"}'),),
+            ),
+        ),
     ],
 )
 def test_constraints(client, engine, more, constraint):

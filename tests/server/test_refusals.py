@@ -71,7 +71,12 @@ def test_bodies_that_are_not_a_json_object(url, body, message):
             "response_format",
             "regex and response_format: one constraint at most; keep one of them",
         ),
-        ({"spacing": "compact"}, "spacing", "spacing: only means something with a JSON response_format"),
+        ({"spacing": "compact"}, "spacing", "spacing: only means something with a JSON response_format or a grammar"),
+        (
+            {"response_format": {"type": "json_object"}, "property_order": "any"},
+            "property_order",
+            "property_order: only means something with a response_format of type json_schema",
+        ),
         (
             {"response_format": {"type": "xml"}},
             "response_format.type",
