@@ -17,7 +17,7 @@ from . import kernels, verbatim
 from .chars import JSON_CHAR
 from .compile import expression_of, place_of
 from .constraints import Constraint
-from .dfa import Dfa, bytes_of
+from .dfa import SPLITS, Dfa, bytes_of
 from .errors import GrammarError
 from .expr import LONGEST, POOL, Exprs
 from .kept_rows import KeptRow, KeptRows
@@ -307,6 +307,8 @@ class Automaton:
         if key in self._stays or len(self.stay) > _MOST_STAYS or place.text != NO_TEXT:
             return
         self._stays[key] = -1
+        if self._dfa.kinds[place.local] & SPLITS:
+            return
         row = self._find_stay(state, place)
         if row is None:
             return

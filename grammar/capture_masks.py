@@ -15,6 +15,7 @@ import numpy as np
 
 from . import kernels
 from .captures import Rule, derived, is_free
+from .dfa import SPLITS
 from .expr import EMPTY, EPSILON, Kind
 from .places import NO_UNIT, Frames, Path, Place
 from .pools import using
@@ -91,6 +92,10 @@ class _Walk:
         while self._todo:
             (at, doubt), starts = self._todo.popitem()
             nodes = starts[0] if len(starts) == 1 else self._masks.union(starts)
+            if at.unit == NO_UNIT and self._frames.dfa.kinds[at.local] & SPLITS:
+                for expression in self._frames.dfa.split(at.local):
+                    self._enter(expression, at.popped, at.pushes, nodes, doubt)
+                continue
             part = self._masks.part(at.local, at.unit, nodes)
             most = _FAR if at.unit == NO_UNIT else at.hi
             self._masks.allow(self.words, part, most)

@@ -14,11 +14,10 @@ DEAD = 0
 UNKNOWN = -1
 """A transition that nobody asked for yet."""
 
-HALTS, MAY_END = 1, 2
+HALTS, MAY_END, SPLITS = 1, 2, 4
 """Bits of `Dfa.kinds`."""
 
 _RESERVED = 1 << 16  # states there is address space for at first; those not made take no memory
-_CHAIN = 32  # states of a literal that are made at once
 _HALTING = (Kind.FRAME, Kind.REF, Kind.COUNTED, Kind.CAPTURE)
 _STATE_BYTES = 150  # of one state, besides its transitions
 
@@ -34,8 +33,8 @@ class Dfa:
     """States are expressions, numbered as they are met; transitions are derivatives, found when first needed.
 
     transitions: (states, 256) int32, 0 dead, -1 not known yet. kinds: uint8; HALTS where the state's expression begins
-    with a frame, a reference or a counted run, so that walks halt and the automaton decides how to go on; MAY_END where
-    it may end, and walks do not halt.
+    with a frame, a reference or a counted run, so that walks halt and the automaton decides how to go on; with SPLITS
+    where only some of its alternatives do; MAY_END where it may end, and walks do not halt.
     """
 
     def __init__(self, exprs: Exprs) -> None:
@@ -45,6 +44,7 @@ class Dfa:
         self.transitions = np.empty((_RESERVED, 256), np.int32)
         self.kinds = np.zeros(_RESERVED, np.uint8)
         self.nullable: list[bool] = []
+        self._split: dict[int, tuple[int, ...]] = {}
         self.state(EMPTY)
         self.transitions[DEAD] = DEAD
 
@@ -68,9 +68,13 @@ class Dfa:
         self._expressions.append(expression)
         nullable = self._exprs.nullable(expression)
         self.nullable.append(nullable)
-        halts = head_of(self._exprs, expression)[0] in _HALTING
         self.transitions[known] = UNKNOWN
-        self.kinds[known] = HALTS if halts else MAY_END if nullable else 0
+        if head_of(self._exprs, expression)[0] in _HALTING:
+            self.kinds[known] = HALTS
+        elif self._splits(expression):
+            self.kinds[known] = HALTS | SPLITS
+        else:
+            self.kinds[known] = MAY_END if nullable else 0
         if expression == EPSILON:
             self.transitions[known] = DEAD
         return known
@@ -78,6 +82,24 @@ class Dfa:
     def halts(self, state: int) -> bool:
         """Whether the state's expression begins with a frame, a reference or a counted run."""
         return bool(self.kinds[state] & HALTS)
+
+    def split(self, state: int) -> tuple[int, ...]:
+        """The alternatives of a state that SPLITS: expressions, together the same; no more than one does not halt."""
+        known = self._split.get(state)
+        if known is None:
+            exprs = self._exprs
+            members = [m for m in exprs.node(self._expressions[state])[1] if not exprs.is_empty(m)]
+            halting = [m for m in members if head_of(exprs, m)[0] in _HALTING]
+            others = exprs.alt(*[m for m in members if head_of(exprs, m)[0] not in _HALTING])
+            known = self._split[state] = (*halting, others) if others != EMPTY else tuple(halting)
+        return known
+
+    def _splits(self, expression: int) -> bool:
+        node = self._exprs.node(expression)
+        if node[0] != Kind.ALT:
+            return False
+        heads = {head_of(self._exprs, member)[0] for member in node[1]}
+        return not heads.isdisjoint(_HALTING) and Kind.CAPTURE not in heads
 
     def expression(self, state: int) -> int:
         """The expression a state is."""
@@ -90,14 +112,14 @@ class Dfa:
 
     def find(self, state: int, byte: int) -> int:
         """Fill in one transition, and those of all bytes that behave alike."""
-        if self._fill_literal(state):
+        if self.fill_literal(state) is not None:
             return int(self.transitions[state, byte])
         mask = next(m for m in self._exprs.byte_classes(self._expressions[state]) if m >> byte & 1)
         return self._find_class(state, mask)
 
     def complete(self, state: int) -> np.ndarray:
         """All transitions of a state, (256,) int32."""
-        if (self.transitions[state] == UNKNOWN).any() and not self._fill_literal(state):
+        if (self.transitions[state] == UNKNOWN).any() and self.fill_literal(state) is None:
             for mask in self._exprs.byte_classes(self._expressions[state]):
                 if self.transitions[state, (mask & -mask).bit_length() - 1] == UNKNOWN:
                     self._find_class(state, mask)
@@ -112,26 +134,30 @@ class Dfa:
             byte = (mask & -mask).bit_length() - 1
             after = self.state(self._exprs.derivative(expression, byte))
         self.transitions[state, bytes_of(mask)] = after
-        if after > DEAD and not self.kinds[after] & HALTS and self.transitions[after, 0] == UNKNOWN:
-            self._fill_literal(after)
         return after
 
-    def _fill_literal(self, state: int) -> bool:
-        """Fill in a state whose expression begins with a set of bytes, and those behind it; whether it was one."""
-        exprs, was = self._exprs, False
-        for _ in range(_CHAIN):
-            node = exprs.node(self._expressions[state])
-            head, tail = (exprs.node(node[1]), node[2]) if node[0] == Kind.CAT else (node, EPSILON)
-            if head[0] != Kind.SET or self.transitions[state, 0] != UNKNOWN:
-                break
-            was = True
-            after = self.state(exprs.pruned(tail))
-            self.transitions[state] = DEAD
-            self.transitions[state, bytes_of(head[1])] = after
-            if self.kinds[after] & HALTS:
-                break
-            state = after
-        return was
+    def fill_literal(self, state: int) -> int | None:
+        """Fill in a state that goes on with one set of bytes, if it is not yet: the state behind; None: it does not."""
+        node = self._exprs.node(self._expressions[state])
+        if node[0] == Kind.CAT:
+            head, tail = self._exprs.node(node[1]), node[2]
+        else:
+            head, tail = node, EPSILON
+        if head[0] != Kind.SET:
+            return None
+        byte = (head[1] & -head[1]).bit_length() - 1
+        after = int(self.transitions[state, byte])
+        if after == UNKNOWN:
+            after = self.state(self._exprs.pruned(tail))
+            row = self.transitions[state]
+            row[:] = DEAD
+            row[bytes_of(head[1])] = after
+        return after
+
+    def first_byte(self, state: int) -> int:
+        """The lowest byte of those that a state may go on with."""
+        mask = self._exprs.first(self._expressions[state])
+        return (mask & -mask).bit_length() - 1
 
     def _grow(self) -> None:
         size = len(self.kinds)

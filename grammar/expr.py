@@ -31,6 +31,7 @@ __all__ = ["ALL_BYTES", "EMPTY", "EPSILON", "POOL", "Exprs", "Kind"]
 LONGEST = 1 << 20
 """Bytes that a text may have at most."""
 
+_MANY = 8  # members of an alternation that are looked up by their first byte
 _MEMO_LIMIT = 2_000_000  # derivatives remembered before the memo starts anew
 _NODE_BYTES, _ENTRY_BYTES, _MEMO_BYTES = 300, 150, 500  # measured: memory of one of each, its share of tables included
 
@@ -127,6 +128,8 @@ class Exprs:
             node = self._nodes[item]
             members.update(node[1] if node[0] == Kind.ALT else (item,))
         members.discard(EMPTY)
+        if len(members) <= 1:
+            return members.pop() if members else EMPTY
         if self.everything in members:
             return self.everything
         heads = self._alternatives.take_common_heads(members)
@@ -387,7 +390,9 @@ class Exprs:
 
     def is_empty(self, item: int) -> bool:
         """Whether no string is in the language. Raises GrammarError when that takes too long to find out."""
-        return item == EMPTY or (not self._plain[item] and not self._witness.has_member(item))
+        if self._plain[item] or self._nullable[item]:
+            return item == EMPTY
+        return not self._witness.has_member(item)
 
     def shortest_length(self, item: int) -> int:
         """Bytes of the shortest string of a language that is not empty."""
@@ -443,7 +448,8 @@ class Exprs:
         if kind == Kind.CAT:
             return self._derive_cat(item, byte)
         if kind == Kind.ALT:
-            return self.alt(*[self.raw_derivative(m, byte) for m in node[1]])
+            members = node[1] if len(node[1]) < _MANY else self._first_bytes.members(item)[byte]
+            return self.alt(*[self.raw_derivative(m, byte) for m in members])
         if kind == Kind.AND:
             return self._derive_and(node[1], byte)
         if kind == Kind.NOT:
@@ -472,6 +478,10 @@ class Exprs:
         return self.alt(longer, self.raw_derivative(self.behind(node), byte))
 
     def _derive_cat(self, item: int, byte: int) -> int:
+        node = self._nodes[item]
+        head = self._nodes[node[1]]
+        if head[0] == Kind.SET:
+            return node[2] if head[1] >> byte & 1 else EMPTY
         results = []
         while (node := self._nodes[item])[0] == Kind.CAT:
             rest = self.raw_derivative(node[1], byte)

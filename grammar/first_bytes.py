@@ -19,6 +19,7 @@ class FirstBytes:
         self._exprs = exprs
         self._classes: dict[int, tuple[int, ...]] = {}
         self._masks: dict[int, int] = {}
+        self._members: dict[int, list[list[int]]] = {}
 
     @property
     def remembered(self) -> int:
@@ -37,6 +38,19 @@ class FirstBytes:
         known = self._masks.get(item)
         if known is None:
             known = self._masks[item] = self._find_mask(item)
+        return known
+
+    def members(self, item: int) -> list[list[int]]:
+        """For each byte the members of an alternation that may begin with it."""
+        known = self._members.get(item)
+        if known is None:
+            known = self._members[item] = [[] for _ in range(256)]
+            for member in self._exprs.node(item)[1]:
+                mask = self.mask(member)
+                while mask:
+                    lowest = mask & -mask
+                    known[lowest.bit_length() - 1].append(member)
+                    mask ^= lowest
         return known
 
     def _find_classes(self, item: int) -> tuple[int, ...]:

@@ -69,8 +69,10 @@ def look_up(keys: np.ndarray, values: np.ndarray, a: int, b: int, contexts: np.n
 
 @compiled
 def walk(
+    child_start: np.ndarray,
+    child_node: np.ndarray,
+    child_byte: np.ndarray,
     node_byte: np.ndarray,
-    node_depth: np.ndarray,
     node_end: np.ndarray,
     token_start: np.ndarray,
     token_ids: np.ndarray,
@@ -78,11 +80,10 @@ def walk(
     kinds: np.ndarray,
     base_states: np.ndarray,
     unit: int,
-    begins: np.ndarray,
-    finishes: np.ndarray,
-    states: np.ndarray,
-    counts: np.ndarray,
-    deepest: int,
+    starts: np.ndarray,
+    start: int,
+    edges: np.ndarray,
+    stack: np.ndarray,
     filled: np.ndarray,
     tokens: np.ndarray,
     exits: np.ndarray,
@@ -90,71 +91,86 @@ def walk(
     drops: np.ndarray,
     missing: np.ndarray,
 ) -> None:
-    """Walk ranges of the trie's nodes with a DFA, depth first, and note what differs from an earlier walk, the base.
+    """Walk a trie with a DFA, depth first, and note what differs from an earlier walk, the base.
 
-    Range i is nodes [begins[i], finishes[i]), entered in states[i] with counts[i] units behind it. transitions:
-    (states, 256) int32, 0 dead, -1 not known yet. kinds: uint8, 1 where walks halt, 2 where the frame may end. Counts
-    grow by one for each byte that leaves the state `unit`; with one, the frame may end in that state alone.
-    base_states: the state the base came to at each node, 0 where it did not; a node that is reached in the same state
-    is left out with all below it.
+    It goes on from the nodes `starts`, entered in the state `start`, and over `edges`, rows (node, state before it,
+    count before it). transitions: (states, 256) int32, 0 dead, -1 not known yet. kinds: uint8, 1 where walks halt, 2
+    where the frame may end. The count grows by one for each byte that leaves the state `unit`, and where there is one
+    the frame may end in that state alone. base_states: the state the base came to at each node, 0 where it did not; all
+    that is reached in the same state is left out, with what is below. Of no length: there is no base.
 
     Written from the row on that `filled` has for each, which is then moved: tokens (token, state, count), exits (node,
     count) below which the frame may be over, entries (node, state) where it halted, drops (node, end) where nodes from
-    node to end are not what the base made of them, missing (node, state before, count before) where a transition is not
-    known. The last of `filled` counts the nodes reached.
+    node to end are not what the base made of them, missing (like `edges`) where a transition is not known. The last of
+    `filled` counts the nodes reached. stack: room for the edges to be taken, 256 for each byte of a token.
     """
-    path_state = np.empty(deepest + 2, np.int32)
-    path_count = np.empty(deepest + 2, np.int32)
     n_tokens, n_exits, n_entries, n_drops, n_missing, n_reached = filled
-    for i in range(begins.shape[0]):
-        node = begins[i]
-        if node >= finishes[i]:
-            continue
-        depth = node_depth[node]
-        path_state[depth - 1] = states[i]
-        path_count[depth - 1] = counts[i]
-        while node < finishes[i]:
-            depth = node_depth[node]
-            before = path_state[depth - 1]
+    has_base = base_states.shape[0] > 0
+    n_starts = starts.shape[0]
+    for i in range(n_starts + edges.shape[0]):
+        top = 0
+        if i < n_starts:
+            node = starts[i]
+            row = transitions[start]
+            base_row = transitions[base_states[node] if has_base else 0]
+            for at in range(child_start[node], child_start[node + 1]):
+                if row[child_byte[at]] != base_row[child_byte[at]]:
+                    stack[top, 0] = child_node[at]
+                    stack[top, 1] = start
+                    stack[top, 2] = 0
+                    top += 1
+        else:
+            stack[0] = edges[i - n_starts]
+            top = 1
+        while top > 0:
+            top -= 1
+            node = stack[top, 0]
+            before = stack[top, 1]
+            count = stack[top, 2]
             after = transitions[before, node_byte[node]]
+            was = base_states[node] if has_base else 0
             if after < 0:
                 missing[n_missing, 0] = node
                 missing[n_missing, 1] = before
-                missing[n_missing, 2] = path_count[depth - 1]
+                missing[n_missing, 2] = count
                 n_missing += 1
-                node = node_end[node]
                 continue
-            if after == base_states[node]:
-                node = node_end[node]
+            if after == was:
                 continue
-            end = node_end[node]
-            halts = after == 0 or kinds[after] & 1
-            if base_states[node] > 0:
+            kind = kinds[after]
+            if was > 0:
                 drops[n_drops, 0] = node
-                drops[n_drops, 1] = end if halts else node + 1
+                drops[n_drops, 1] = node_end[node] if after == 0 or kind & 1 else node + 1
                 n_drops += 1
-            if after > 0:
-                n_reached += 1
-                count = path_count[depth - 1]
-                if before == unit:
-                    count += 1
-                path_state[depth] = after
-                path_count[depth] = count
-                for at in range(token_start[node], token_start[node + 1]):
-                    tokens[n_tokens, 0] = token_ids[at]
-                    tokens[n_tokens, 1] = after
-                    tokens[n_tokens, 2] = count
-                    n_tokens += 1
-                if kinds[after] & 1:
-                    entries[n_entries, 0] = node
-                    entries[n_entries, 1] = after
-                    n_entries += 1
-                is_over = after == unit if unit >= 0 else kinds[after] & 2 != 0
-                if is_over and end > node + 1:
-                    exits[n_exits, 0] = node
-                    exits[n_exits, 1] = count
-                    n_exits += 1
-            node = end if halts else node + 1
+            if after == 0:
+                continue
+            n_reached += 1
+            if before == unit:
+                count += 1
+            for at in range(token_start[node], token_start[node + 1]):
+                tokens[n_tokens, 0] = token_ids[at]
+                tokens[n_tokens, 1] = after
+                tokens[n_tokens, 2] = count
+                n_tokens += 1
+            if kind & 1:
+                entries[n_entries, 0] = node
+                entries[n_entries, 1] = after
+                n_entries += 1
+                continue
+            first = child_start[node]
+            last = child_start[node + 1]
+            if (after == unit if unit >= 0 else kind & 2 != 0) and first < last:
+                exits[n_exits, 0] = node
+                exits[n_exits, 1] = count
+                n_exits += 1
+            row = transitions[after]
+            base_row = transitions[was]
+            for at in range(first, last):
+                if row[child_byte[at]] != base_row[child_byte[at]]:
+                    stack[top, 0] = child_node[at]
+                    stack[top, 1] = after
+                    stack[top, 2] = count
+                    top += 1
     filled[0] = n_tokens
     filled[1] = n_exits
     filled[2] = n_entries
@@ -177,6 +193,7 @@ def states_at(
     """The state at each node that a walk from the root of the trie reaches, all transitions known: into `found`."""
     path = np.zeros(deepest + 2, np.int32)
     path[0] = start
+    found[0] = start
     node = 1
     while node < node_byte.shape[0]:
         depth = node_depth[node]
@@ -189,15 +206,15 @@ def states_at(
 
 @compiled
 def has_child(
-    nodes: np.ndarray, node_byte: np.ndarray, node_end: np.ndarray, wanted: np.ndarray, found: np.ndarray
+    nodes: np.ndarray, child_start: np.ndarray, child_byte: np.ndarray, wanted: np.ndarray, found: np.ndarray
 ) -> None:
     """Which nodes have a child by a byte for which `wanted` holds, (256,) bool: into `found`, (n,) bool."""
     for i in range(nodes.shape[0]):
-        end = node_end[nodes[i]]
-        child = nodes[i] + 1
-        while child < end and not wanted[node_byte[child]]:
-            child = node_end[child]
-        found[i] = child < end
+        found[i] = False
+        for at in range(child_start[nodes[i]], child_start[nodes[i] + 1]):
+            if wanted[child_byte[at]]:
+                found[i] = True
+                break
 
 
 @compiled
@@ -336,4 +353,4 @@ def warm() -> None:
     set_bits(words, ints, ints, 0)
     clear_bits(words, ints)
     drop(words, pairs, one, ints)
-    has_child(ints, np.zeros(0, np.uint8), ints, np.zeros(256, bool), ok)
+    has_child(ints, ints, np.zeros(0, np.uint8), np.zeros(256, bool), ok)

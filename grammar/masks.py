@@ -12,6 +12,7 @@ import numpy as np
 
 from . import kernels
 from .capture_masks import CaptureMasks
+from .dfa import SPLITS
 from .nodes import Kind
 from .places import NO_UNIT, Frames, Path, Place
 from .stacks import Reader
@@ -26,6 +27,7 @@ _FEW_NODES = 1000
 _FEW_TOKENS = 1024  # parts with more keep their tokens as bits, too
 _WIDE = 4096  # nodes a walk has to reach, or to have in common with another, to be a base
 _MOST_BASES = 12
+_MANY_BYTES = 32  # bytes a state has to go on with, to be wide
 _FAR = 1 << 30
 _NONE = np.zeros(0, np.int32)
 
@@ -106,6 +108,13 @@ class Masks:
         while todo:
             at, starts = todo.popitem()
             nodes = starts[0] if len(starts) == 1 else self.union(starts)
+            if at.unit == NO_UNIT and self._frames.dfa.kinds[at.local] & SPLITS:
+                for expression in self._frames.dfa.split(at.local):
+                    inside = self._frames.enter(expression, at.popped, at.pushes, reader)
+                    if inside.text != NO_TEXT:
+                        return self._with_end(self._captures.mask(place, reader), place, reader)
+                    todo.setdefault(inside, []).append(nodes)
+                continue
             part = self.part(at.local, at.unit, nodes)
             self.allow(words, part, _FAR if at.unit == NO_UNIT else at.hi)
             if (len(part.exits) or part.shared_exits) and (behind := self._frames.leave(at, reader)):
@@ -192,7 +201,7 @@ class Masks:
         from_root = len(nodes) == 1 and nodes[0] == 0
         base, at_base = self._base_for(local, nodes, from_root) if unit == NO_UNIT else (None, None)
         if at_base is None:
-            walked = self._walker.walk(local, unit, nodes, None if base is None else base.states)
+            walked = self._walker.walk(local, unit, nodes, _NONE if base is None else base.states)
         else:
             walked = self._walker.walk(local, unit, nodes[~at_base])
         exits, exit_counts = walked.exits[:, 0].copy(), walked.exits[:, 1].copy()
@@ -203,7 +212,10 @@ class Masks:
             useful = self._walker.has_child(exits, dfa.transitions[unit] == 0)
             exits, exit_counts = exits[useful], exit_counts[useful]
         entries = _grouped(walked.entries)
-        tokens, states, counts = _by_count(walked.tokens)
+        tokens, states, counts = walked.tokens.T.copy()
+        if unit != NO_UNIT:
+            order = np.argsort(counts, kind="stable")
+            tokens, states, counts = tokens[order], states[order], counts[order]
         words = self._bits(tokens) if len(tokens) > _FEW_TOKENS and base is None else None
         shared = None
         if base is not None:
@@ -225,13 +237,15 @@ class Masks:
         dfa, best, most, at = self._frames.dfa, None, _WIDE, None
         if from_root:
             first = dfa.complete(local)
+            if np.count_nonzero(first) < _MANY_BYTES:
+                return None, None
             for base in self._bases:
                 shared = int(self._root_weights[(first == dfa.transitions[base.local]) & (first > 0)].sum())
                 if shared > most:
                     best, most = base, shared
             return best, None
         sizes = self._vocabulary.node_end[nodes] - nodes
-        if sizes.sum() > most:
+        if int(sizes.sum()) > most:
             for base in self._bases:
                 same = base.states[nodes] == local
                 shared = int(sizes[same].sum())
@@ -295,16 +309,9 @@ class Masks:
         return self._vocabulary.token_ids[first[at] + within]
 
 
-def _by_count(found: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Tokens, states and counts of a walk, by count."""
-    tokens, states, counts = found.T.copy()
-    if len(counts) and counts.min() != counts.max():
-        order = np.argsort(counts, kind="stable")
-        tokens, states, counts = tokens[order], states[order], counts[order]
-    return tokens, states, counts
-
-
 def _grouped(entries: np.ndarray) -> list[tuple[int, np.ndarray]]:
+    if not len(entries):
+        return []
     nodes, states = entries[:, 0], entries[:, 1]
     return [(state, nodes[states == state].copy()) for state in dict.fromkeys(states.tolist())]
 

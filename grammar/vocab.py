@@ -16,7 +16,8 @@ class Vocabulary:
     single_bytes: mask of the bytes that are tokens by themselves, what every text can be spelled with.
 
     The trie, in preorder; node 0 is the root: `node_byte` uint8, `node_depth` int32, `node_end` int32 (one past the
-    last node below), and the tokens that end at node i: token_ids[token_start[i] : token_start[i + 1]], int32.
+    last node below), and the tokens that end at node i: token_ids[token_start[i] : token_start[i + 1]], int32. The
+    children of node i: child_node[child_start[i] : child_start[i + 1]], int32; the byte to each: `child_byte`, uint8.
     """
 
     def __init__(self, tokens: Sequence[bytes], eos_ids: Sequence[int], size: int) -> None:
@@ -72,6 +73,8 @@ class Vocabulary:
         self.node_byte = np.frombuffer(bytes(node_bytes), np.uint8)
         self.node_depth = np.array(depths, np.int32)
         self.node_end = _subtree_ends(depths)
+        self.child_start, self.child_node = _children(depths)
+        self.child_byte = self.node_byte[self.child_node]
         self.token_ids = np.array(order, np.int32)
         self.token_start = np.searchsorted(np.array(owners), np.arange(len(depths) + 1)).astype(np.int32)
 
@@ -91,3 +94,16 @@ def _subtree_ends(depths: list[int]) -> np.ndarray:
             ends[path.pop()] = node
         path.append(node)
     return ends
+
+
+def _children(depths: list[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Children of every node of a preorder: those of node i are children[starts[i] : starts[i + 1]]."""
+    latest = [0] * (max(depths) + 1)
+    parents = []
+    for node, depth in enumerate(depths):
+        latest[depth] = node
+        parents.append(latest[depth - 1] if depth else -1)
+    of = np.array(parents[1:], np.int64)
+    children = (np.argsort(of, kind="stable") + 1).astype(np.int32)
+    starts = np.searchsorted(of[children - 1], np.arange(len(depths) + 1)).astype(np.int32)
+    return starts, children

@@ -7,10 +7,12 @@ from typing import NamedTuple
 import numpy as np
 
 from . import kernels
-from .dfa import UNKNOWN, Dfa
+from .dfa import DEAD, HALTS, UNKNOWN, Dfa
 from .vocab import Vocabulary
 
-_NO_DROPS = np.zeros((0, 2), np.int32)
+_FEW_EDGES = 32
+_NO_EDGES = np.zeros((0, 3), np.int32)
+_NO_NODES = np.zeros(0, np.int32)
 
 
 class Walked(NamedTuple):
@@ -31,48 +33,48 @@ class Walked(NamedTuple):
 class Walker:
     """Walks of one vocabulary's trie. `walks` counts the walks made, `reached` the nodes they came to.
 
-    use_compiled: whether the loops are compiled; both ways give the same answers.
+    use_compiled: whether the loop is compiled; both ways give the same answers.
     """
 
     def __init__(self, vocabulary: Vocabulary, dfa: Dfa, *, use_compiled: bool) -> None:
         self._vocabulary = vocabulary
         self._dfa = dfa
         self._walk = kernels.walk if use_compiled else getattr(kernels.walk, "py_func", kernels.walk)
-        self._no_base = np.zeros(len(vocabulary.node_byte), np.int32)
-        self._room = 0
-        self._token_room = 0
+        self._child_start = vocabulary.child_start.tolist()
+        self._child_byte = vocabulary.child_byte.tobytes()
+        self._stack = np.empty((256 * (vocabulary.max_token_bytes + 1), 3), np.int32)
+        self._make_room(len(vocabulary.node_byte), len(vocabulary.token_ids))
         self.walks = 0
         self.reached = 0
 
-    def walk(self, state: int, unit: int, nodes: np.ndarray, base_states: np.ndarray | None = None) -> Walked:
+    def walk(self, state: int, unit: int, nodes: np.ndarray, base_states: np.ndarray = _NO_NODES) -> Walked:
         """All that lives below `nodes`, entered in `state`. unit: the state whose leaving is counted, or -1.
 
         base_states: the states of an earlier walk from the root (`states_from`): what is the same there is left out.
         """
         self.walks += 1
         vocabulary, dfa = self._vocabulary, self._dfa
-        ends = vocabulary.node_end
-        begins, finishes = nodes + 1, ends[nodes]
-        states, counts = np.full(len(nodes), state, np.int32), np.zeros(len(nodes), np.int32)
-        self._make_room(begins, finishes)
+        if len(nodes) > 1:
+            self._make_room_below(nodes)
         filled = np.zeros(6, np.int64)
-        while len(begins):
-            filled[4] = 0
+        starts, edges = nodes, _NO_EDGES
+        while True:
             self._walk(
+                vocabulary.child_start,
+                vocabulary.child_node,
+                vocabulary.child_byte,
                 vocabulary.node_byte,
-                vocabulary.node_depth,
-                ends,
+                vocabulary.node_end,
                 vocabulary.token_start,
                 vocabulary.token_ids,
                 dfa.transitions,
                 dfa.kinds,
-                self._no_base if base_states is None else base_states,
+                base_states,
                 unit,
-                begins,
-                finishes,
-                states,
-                counts,
-                vocabulary.max_token_bytes,
+                starts,
+                state,
+                edges,
+                self._stack,
                 filled,
                 self._tokens,
                 self._exits,
@@ -80,17 +82,18 @@ class Walker:
                 self._drops,
                 self._missing,
             )
-            missing = self._missing[: filled[4]]
-            self._fill(missing)
-            begins, states, counts = missing[:, 0].copy(), missing[:, 1].copy(), missing[:, 2].copy()
-            finishes = ends[begins]
-        n_tokens, n_exits, n_entries, n_drops, _, reached = filled.tolist()
+            n_tokens, n_exits, n_entries, n_drops, n_missing, reached = filled.tolist()
+            if not n_missing:
+                break
+            starts, edges = _NO_NODES, self._missing[:n_missing].copy()
+            self._fill(edges)
+            filled[4] = 0
         self.reached += reached
         return Walked(
             self._tokens[:n_tokens].copy(),
             self._exits[:n_exits].copy(),
             self._entries[:n_entries].copy(),
-            self._drops[:n_drops].copy() if n_drops else _NO_DROPS,
+            self._drops[:n_drops].copy(),
             reached,
         )
 
@@ -113,29 +116,48 @@ class Walker:
     def has_child(self, nodes: np.ndarray, wanted: np.ndarray) -> np.ndarray:
         """Which of `nodes` have a child by a byte for which `wanted` holds, (256,) bool: (n,) bool."""
         found = np.empty(len(nodes), bool)
-        kernels.has_child(nodes, self._vocabulary.node_byte, self._vocabulary.node_end, wanted, found)
+        kernels.has_child(nodes, self._vocabulary.child_start, self._vocabulary.child_byte, wanted, found)
         return found
 
-    def _fill(self, missing: np.ndarray) -> None:
-        """Find the transitions that a walk did not know."""
-        transitions, find = self._dfa.transitions, self._dfa.find
-        wanted = missing[:, 1].astype(np.int64) << 8 | self._vocabulary.node_byte[missing[:, 0]]
-        for key in dict.fromkeys(wanted.tolist()):
-            if transitions[key >> 8, key & 255] == UNKNOWN:
-                find(key >> 8, key & 255)
-                transitions = self._dfa.transitions
+    def _fill(self, edges: np.ndarray) -> None:
+        """Find the transitions that a walk did not know, and those that it will ask for next along literals."""
+        dfa, node_byte = self._dfa, self._vocabulary.node_byte
+        if len(edges) > _FEW_EDGES:
+            wanted = edges[:, 1].astype(np.int64) << 8 | node_byte[edges[:, 0]]
+            edges = edges[np.unique(wanted, return_index=True)[1]]
+        for node, before, _ in edges.tolist():
+            byte = int(node_byte[node])
+            after = int(dfa.transitions[before, byte])
+            if after == UNKNOWN:
+                after = dfa.find(before, byte)
+            while after > DEAD and not dfa.kinds[after] & HALTS and dfa.transitions[after, 0] == UNKNOWN:
+                behind = dfa.fill_literal(after)
+                node = self._child(node, dfa, after) if behind is not None else 0
+                if not node or behind is None:
+                    break
+                after = behind
 
-    def _make_room(self, begins: np.ndarray, finishes: np.ndarray) -> None:
-        """Have arrays for all that ranges of nodes may come to. (What is not written to costs no memory.)"""
-        starts = self._vocabulary.token_start
-        nodes = max(int((finishes - begins).sum()), len(begins))
-        tokens = int((starts[finishes] - starts[begins]).sum()) if len(begins) else 0
-        if tokens > self._token_room or not self._token_room:
-            self._token_room = max(tokens, 1)
-            self._tokens = np.empty((self._token_room, 3), np.int32)
-        if nodes > self._room or not self._room:
-            self._room = max(nodes, 1)
-            self._exits = np.empty((self._room, 2), np.int32)
-            self._entries = np.empty((self._room, 2), np.int32)
-            self._drops = np.empty((self._room, 2), np.int32)
-            self._missing = np.empty((self._room, 3), np.int32)
+    def _child(self, node: int, dfa: Dfa, state: int) -> int:
+        """The child of a node by the first byte that a state goes on with; 0: there is none."""
+        first, last = self._child_start[node : node + 2]
+        if first == last:
+            return 0
+        at = self._child_byte.find(dfa.first_byte(state), first, last)
+        return int(self._vocabulary.child_node[at]) if at >= 0 else 0
+
+    def _make_room_below(self, nodes: np.ndarray) -> None:
+        """Have arrays for all that may be below several nodes, which may be below each other."""
+        vocabulary = self._vocabulary
+        ends = vocabulary.node_end[nodes]
+        n_nodes = int((ends - nodes).sum())
+        if n_nodes > len(self._missing):
+            n_tokens = int((vocabulary.token_start[ends] - vocabulary.token_start[nodes]).sum())
+            self._make_room(n_nodes, max(n_tokens, len(self._tokens)))
+
+    def _make_room(self, n_nodes: int, n_tokens: int) -> None:
+        """What is never written to costs no memory."""
+        self._tokens = np.empty((n_tokens, 3), np.int32)
+        self._exits = np.empty((n_nodes, 2), np.int32)
+        self._entries = np.empty((n_nodes, 2), np.int32)
+        self._drops = np.empty((n_nodes, 2), np.int32)
+        self._missing = np.empty((n_nodes, 3), np.int32)
