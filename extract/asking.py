@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import msgspec
 
 from ..engine.types import Call, JsonSchema, Message, ModelInfo, RootformError, Sampling
-from ..grammar.constraints import PropertyOrder, Spacing
+from ..grammar.constraints import Spacing
 from .prompt import Template, compact_json, default_template
 
 _MOST_TOKENS = 1024
@@ -25,7 +25,6 @@ class Options:
     temperature: float = 0.0
     seed: int = 0
     spacing: Spacing = "compact"
-    property_order: PropertyOrder = "schema"
 
 
 @dataclass(frozen=True)
@@ -52,16 +51,19 @@ class Asker:
         """The text put to the model."""
         return self.template.render(document, self.schema_in_prompt, fields)
 
-    def call(self, prompt: str, number: int = 0) -> Call:
-        """The call for a rendered prompt. number: the row's, for its seed."""
+    def call(self, prompt: str, number: int = 0, document: str | None = None) -> Call:
+        """The call for a rendered prompt. number: the row's, for its seed. document: what verbatim values stand in."""
         options = self.options
+        constraint = JsonSchema(self.schema, spacing=options.spacing)
+        if constraint.may_be_verbatim:
+            constraint = msgspec.structs.replace(constraint, document=document)
         sampled = options.temperature > 0
         return Call(
             messages=(Message("user", prompt),) if self.info.has_chat_template else None,
             prompt=None if self.info.has_chat_template else prompt,
             max_tokens=options.max_tokens or min(_MOST_TOKENS, max(1, self.info.context_tokens // 2)),
             sampling=Sampling(temperature=options.temperature, seed=options.seed + number if sampled else None),
-            constraint=JsonSchema(self.schema, options.spacing, property_order=options.property_order),
+            constraint=constraint,
         )
 
     def again(self, call: Call, error: RootformError) -> Call | None:

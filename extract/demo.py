@@ -91,7 +91,10 @@ def extract_examples(client: Client, folder: Traversable, examples: list[Example
     askers = {
         kind: Asker.make(client.info, (folder / name).read_text("utf-8"), Options()) for kind, name in KINDS.items()
     }
-    calls = [(each, askers[each.kind].call(askers[each.kind].prompt(each.row.text))) for each in examples]
+    calls = [
+        (each, askers[each.kind].call(askers[each.kind].prompt(each.row.text), document=each.row.text))
+        for each in examples
+    ]
     again = askers[examples[0].kind].again  # depends on the options only, and they are the same for all kinds
     outcomes: dict[str, Outcome] = {}
     spent = Spent()

@@ -17,7 +17,7 @@ from .asking import Asker, Options
 from .flight import fly
 from .journal import Journal
 from .order import in_windows
-from .outcome import TOO_LONG, Failure, Outcome, bad_row, outcome_of
+from .outcome import TOO_LONG, Extras, Failure, Outcome, bad_row, outcome_of
 from .output import check_ours, check_place, journal_path, write_output
 from .progress import Progress
 from .prompt import read_template
@@ -38,6 +38,7 @@ class Settings:
     concurrency: calls in flight. window: so many rows are read ahead and sorted, so that shared prefixes meet.
     restart: throw the journal away first. retry_failed: rows that failed are done again. overwrite: `output` may be
     replaced, whoever wrote it. keep_journal: also when every row succeeded. with_meta: usage in every output row.
+    offsets: where in the document each verbatim value stands, likewise.
     """
 
     input: str
@@ -55,6 +56,7 @@ class Settings:
     overwrite: bool = False
     keep_journal: bool = False
     with_meta: bool = False
+    offsets: bool = False
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ def run_job(settings: Settings, connect: Callable[[], Client], progress: Progres
     A KeyboardInterrupt while rows are under way ends in a Result without a total. Raises RootformError for what keeps
     the job from starting or going on; rows already finished are then in the journal.
     """
-    schema = enforceable_schema(settings.schema, settings.options.spacing, settings.options.property_order)
+    schema = enforceable_schema(settings.schema, settings.options.spacing)
     template = read_template(settings.prompt) if settings.prompt else None
     check_place(settings.output, settings.overwrite)
     with open_source(settings.input, settings.format) as source:
@@ -132,7 +134,7 @@ def _run(
     else:
         refuse_changed(source, found)
         check_ours(settings.output, journal, settings.overwrite)
-        total = write_output(settings.output, journal, settings.with_meta)
+        total = write_output(settings.output, journal, Extras(settings.with_meta, settings.offsets))
         kept = settings.keep_journal or total.failed > 0
         if not kept:
             journal.remove()
@@ -171,7 +173,7 @@ class Flight:
 
     def _calls(self, rows: Iterator[Row | BadRow], window: int) -> Iterator[tuple[Row, Call]]:
         for prompt, row in in_windows(self._prompts(rows), key=lambda pair: pair[0], size=window):
-            yield row, self.asker.call(prompt, row.number)
+            yield row, self.asker.call(prompt, row.number, row.text)
 
     def _prompts(self, rows: Iterator[Row | BadRow]) -> Iterator[tuple[str, Row]]:
         """Prompts of the rows that are to be asked; the others are settled on the way."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import CancelledError
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 import msgspec
 
-from ..engine.types import Completion, RootformError, Usage
+from ..engine.types import Completion, RootformError, Usage, VerbatimField
 from .records import BadRow
 from .rows import Row
 
@@ -21,6 +21,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, tag="answer"):
     result: str
     usage: Usage
     closed_early: bool = False
+    verbatim: tuple[VerbatimField, ...] = ()
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True, tag="failure"):
@@ -62,19 +63,29 @@ def outcome_of(row: Row, given: Completion | BaseException) -> Outcome:
         result=line,
         usage=given.usage,
         closed_early=given.closed_early,
+        verbatim=given.verbatim,
     )
 
 
-def output_line(outcome: Outcome, with_meta: bool) -> bytes:
+class Extras(NamedTuple):
+    """What output rows hold beside id and result. meta: what the row cost. offsets: where verbatim values stand."""
+
+    meta: bool = False
+    offsets: bool = False
+
+
+def output_line(outcome: Outcome, extras: Extras) -> bytes:
     """The row of the output file, with its newline."""
     row: dict[str, object] = {"id": msgspec.Raw(outcome.id.encode())}
     if isinstance(outcome, Failure):
         row["error"] = {"kind": outcome.kind, "reason": outcome.reason, "line": outcome.line}
     else:
         row["result"] = msgspec.Raw(outcome.result.encode())
-        if outcome.closed_early or with_meta:
+        if extras.offsets:
+            row["offsets"] = {each.pointer: (each.start, each.end) for each in outcome.verbatim}
+        if outcome.closed_early or extras.meta:
             row["closed_early"] = outcome.closed_early
-        if with_meta:
+        if extras.meta:
             row["usage"] = outcome.usage
     return msgspec.json.encode(row) + b"\n"
 

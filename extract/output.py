@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..engine.types import RootformError
 from .journal import Journal
-from .outcome import output_line
+from .outcome import Extras, output_line
 from .tally import Total
 
 
@@ -41,14 +41,14 @@ def check_ours(output: Path, journal: Journal, overwrite: bool) -> None:
         raise _exists(output)
 
 
-def write_output(output: Path, journal: Journal, with_meta: bool) -> Total:
+def write_output(output: Path, journal: Journal, extras: Extras) -> Total:
     """Write every outcome to a file beside `output`, then give it its name in one step."""
     total, digest = Total(), hashlib.sha256()
     partial = _partial(output)
     try:
         with partial.open("wb") as file:
             for outcome in journal.outcomes():
-                line = output_line(outcome, with_meta)
+                line = output_line(outcome, extras)
                 file.write(line)
                 digest.update(line)
                 total.count(outcome)

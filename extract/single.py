@@ -15,7 +15,7 @@ def extract_one(client: Client, asker: Asker, document: str, write: Callable[[st
 
     Raises what the call failed with; an interrupt cancels it.
     """
-    call = asker.call(asker.prompt(document))
+    call = asker.call(asker.prompt(document), document=document)
     try:
         return _stream(client, call, write)
     except RootformError as error:  # a refusal: nothing was written yet

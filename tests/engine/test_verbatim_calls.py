@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import json
+import threading
+from types import SimpleNamespace
 
 import pytest
+import uvicorn
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rootform import Engine
+from rootform import Engine, HttpClient, assistant, gen, program, user
 from rootform.engine.types import RootformError
+from rootform.extract.asking import Options
+from rootform.extract.job import Settings, run_job
+from rootform.extract.progress import NoProgress
+from rootform.server.app import create_app
 
 ITEM = {"type": "string", "maxLength": 30, "x-rootform": {"verbatim": True}}
 SCHEMA = {
@@ -22,7 +29,7 @@ SCHEMA = {
 
 @pytest.fixture(scope="module")
 def engine(tiny_model):
-    with Engine(tiny_model) as engine:
+    with Engine(tiny_model, kv_bytes=16 * 2**20, threads=1) as engine:
         yield engine
 
 
@@ -60,3 +67,54 @@ def test_a_document_that_satisfies_nothing_fails_its_request_alone(engine):
     with pytest.raises(RootformError, match="nothing satisfies"):
         engine.generate("raw", schema=ITEM | {"pattern": "z"}, document="abc", max_tokens=40)
     assert engine.generate("raw", schema=ITEM | {"pattern": "b"}, document="abc", max_tokens=40).verbatim
+
+
+# -- through the other rooms ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def over_http(engine):
+    server = uvicorn.Server(uvicorn.Config(create_app(engine), port=0, log_level="error"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        thread.join(0.01)
+        assert thread.is_alive()
+    with HttpClient(f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}") as client:
+        yield client
+    server.should_exit = True
+    thread.join()
+
+
+@program
+def ask(s, document):
+    s += user("Ann")
+    s += assistant(gen("who", schema=ITEM | {"minLength": 3}, document=document, max_tokens=40))
+
+
+@pytest.mark.parametrize(("document", "said"), [(None, "Ann"), ("😀 Bo", "😀 Bo")])
+def test_programs_and_the_server_tell_the_same(engine, over_http, document, said):
+    for client in (engine, over_http):
+        state = ask.run(client, document).state
+        who = state["who"]
+        (field,) = state.completion("who").verbatim
+        assert who in said
+        assert said[field.start : field.end] == who
+
+
+def test_extraction_takes_the_row_as_the_document(engine, over_http, tmp_path):
+    texts = ["Ann Berg", "nobody 😀", "x"]
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    (tmp_path / "s.json").write_text(json.dumps(SCHEMA))
+    (tmp_path / "prompt.txt").write_text("Read: {document}")
+    for name, client in (("here", engine), ("there", over_http)):
+        lent = SimpleNamespace(info=client.info, submit=client.submit, close=lambda: None)
+        output = tmp_path / f"{name}.jsonl"
+        given = {"input": str(tmp_path / "in.jsonl"), "schema": tmp_path / "s.json", "output": output}
+        given |= {"prompt": tmp_path / "prompt.txt", "options": Options(max_tokens=90)}
+        run_job(Settings(**given, offsets=True), lambda lent=lent: lent, NoProgress())
+        rows = [json.loads(line) for line in output.read_text().splitlines()]
+        for text, row in zip(texts, rows, strict=True):
+            values = {"/who": row["result"]["who"]}
+            values |= {f"/parts/{i}": part for i, part in enumerate(row["result"]["parts"])}
+            assert {pointer: text[start:end] for pointer, (start, end) in row["offsets"].items()} == values
