@@ -5,13 +5,15 @@ as JSON writes it without needless escapes, so `"` is spelled `\\"`. Sources: RF
 RFC 5321 (email), RFC 1123 (hostname), RFC 4291 (ipv6), RFC 3986 and 3987 (uri, iri), RFC 6570 (uri-template),
 RFC 6901 (json-pointer), RFC 9562 (uuid).
 
-Known limits: a leap second is written with offset zero only; the year 0000 is left out; labels of host names that begin
-with `xn--` are not decoded.
+All that is let through is valid. Left out, though valid: leap seconds on clocks whose offset is not a number of
+quarters of an hour, the year 0000, and what `format_hosts.py` and `format_regex.py` say.
 """
 
 from __future__ import annotations
 
-from .chars import JSON_CHAR
+from collections.abc import Callable
+
+from . import format_hosts, format_regex
 from .expr import POOL
 from .pools import memo
 from .regex import compile_pattern
@@ -26,7 +28,23 @@ _DAY = f"(?:{_LONG_MONTH}|{_SHORT_MONTH}|02-(?:0[1-9]|1[0-9]|2[0-8]))"
 _DATE = f"(?:{_YEAR}-{_DAY}|{_LEAP_YEAR}-02-29)"
 _HOUR, _MINUTE, _SUBSECOND = "(?:[01][0-9]|2[0-3])", "[0-5][0-9]", r"(?:\.[0-9]+)?"
 _LOCAL_TIME = f"{_HOUR}:{_MINUTE}:{_MINUTE}{_SUBSECOND}"
-_TIME = f"(?:{_LOCAL_TIME}(?:[Zz]|[+-]{_HOUR}:{_MINUTE})|23:59:60{_SUBSECOND}(?:[Zz]|[+-]00:00))"
+_OFFSET = f"[+-]{_HOUR}:{_MINUTE}"
+
+
+def _leap_seconds() -> str:
+    """The last second of a day of UTC that has one more, as clocks of offsets by quarters of an hour show it."""
+    times: dict[str, list[str]] = {}
+    for hours in range(24):
+        for minutes in (0, 15, 30, 45):
+            for sign, local in (("+", 23 * 60 + 59 + hours * 60 + minutes), ("-", 23 * 60 + 59 - hours * 60 - minutes)):
+                shown = f"{local // 60 % 24:02}:{local % 60:02}"
+                times.setdefault(shown, []).append(rf"\{sign}{hours:02}:{minutes:02}")
+    times["23:59"].append("[Zz]")
+    return "|".join(f"{shown}:60{_SUBSECOND}(?:{'|'.join(offsets)})" for shown, offsets in sorted(times.items()))
+
+
+_TIME = f"(?:{_LOCAL_TIME}(?:[Zz]|{_OFFSET})|{_leap_seconds()})"
+_WIDER_TIME = r"\d\d:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:\d\d)"
 _TIME_PART = "T(?:[0-9]+H(?:[0-9]+M(?:[0-9]+S)?)?|[0-9]+M(?:[0-9]+S)?|[0-9]+S)"
 _DATE_PART = "(?:[0-9]+Y(?:[0-9]+M(?:[0-9]+D)?)?|[0-9]+M(?:[0-9]+D)?|[0-9]+D)"
 _DURATION = f"P(?:[0-9]+W|{_DATE_PART}(?:{_TIME_PART})?|{_TIME_PART})"
@@ -52,15 +70,12 @@ def _ipv6() -> str:
 
 
 _IPV6 = _ipv6()
-_LABEL = "[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
-_HOSTNAME = rf"{_LABEL}(?:\.{_LABEL})*"
 _ATOM = "[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
 _QUOTED = r'\\"(?:[ !#-\[\]-~]|\\\\(?:[ !#-\[\]-~]|\\"|\\\\))*\\"'
-_QUOTED_TEXT = r'"(?:[ !#-\[\]-~]|\\[ -~])*"'
 
 
-def _email(quoted: str) -> str:
-    return rf"(?:{_ATOM}(?:\.{_ATOM})*|{quoted})@(?:{_HOSTNAME}|\[(?:{_IPV4}|IPv6:{_IPV6})\])"
+_LOCAL_PART = rf"{_ATOM}(?:\.{_ATOM})*"
+_ADDRESS = rf"@\[(?:{_IPV4}|IPv6:{_IPV6})\]"
 
 
 # -- identifiers ----------------------------------------------------------------------------------------------
@@ -97,30 +112,44 @@ _RAW = {
     "date": _DATE,
     "date-time": f"{_DATE}[Tt]{_TIME}",
     "duration": _DURATION,
-    "email": _email(_QUOTED),
-    "hostname": _HOSTNAME,
     "ipv4": _IPV4,
     "ipv6": _IPV6,
-    "iri": _reference(_UCS, _PRIVATE, absolute=True),
-    "iri-reference": _reference(_UCS, _PRIVATE, absolute=False),
     "time": _TIME,
     "uri": _reference("", "", absolute=True),
     "uri-reference": _reference("", "", absolute=False),
-    "uri-template": _TEMPLATE,
     "uuid": "[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}",
+}
+
+_WIDER = {
+    "date-time": rf"\d{{4}}-\d\d-\d\d[Tt]{_WIDER_TIME}",
+    "email": r"(?:.|\n)+@.+",
+    "hostname": r"[A-Za-z0-9.-]+",
+    "idn-email": r"(?:.|\n)*",
+    "idn-hostname": r"(?:.|\n)*",
+    "regex": r"(?:.|\n)*",
+    "time": _WIDER_TIME,
 }
 
 _POINTER = "(?:/(?:[^/~]|~[01])*)*"
 _ANY_SPELLING = {
+    "iri": _reference(_UCS, _PRIVATE, absolute=True),
+    "iri-reference": _reference(_UCS, _PRIVATE, absolute=False),
+    "uri-template": _TEMPLATE,
     "json-pointer": _POINTER,
     "relative-json-pointer": f"(?:0|[1-9][0-9]*)(?:#|{_POINTER})",
 }
 """Formats of any characters, so that escapes are needed."""
 
-_MAX_LENGTH = {"hostname": 253}
-"""In characters."""
+_BUILT: dict[str, Callable[[], int]] = {
+    "email": lambda: _email(),
+    "hostname": format_hosts.hostname,
+    "idn-email": format_hosts.idn_email,
+    "idn-hostname": format_hosts.idn_hostname,
+    "regex": format_regex.any_regex,
+}
+"""Formats that are more than a regular expression."""
 
-NAMES = tuple(sorted({**_RAW, **_ANY_SPELLING}))
+NAMES = tuple(sorted({**_RAW, **_ANY_SPELLING, **_BUILT}))
 """The formats that are enforced."""
 
 OF_NUMBERS = frozenset({"double", "float", "int32", "int64", "uint32", "uint64", "int8", "int16", "uint8", "uint16"})
@@ -129,24 +158,27 @@ OF_NUMBERS = frozenset({"double", "float", "int32", "int64", "uint32", "uint64",
 
 def is_known(name: str) -> bool:
     """Whether a format is enforced."""
-    return name in _RAW or name in _ANY_SPELLING
+    return name in NAMES
 
 
 @memo
 def body(name: str) -> int:
-    """The strings of a known format, as what stands between their quotes."""
-    if name in _ANY_SPELLING:
-        return compile_pattern(_ANY_SPELLING[name], mode="fullmatch", encoding="json")
-    result = compile_pattern(_RAW[name], mode="fullmatch", encoding="utf8")
-    if name in _MAX_LENGTH:
-        ascii_char = POOL.byte_set(range(0x20, 0x7F))
-        result = POOL.and_(result, POOL.counted(ascii_char, 0, _MAX_LENGTH[name]))
-    return result
+    """Strings of a known format, as what stands between their quotes: all that there are but those listed above."""
+    if name in _BUILT:
+        return _BUILT[name]()
+    if name in _RAW:
+        return compile_pattern(_RAW[name], mode="fullmatch", encoding="utf8")
+    return compile_pattern(_ANY_SPELLING[name], mode="fullmatch", encoding="json")
 
 
 @memo
-def any_spelling(name: str) -> int:
-    """The strings of a known format, in any spelling."""
-    texts = {**_RAW, **_ANY_SPELLING, "email": _email(_QUOTED_TEXT)}
-    result = compile_pattern(texts[name], mode="fullmatch", encoding="json")
-    return POOL.and_(result, POOL.counted(JSON_CHAR, 0, _MAX_LENGTH[name])) if name in _MAX_LENGTH else result
+def widest(name: str) -> int:
+    """All strings of a known format, in any spelling, and some that are none: for what must not have the format."""
+    texts = {**_RAW, **_ANY_SPELLING, **_WIDER}
+    return compile_pattern(texts[name], mode="fullmatch", encoding="json")
+
+
+def _email() -> int:
+    local = compile_pattern(f"{_LOCAL_PART}|{_QUOTED}", mode="fullmatch", encoding="utf8")
+    address = compile_pattern(_ADDRESS, mode="fullmatch", encoding="utf8")
+    return POOL.concat(local, POOL.alt(POOL.concat(POOL.literal(b"@"), format_hosts.hostname()), address))

@@ -22,14 +22,14 @@ def string_body(rule: StringRule, source: str | None = None, *, any_spelling: bo
     formats too.
     """
     parts = [_search(pattern) for pattern in rule.patterns]
-    parts += [formats.any_spelling(name) if any_spelling else formats.body(name) for name in rule.formats]
+    parts += [formats.widest(name) if any_spelling else formats.body(name) for name in rule.formats]
     if rule.verbatim and source is not None:
         text = indexed(source, words=rule.verbatim == "words")
         parts.append(POOL.verbatim(text, rule.min_length, rule.max_length))
     elif rule.min_length or rule.max_length is not None:
         parts.append(POOL.counted(JSON_CHAR, rule.min_length, rule.max_length))
     unwanted = [_search(pattern) for pattern in rule.not_patterns]
-    unwanted += [formats.any_spelling(name) for name in rule.not_formats]
+    unwanted += [formats.widest(name) for name in rule.not_formats]
     unwanted += [json_text(value.json) for value in rule.excluded]
     if unwanted:
         parts.append(POOL.not_(POOL.alt(*unwanted)))

@@ -22,7 +22,10 @@ EXAMPLES: dict[str, tuple[list[str], list[str]]] = {
         ["2024-02-29T23:59:59.5Z", "2024-01-01t00:00:00+05:30"],
         ["2024-01-01 00:00:00Z", "2024-01-01T24:00:00Z", "2024-01-01T00:00:00"],
     ),
-    "time": (["12:00:00Z", "23:59:60Z", "01:02:03.004-08:00"], ["12:00:00", "22:59:60Z", "1:00:00Z", "12:60:00Z"]),
+    "time": (
+        ["12:00:00Z", "23:59:60Z", "01:02:03.004-08:00", "15:59:60-08:00", "05:29:60.5+05:30"],
+        ["12:00:00", "22:59:60Z", "15:59:60+08:00", "1:00:00Z", "12:60:00Z"],
+    ),
     "duration": (["P3Y6M4DT12H30M5S", "PT0S", "P2W", "P1M"], ["P", "PT", "P1Y2W", "PT1D", "P1D2H", "PT1H1S", "1D"]),
     "email": (
         ["a@b.c", "joe+x@example.com", '"a b\\"c"@example.com', "a@[127.0.0.1]"],
@@ -51,6 +54,55 @@ EXAMPLES: dict[str, tuple[list[str], list[str]]] = {
     "uri-template": (["http://a/{b}/{+c,d*}{?e:3}"], ["{", "{a", "a}", "{a b}"]),
     "json-pointer": (["", "/", "/a~1b/0", '/"'], ["a", "/~", "/~2"]),
     "relative-json-pointer": (["0", "1/a", "2#"], ["/a", "01", "-1"]),
+    "idn-hostname": (
+        [
+            "a",
+            "example.com",
+            "실례.테스트",
+            "straße.de",
+            "l·l",
+            "\u0375β",
+            "א\u05f3ב",
+            "ア・",
+            "\u0915\u094d\u200dख",
+            "بيت",
+        ],
+        ["", "-ü", "ü-", "ü..b", "aü--b", "xn--zz", "a·l", "\u0375S", "\u0660\u06f0", "a\u200db", "بa", "0a.بيت", "Ü"],
+    ),
+    "idn-email": (["실례@실례.테스트", "a@b.c", '"ü b"@c'], ["ü", "@ü", "a@-ü", "a@b"[:2], "a\uff20b"]),
+    "regex": (
+        [
+            "",
+            "^a$",
+            "([abc])+\\s+$",
+            "(a(b(c)))*",
+            "[a-z]{2,4}?",
+            "(?=a)b",
+            "\\p{L}+",
+            "\\u{1F600}",
+            "[\\w-]",
+            "\\0a",
+            "é",
+            '"',
+        ],
+        [
+            "^(abc]",
+            "*",
+            "\\",
+            "a**",
+            "[z-a]",
+            "a{3,2}",
+            "(?P<a>b)",
+            "(?i)a",
+            "\\Z",
+            "\\01",
+            "a{",
+            "[",
+            "(?",
+            ")",
+            "\\p{Foo}",
+        ],
+    ),
 }
 
 
@@ -112,3 +164,11 @@ def test_the_shortest_text_can_be_read_back(name: str) -> None:
     shortest = POOL.shortest(formats.body(name))
     assert shortest is not None
     assert isinstance(json.loads(b'"' + shortest + b'"'), str)
+
+
+@pytest.mark.parametrize("name", formats.NAMES)
+def test_what_must_not_have_a_format_has_none(name: str) -> None:
+    for text in EXAMPLES[name][0]:
+        escaped = "".join(f"\\u{ord(char):04x}" if ord(char) < 0x10000 else char for char in text)
+        assert POOL.fullmatch(formats.widest(name), inside_quotes(text)), text
+        assert POOL.fullmatch(formats.widest(name), escaped.encode()), text

@@ -1,0 +1,214 @@
+"""Host names, also international ones, and the e-mail addresses that end in them.
+
+Sources: RFC 1123 and 5890 (names), RFC 5892 (which characters, and beside which others), RFC 5893 (right-to-left),
+RFC 6531 (e-mail). All that is let through is valid. Left out, though valid: labels already encoded (`xn--...`), names
+with characters outside of ASCII that have more than three labels, or a label that might be longer than 63 characters
+once it is encoded, and a zero-width non-joiner that only the shapes of its neighbours allow.
+"""
+
+from __future__ import annotations
+
+import sys
+import unicodedata
+from functools import cache
+
+from .chars import (
+    ANY_CHARACTER,
+    CodePoints,
+    Encoding,
+    category,
+    characters,
+    code_points,
+    complement,
+    intersection,
+    json_char,
+    union,
+    where,
+)
+from .expr import EPSILON, POOL
+from .pools import memo
+from .regex import compile_pattern
+from .unicode_scripts import script
+
+_PLAIN_LABEL = "[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_NO_LABEL = "-.*|.*-|..--.*"
+_ENCODED_LENGTH = 63
+_PREFIX_LENGTH = 5
+_MOST_DIGITS = 7
+_ALLOWED = (0xDF, 0x3C2, 0x6FD, 0x6FE, 0xF0B, 0x3007)  # RFC 5892, 2.6, as are the next
+_FORBIDDEN = {0x640, 0x7FA, 0x302E, 0x302F, *range(0x3031, 0x3036), 0x303B}
+_IN_CONTEXT = {0xB7, 0x375, 0x30FB, 0x5F3, 0x5F4, 0x200C, 0x200D}
+_LETTERS_AND_DIGITS = {"Ll", "Lu", "Lo", "Nd", "Lm", "Mn", "Mc"}
+_RIGHT_TO_LEFT = ("R", "AL", "AN")
+
+
+@cache
+def _letters() -> CodePoints:
+    """The characters that may stand in a label anywhere."""
+    return where(_is_letter)
+
+
+def _is_letter(char: str) -> bool:
+    code = ord(char)
+    if code < 0x80:
+        return False
+    if code in _ALLOWED:
+        return True
+    if unicodedata.category(char) not in _LETTERS_AND_DIGITS or code in _FORBIDDEN or code in _IN_CONTEXT:
+        return False
+    if 0x1100 <= code <= 0x11FF or 0xA960 <= code <= 0xA97F or 0xD7B0 <= code <= 0xD7FF or code in (0x115F, 0x3164):
+        return False
+    if code in (0x34F, 0x17B4, 0x17B5) or 0xFE00 <= code <= 0xFE0F or 0xE0100 <= code <= 0xE01EF:
+        return False
+    once = unicodedata.normalize("NFKC", char)
+    return unicodedata.normalize("NFKC", once.casefold()) == char
+
+
+@memo
+def hostname() -> int:
+    """Host names of ASCII alone, without needless escapes."""
+    name = _labels(_plain_label("utf8"), POOL.literal(b"."), None)
+    return POOL.and_(name, POOL.counted(POOL.byte_set(range(0x20, 0x7F)), 0, 253))
+
+
+def _plain_label(encoding: Encoding) -> int:
+    label = compile_pattern(_PLAIN_LABEL, mode="fullmatch", encoding=encoding)
+    return POOL.and_(label, POOL.not_(compile_pattern("..--.*", mode="fullmatch", encoding=encoding)))
+
+
+@memo
+def idn_hostname() -> int:
+    """International host names, in any spelling that JSON allows."""
+    dot = json_char(characters(".\u3002\uff0e\uff61"))
+    plain = _plain_label("json")
+    ascii_name = POOL.and_(_labels(plain, dot, None), POOL.counted(json_char(ANY_CHARACTER), 1, 253))
+    left = POOL.alt(plain, POOL.and_(_label(), _all(complement(_of_direction(_RIGHT_TO_LEFT)))))
+    both = POOL.alt(
+        POOL.and_(plain, _left_to_right()), POOL.and_(_label(), POOL.alt(_left_to_right(), _right_to_left()))
+    )
+    return POOL.alt(ascii_name, _labels(left, dot, 3), _labels(both, dot, 3))
+
+
+def _labels(label: int, dot: int, most: int | None) -> int:
+    return POOL.concat(label, POOL.repeat(POOL.concat(dot, label), 0, None if most is None else most - 1))
+
+
+@memo
+def idn_email() -> int:
+    """E-mail addresses whose names may have any characters outside of ASCII, in any spelling."""
+    atom = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\u0080-\U0010ffff-]+"
+    quoted = r'"(?:[ !#-\[\]-~\u0080-\U0010ffff]|\\[ -~])*"'
+    local = compile_pattern(rf"(?:{atom}(?:\.{atom})*|{quoted})@", mode="fullmatch", encoding="json")
+    return POOL.concat(local, idn_hostname())
+
+
+# -- labels with characters outside of ASCII ------------------------------------------------------------------
+
+
+@memo
+def _label() -> int:
+    """Labels in lower case that are as RFC 5891 and 5892 ask, whatever their direction."""
+    first = _minus(_any_letter(), category("M"))
+    rules = [
+        POOL.concat(json_char(first), _all(ANY_CHARACTER)),
+        POOL.not_(compile_pattern(_NO_LABEL, mode="fullmatch", encoding="json")),
+        _between(characters("·"), characters("l"), characters("l")),
+        _between(characters("\u0375"), None, script("Greek")),
+        _between(characters("\u05f3\u05f4"), script("Hebrew"), None),
+        _between(characters("\u200c\u200d"), _viramas(), None),
+        POOL.alt(
+            _all(_minus(ANY_CHARACTER, characters("\u30fb"))),
+            _some(union(script("Hiragana"), script("Katakana"), script("Han"))),
+        ),
+        POOL.alt(
+            _all(_minus(ANY_CHARACTER, code_points([(0x660, 0x669)]))),
+            _all(_minus(ANY_CHARACTER, code_points([(0x6F0, 0x6F9)]))),
+        ),
+        _short_enough(),
+    ]
+    return POOL.and_(*rules)
+
+
+def _any_letter() -> CodePoints:
+    return code_points([*_letters(), *((c, c) for c in _IN_CONTEXT), (0x2D, 0x2D), (0x30, 0x39), (0x61, 0x7A)])
+
+
+def _short_enough() -> int:
+    """Labels of the right characters that are short enough however many digits each takes once encoded."""
+    plain = json_char(code_points([(0x2D, 0x2D), (0x30, 0x39), (0x61, 0x7A)]))
+    other = json_char(_minus(_any_letter(), code_points([(0, 0x7F)])))
+    tails = [EPSILON] * _MOST_DIGITS
+    for _ in range(_ENCODED_LENGTH - _PREFIX_LENGTH):
+        tails.append(POOL.alt(EPSILON, POOL.concat(plain, tails[-1]), POOL.concat(other, tails[-_MOST_DIGITS])))
+    return tails[-1]
+
+
+def _between(chars: CodePoints, before: CodePoints | None, after: CodePoints | None) -> int:
+    """Texts in which `chars` stand behind one of `before` and in front of one of `after` alone."""
+    others = _all(ANY_CHARACTER)
+    wrong = []
+    if before is not None:
+        start = POOL.alt(EPSILON, POOL.concat(others, json_char(_minus(ANY_CHARACTER, before))))
+        wrong.append(POOL.concat(start, json_char(chars), others))
+    if after is not None:
+        end = POOL.alt(EPSILON, POOL.concat(json_char(_minus(ANY_CHARACTER, after)), others))
+        wrong.append(POOL.concat(others, json_char(chars), end))
+    return POOL.not_(POOL.alt(*wrong))
+
+
+# -- direction (RFC 5893, section 2) --------------------------------------------------------------------------
+
+
+@memo
+def _left_to_right() -> int:
+    end = POOL.concat(json_char(_of_direction(("L", "EN"))), _all(_of_direction(("NSM",))))
+    inside = _all(_of_direction(("L", "EN", "ES", "CS", "ET", "ON", "BN", "NSM")))
+    start = POOL.concat(json_char(_of_direction(("L",))), _all(ANY_CHARACTER))
+    return POOL.and_(inside, start, POOL.concat(_all(ANY_CHARACTER), end))
+
+
+@memo
+def _right_to_left() -> int:
+    end = POOL.concat(json_char(_of_direction(("R", "AL", "EN", "AN"))), _all(_of_direction(("NSM",))))
+    inside = _all(_of_direction(("R", "AL", "AN", "EN", "ES", "CS", "ET", "ON", "BN", "NSM")))
+    start = POOL.concat(json_char(_of_direction(("R", "AL"))), _all(ANY_CHARACTER))
+    one_kind = POOL.alt(_all(complement(_of_direction(("EN",)))), _all(complement(_of_direction(("AN",)))))
+    return POOL.and_(inside, start, POOL.concat(_all(ANY_CHARACTER), end), one_kind)
+
+
+# -- sets of characters ---------------------------------------------------------------------------------------
+
+
+def _all(chars: CodePoints) -> int:
+    return POOL.repeat(json_char(chars), 0, None)
+
+
+def _some(chars: CodePoints) -> int:
+    return POOL.concat(_all(ANY_CHARACTER), json_char(chars), _all(ANY_CHARACTER))
+
+
+def _minus(first: CodePoints, second: CodePoints) -> CodePoints:
+    return intersection(first, complement(second))
+
+
+def _of_direction(names: tuple[str, ...]) -> CodePoints:
+    return code_points(run for name in names for run in _directions().get(name, ()))
+
+
+@cache
+def _directions() -> dict[str, list[tuple[int, int]]]:
+    """Runs of characters by their direction."""
+    runs: dict[str, list[tuple[int, int]]] = {}
+    start, before = 0, unicodedata.bidirectional(chr(0))
+    for code in range(sys.maxunicode + 2):
+        direction = unicodedata.bidirectional(chr(code)) if code <= sys.maxunicode else "end"
+        if direction != before:
+            runs.setdefault(before, []).append((start, code - 1))
+            start, before = code, direction
+    return runs
+
+
+@cache
+def _viramas() -> CodePoints:
+    marks = [c for low, high in category("M") for c in range(low, high + 1)]
+    return code_points((c, c) for c in marks if unicodedata.combining(chr(c)) == 9)
