@@ -1,12 +1,15 @@
 """A schema and the documents given with it: values by place, and what references point at.
 
 A place is a URI and a JSON pointer in fragment form (RFC 6901): `#/properties/a` in the schema itself,
-`https://example.com/a.json#/$defs/b` in a document that was given beside it. Nothing is ever fetched.
+`https://example.com/a.json#/$defs/b` in a document that was given beside it. Nothing is ever fetched; the metaschemas
+of the drafts are at hand.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
 from urllib.parse import unquote, urldefrag, urljoin
 
 import msgspec
@@ -126,6 +129,9 @@ class Document:
         """The target, and its anchor where it is named by one."""
         base = self.resource_of(place).uri
         uri, fragment = urldefrag(base + ref if ref.startswith("#") else urljoin(base, ref))
+        if uri not in self._resources and uri in metaschemas():
+            self._roots[uri] = metaschemas()[uri]
+            self._identify(uri)
         resource = self._resources.get(uri)
         if resource is None:
             reason = f"{ref!r} is outside this document, and nothing is fetched"
@@ -198,6 +204,12 @@ class Document:
         known = {uri.rpartition("/")[2] for uri in spoken} if isinstance(spoken, dict) else set(VOCABULARY_OF.values())
         unread = frozenset(keyword for keyword, vocabulary in VOCABULARY_OF.items() if vocabulary not in known)
         return draft_of(meta["$schema"]) or otherwise, unread
+
+
+@cache
+def metaschemas() -> dict[str, Json]:
+    """The schemas of JSON Schema itself, by their URIs."""
+    return parse((Path(__file__).parent / "metaschemas.json").read_text("utf-8"))["documents"]
 
 
 _NAMING = frozenset({"$id", "id", "$anchor", "$dynamicAnchor", "$recursiveAnchor"})
