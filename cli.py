@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .engine.api import Engine
     from .extract.asking import Options
     from .extract.job import Settings
+    from .grammar.constraints import JsonSchema
     from .programs.client import Client
 
 CANNOT, INTERRUPTED = 2, 130
@@ -116,7 +117,7 @@ def _run(given: argparse.Namespace) -> int:
     from .extract.schema import enforceable_schema
     from .extract.single import extract_one
 
-    schema = enforceable_schema(given.schema, given.spacing)
+    schema = enforceable_schema(given.schema, given.spacing, given.property_order)
     template = read_template(given.prompt) if given.prompt else None
     if template and template.fields:
         raise RootformError(f"prompt {given.prompt}: one document has no field {template.fields[0]!r}; leave it out")
@@ -139,7 +140,7 @@ def _check(given: argparse.Namespace) -> int:
     tokens = read_tokens(given.tokenizer) if given.tokenizer else read_tokens(resolve_model(SPROUT), SPROUT)
     return check_schema(
         given.schema,
-        given.spacing,
+        _schema_options(given),
         Console(),
         as_json=given.json,
         profiles=tuple(dict.fromkeys(given.profile or ())),
@@ -233,6 +234,7 @@ def _add_check(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--document", type=Path, help=stands_in)
     folder = "folder with the tokenizer to tell costs for (default: the bundled model's)"
     parser.add_argument("--tokenizer", type=Path, metavar="FOLDER", help=folder)
+    _add_reading(parser)
     _add_spacing(parser)
 
 
@@ -254,9 +256,19 @@ def _add_generation(parser: argparse.ArgumentParser) -> None:
     _add_spacing(parser)
 
 
+def _add_reading(parser: argparse.ArgumentParser) -> None:
+    drafts = ("4", "6", "7", "2019-09", "2020-12")
+    how = "draft of JSON Schema to read it as (default: as its $schema says, else 2020-12)"
+    parser.add_argument("--draft", choices=drafts, help=how)
+    other = "a schema that this one refers to by its URI; may be repeated"
+    parser.add_argument("--ref", action="append", metavar="URI=FILE", help=other)
+
+
 def _add_spacing(parser: argparse.ArgumentParser) -> None:
-    choices = ("compact", "flexible")
+    choices = ("compact", "canonical", "flexible")
     parser.add_argument("--spacing", choices=choices, default="compact", help="whitespace between JSON tokens")
+    where = "where members of an object may stand: as in the schema (default), or anywhere"
+    parser.add_argument("--property-order", choices=("schema", "any"), default="schema", help=where)
 
 
 def _add_client(parser: argparse.ArgumentParser) -> None:
@@ -325,10 +337,32 @@ def _settings(given: argparse.Namespace) -> Settings:
     )
 
 
+def _schema_options(given: argparse.Namespace) -> JsonSchema:
+    """All that is said of the schema but its text."""
+    from .extract.schema import read_schema
+    from .grammar.constraints import JsonSchema
+
+    documents = []
+    for ref in given.ref or ():
+        uri, equals, file = ref.rpartition("=")
+        if not equals:
+            raise RootformError(
+                f"--ref {ref}: give the URI of the schema and its file, as in https://a.example/s=s.json"
+            )
+        documents.append((uri, read_schema(Path(file))))
+    return JsonSchema(
+        "",
+        given.spacing,
+        property_order=given.property_order,
+        draft=given.draft,
+        documents=tuple(documents),
+    )
+
+
 def _options(given: argparse.Namespace) -> Options:
     from .extract.asking import Options
 
-    return Options(given.max_tokens, given.temperature, given.seed, given.spacing)
+    return Options(given.max_tokens, given.temperature, given.seed, given.spacing, given.property_order)
 
 
 def _client(given: argparse.Namespace, *, quiet: bool, concurrency: int = 1) -> Client:

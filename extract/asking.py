@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import msgspec
 
 from ..engine.types import Call, JsonSchema, Message, ModelInfo, RootformError, Sampling
-from ..grammar.constraints import Spacing
+from ..grammar.constraints import PropertyOrder, Spacing
 from .prompt import Template, compact_json, default_template
 
 _MOST_TOKENS = 1024
@@ -25,6 +25,7 @@ class Options:
     temperature: float = 0.0
     seed: int = 0
     spacing: Spacing = "compact"
+    property_order: PropertyOrder = "schema"
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Asker:
     def call(self, prompt: str, number: int = 0, document: str | None = None) -> Call:
         """The call for a rendered prompt. number: the row's, for its seed. document: what verbatim values stand in."""
         options = self.options
-        constraint = JsonSchema(self.schema, spacing=options.spacing)
+        constraint = JsonSchema(self.schema, options.spacing, property_order=options.property_order)
         if constraint.may_be_verbatim:
             constraint = msgspec.structs.replace(constraint, document=document)
         sampled = options.temperature > 0

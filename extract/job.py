@@ -79,7 +79,7 @@ def run_job(settings: Settings, connect: Callable[[], Client], progress: Progres
     A KeyboardInterrupt while rows are under way ends in a Result without a total. Raises RootformError for what keeps
     the job from starting or going on; rows already finished are then in the journal.
     """
-    schema = enforceable_schema(settings.schema, settings.options.spacing)
+    schema = enforceable_schema(settings.schema, settings.options.spacing, settings.options.property_order)
     template = read_template(settings.prompt) if settings.prompt else None
     check_place(settings.output, settings.overwrite)
     with open_source(settings.input, settings.format) as source:

@@ -137,10 +137,29 @@ def _constraint_fields(constraint: Constraint | None) -> dict[str, object]:
             return {"response_format": {"type": "structural_tag", **_members(tag)}, "spacing": spacing}
         case JsonObject(spacing):
             return {"response_format": {"type": "json_object"}, "spacing": spacing}
-        case JsonSchema(schema, spacing, document):
-            form = {"name": "answer", "schema": _as_json(schema)}
-            asked = {"response_format": {"type": "json_schema", "json_schema": form}, "spacing": spacing}
-            return asked if document is None else {**asked, "document": document}
+        case JsonSchema():
+            return _schema_fields(constraint)
+
+
+def _schema_fields(constraint: JsonSchema) -> dict[str, object]:
+    if constraint.lenient:
+        message = "lenient of a JsonSchema cannot be sent to a server; use an engine in this process"
+        raise RootformError(message, param="constraint.lenient")
+    form = {"name": "answer", "schema": _as_json(constraint.schema)}
+    fields = {"response_format": {"type": "json_schema", "json_schema": form}, "spacing": constraint.spacing}
+    if constraint.property_order != "schema":
+        fields |= {"property_order": constraint.property_order}
+    if constraint.document is not None:
+        fields |= {"document": constraint.document}
+    if constraint.draft is not None:
+        fields |= {"schema_draft": constraint.draft}
+    if constraint.documents:
+        fields |= {"schema_documents": {uri: _as_json(text) for uri, text in constraint.documents}}
+    return fields
+
+
+def _backend_field(backend: Backend) -> dict[str, object]:
+    return {} if backend == "rootform" else {"backend": backend}
 
 
 def _members(tag: str) -> dict[str, msgspec.Raw]:
@@ -149,10 +168,6 @@ def _members(tag: str) -> dict[str, msgspec.Raw]:
         return msgspec.json.decode(tag, type=dict[str, msgspec.Raw])
     except msgspec.DecodeError as error:
         raise RootformError(f"the structural tag is no JSON object: {error}", param="constraint.tag") from None
-
-
-def _backend_field(backend: Backend) -> dict[str, object]:
-    return {} if backend == "rootform" else {"backend": backend}
 
 
 def _as_json(schema: str) -> msgspec.Raw:

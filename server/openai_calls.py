@@ -157,6 +157,12 @@ def read_constraint(asked: Asked) -> Constraint | None:
         fields = " and ".join(given)
         raise RootformError(f"{fields}: one constraint at most; keep one of them", param=list(given)[1])
     check_goes_with(asked, given)
+    about_schema = ("property_order", "schema_draft", "schema_documents", "document")
+    if not isinstance(given.get("response_format"), JsonSchema):
+        for field in about_schema:
+            if getattr(asked, field) is not None:
+                message = f"{field}: only means something with a response_format of type json_schema"
+                raise RootformError(message, param=field)
     return next(iter(given.values()), None)
 
 
@@ -184,7 +190,15 @@ def read_response_format(form: ResponseFormat, asked: Asked) -> Constraint | Non
         if form.json_schema is None:
             where = "response_format.json_schema"
             raise RootformError(f'{where}: missing; send {{"name": ..., "schema": ...}}', param=where)
-        return JsonSchema(bytes(form.json_schema.schema).decode(), spacing, asked.document)
+        documents = (asked.schema_documents or {}).items()
+        return JsonSchema(
+            bytes(form.json_schema.schema).decode(),
+            spacing,
+            property_order=asked.property_order or "schema",
+            draft=asked.schema_draft,
+            document=asked.document,
+            documents=tuple((uri, bytes(text).decode()) for uri, text in documents),
+        )
     if form.json_schema is not None:
         where = "response_format.json_schema"
         raise RootformError(f"{where}: only goes with type json_schema, not {form.type}", param=where)

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from ..grammar.constraints import Backend, Spacing, Syntax, VerbatimField
+from ..grammar.constraints import Backend, Draft, PropertyOrder, Spacing, Syntax, VerbatimField
 
 MAX_LOGPROBS = 20
 MAX_SAMPLES = 128
@@ -70,9 +70,12 @@ class _Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     grammar: str | None = None
     grammar_syntax: Syntax | None = None
     grammar_start: str | None = None
-    document: str | None = None  # what verbatim values stand in; None: the last user message
     response_format: ResponseFormat | None = None
     spacing: Spacing | None = None
+    property_order: PropertyOrder | None = None
+    schema_draft: Draft | None = None
+    document: str | None = None  # what verbatim values stand in; None: the last user message
+    schema_documents: dict[str, msgspec.Raw] | None = None  # by URI: schemas that the one asked for refers to
     ignore_eos: bool | None = None
     cache_salt: str | None = None
     return_token_ids: bool | None = None

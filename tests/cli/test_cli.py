@@ -106,6 +106,17 @@ def test_check(folder: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str
     assert "line 1, column 9: this is not JSON" in err
 
 
+def test_check_reads_a_schema_as_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("a.json").write_text('{"type": "object", "properties": {"b": {"$ref": "urn:b"}, "c": {"$ref": "urn:b"}}}')
+    Path("b.json").write_text('{"type": "integer", "minimum": 3, "exclusiveMinimum": true}')
+    assert said(capsys, "check", "a.json", "--json")[0] == 1
+    given = ("--ref", "urn:b=b.json", "--draft", "4", "--spacing", "canonical", "--property-order", "any")
+    code, out, _ = said(capsys, "check", "a.json", "--json", *given)
+    assert (code, json.loads(out)["example"]) == (0, '{"b": 42, "c": 42}')
+    code, _, err = said(capsys, "check", "a.json", "--ref", "b.json")
+    assert (code, "give the URI of the schema and its file" in err) == (2, True)
+
+
 def test_an_unwritable_folder(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     if not os.path.isdir("/proc/self"):
         pytest.skip("needs a place where nobody, not even root, can write")
