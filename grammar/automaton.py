@@ -174,7 +174,8 @@ class Automaton:
         place, widest = self._places[state], self.vocabulary.max_token_bytes
         lo, hi, _ = self.states[state].tolist()
         need, room = min(max(lo - register, 0), widest + 1), min(hi - register, widest)
-        kept = self._recall.find(state, need, room, stack) if self._recall is not None else None
+        recall = self._recall if place.text == NO_TEXT else None  # what was captured will hardly come again
+        kept = recall.find(state, need, room, stack) if recall is not None else None
         if kept is None:
             kept = self._make_row(state, place, need, room, stack)
         row = self.row_table.add(kept.words, kept.accepts, len(self.vocabulary.eos_ids))
@@ -189,7 +190,7 @@ class Automaton:
             place = place._replace(lo=need, hi=room)
         mask, accepts = self._masks.mask(place, reader)
         made = KeptRow(mask, accepts, reader.level)
-        if self._recall is not None:
+        if self._recall is not None and place.text == NO_TEXT:
             self._recall.keep(state, need, room, stack, made)
         return made
 
@@ -213,7 +214,7 @@ class Automaton:
         if data and path.take_all(data) and self._frames.can_end(path.place, reader):
             record = self._record(path)
             self.stacks.push_all(reader.stack(path.place.popped), self._pushed(path))
-            if self._recall is not None:
+            if self._recall is not None and path.place.text == NO_TEXT:
                 after = int(self.records[record, 0])
                 self._recall.name_after(state, stack, reader.level, data, after, path.place.pushes)
         self._put(self.transitions, state, token, stack, reader.level, record)

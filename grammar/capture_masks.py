@@ -17,6 +17,7 @@ from . import kernels
 from .captures import Rule, derived, is_free
 from .dfa import SPLITS
 from .expr import EMPTY, EPSILON, Kind
+from .json_equal import read
 from .places import NO_UNIT, Frames, Path, Place
 from .pools import using
 from .stacks import BOTTOM, Reader, Stacks
@@ -27,8 +28,12 @@ if TYPE_CHECKING:
     from .masks import Masks
 
 _FAR = 1 << 30
+_MOST_KNOWN = 20_000  # walks of texts that are taken
 
 _SURE, _CROSSED, _DOUBTFUL = range(3)  # crossed: a text ended within the token, and is not remembered
+
+
+_Known = dict[tuple[int, bytes], np.ndarray]  # tokens that begin an expression, from some nodes on
 
 
 class _Step(NamedTuple):
@@ -45,11 +50,12 @@ class CaptureMasks:
         self._masks = masks
         self._frames = frames
         self._vocabulary = vocabulary
+        self._known: _Known = {}
 
     def mask(self, place: Place, reader: Reader) -> np.ndarray:
         """The bits of `Masks.mask`, EOS left out."""
         with using(self._frames.exprs):
-            walk = _Walk(self._masks, self._frames, self._vocabulary, place, reader)
+            walk = _Walk(self._masks, self._frames, self._vocabulary, place, reader, self._known)
             walk.run()
             for token in _set_bits(walk.words & walk.doubtful):
                 if not self._may_come(place, reader, self._vocabulary.tokens[token]):
@@ -57,16 +63,46 @@ class CaptureMasks:
         return walk.words
 
     def _may_come(self, place: Place, reader: Reader, token: bytes) -> bool:
+        left: list[bytes] = []
+        path = Path(self._frames, place, reader, 0, open_run=False, loosely=left)
+        if not path.take_all(token):
+            return False
+        if self._ends_apart(path.place, reader, left):
+            return True
         path = Path(self._frames, place, reader, 0, open_run=False)
         return path.take_all(token) and self._frames.can_end(path.place, reader)
+
+    def _ends_apart(self, place: Place, reader: Reader, left: list[bytes]) -> bool:
+        """Whether the text captured at a place can end as another than those left, and all may be; errs towards no."""
+        if place.text == NO_TEXT:
+            return not left
+        frames = self._frames
+        marks = frames.marks(place, reader)
+        _, _, body, begun, rule = frames.exprs.node(marks[0])
+        if len(marks) > 1 or not is_free(rule):
+            return False
+        text = frames.texts.read(place.text)
+        shortest = frames.exprs.shortest(derived(body, text[len(begun) :]))
+        if shortest is None:
+            return False
+        text += shortest
+        values = {read(each) for each in (*left, text)}
+        return len(values) == len(left) + 1 and rule.loosely(text) != EMPTY
 
 
 class _Walk:
     """One mask in the making. words: the tokens found, doubtful or not; doubtful: those that must be followed."""
 
     def __init__(
-        self, masks: Masks, frames: Frames, vocabulary: Vocabulary, place: Place, reader: Reader | None
+        self,
+        masks: Masks,
+        frames: Frames,
+        vocabulary: Vocabulary,
+        place: Place,
+        reader: Reader | None,
+        known: _Known,
     ) -> None:
+        self._known = known
         self._masks = masks
         self._frames = frames
         self._vocabulary = vocabulary
@@ -146,14 +182,24 @@ class _Walk:
         """Note which tokens might become a text that is taken, of which `begun` is written at `nodes`."""
         if not is_free(rule):
             return _DOUBTFUL
-        rest = derived(rule.taken(), begun)
-        if rest != EMPTY:
-            place = self._frames.enter(rest, 0, (), Reader(Stacks(), 0))
-            walk = _Walk(self._masks, self._frames, self._vocabulary, place, None)
+        for rest in rule.taken(begun):
+            tokens = self._beginnings(rest, nodes)
+            kernels.set_bits(self.doubtful, tokens, np.zeros_like(tokens), 0)
+        return _SURE
+
+    def _beginnings(self, expression: int, nodes: np.ndarray) -> np.ndarray:
+        """The tokens that begin or are strings of an expression, from `nodes` on."""
+        key = (expression, nodes.tobytes())
+        known = self._known.get(key)
+        if known is None:
+            place = self._frames.enter(expression, 0, (), Reader(Stacks(), 0))
+            walk = _Walk(self._masks, self._frames, self._vocabulary, place, None, self._known)
             walk._todo = {_Step(place, _SURE): [nodes]}
             walk._walk()
-            self.doubtful |= walk.words
-        return _SURE
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            known = self._known[key] = np.array(_set_bits(walk.words), np.int32)
+        return known
 
     def _by_depth(self, nodes: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
         depths = self._vocabulary.node_depth[nodes]

@@ -6,7 +6,7 @@ A capture is an element whose text is remembered until it ends; a `Rule` then sa
 from __future__ import annotations
 
 import heapq
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
@@ -34,8 +34,8 @@ class Rule(Hashable, Protocol):
         """`after`, but what follows does not remember this text; the same for all texts that are alike."""
         ...
 
-    def taken(self) -> int:
-        """Texts that may not be."""
+    def taken(self, text: bytes) -> list[int]:
+        """How those texts that may not be, and begin with `text`, may go on."""
         ...
 
     def hides(self) -> bool:
@@ -127,6 +127,21 @@ def derived(expression: int, text: bytes) -> int:
     return expression
 
 
+def rests(spellings: Callable[[Any], int], values: Iterable[Any], text: bytes) -> list[int]:
+    """What is left behind `text` of the spellings of values, `canonical` ones, that it begins."""
+    found = [derived(spellings(value), text) for value in values if _may_begin(text, value)]
+    return [rest for rest in found if rest != EMPTY]
+
+
+def _may_begin(text: bytes, value: Hashable) -> bool:
+    """Whether a spelling of a value may begin with `text`; errs towards yes."""
+    if not text:
+        return True
+    if not isinstance(value, str):
+        return text[:1] != b'"'
+    return text[:1] == b'"' and (b"\\" in text or (b'"' + value.encode() + b'"').startswith(text))
+
+
 def can_end(marks: Sequence[tuple[Any, ...]], text: bytes, *, is_over: bool) -> bool:
     """Whether captured texts can be gone on with to ones that may be.
 
@@ -136,7 +151,7 @@ def can_end(marks: Sequence[tuple[Any, ...]], text: bytes, *, is_over: bool) -> 
     _, start, _, _, rule = marks[0]
     if is_over and rule.loosely(text[start:]) == EMPTY:
         return False
-    if all(is_free(rule) and derived(rule.taken(), text[start:]) == EMPTY for _, start, _, _, rule in marks):
+    if all(is_free(rule) and not rule.taken(text[start:]) for _, start, _, _, rule in marks):
         return True
     _, _, body, begun, rule = marks[-1]
     shortest = POOL.shortest(derived(body, text[len(begun) :])) if len(marks) == 1 and is_free(rule) else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from .captures import derived, has_values
+from .captures import derived, has_values, rests
 from .chars import json_text
 from .counts import Left
 from .errors import GrammarError
@@ -75,9 +75,9 @@ class Keys(NamedTuple):
         """`after`, this key not remembered."""
         return self._behind(text, remember=False)
 
-    def taken(self) -> int:
-        """All spellings of the keys before."""
-        return _spellings(self.seen)
+    def taken(self, text: bytes) -> list[int]:
+        """What is left of the spellings of the keys before."""
+        return rests(_spellings, self.seen, text)
 
     def hides(self) -> bool:
         """Never."""
@@ -93,7 +93,7 @@ class Keys(NamedTuple):
         for member, next_rule in self._kinds():
             rest = derived(member.key, text)
             if member in self.others:
-                rest = POOL.and_(rest, POOL.not_(derived(self.taken(), text)))
+                rest = POOL.and_(rest, POOL.not_(POOL.alt(*self.taken(text))))
             more = POOL.shortest(rest)
             if more is not None:
                 seen = {read(text + more)} if member in self.others else set()
@@ -180,13 +180,13 @@ def _shortest_keys(expression: int, count: int) -> list[bytes]:
     found: list[bytes] = []
     while len(found) < count and (text := POOL.shortest(expression)) is not None:
         found.append(text)
-        expression = POOL.and_(expression, POOL.not_(_spellings(frozenset([read(text)]))))
+        expression = POOL.and_(expression, POOL.not_(_spellings(str(read(text)))))
     return found
 
 
 @memo
-def _spellings(names: frozenset[str]) -> int:
-    return POOL.concat(QUOTE, POOL.frame(POOL.alt(*[json_text(name) for name in names])), QUOTE) if names else EMPTY
+def _spellings(name: str) -> int:
+    return POOL.concat(QUOTE, POOL.frame(json_text(name)), QUOTE)
 
 
 @memo

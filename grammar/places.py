@@ -85,16 +85,22 @@ class Frames:
                 continue
             expression = exprs.definition(head) if kind == Kind.REF else exprs.node(head)[1]
 
-    def leave(self, place: Place, reader: Reader) -> Place | None:
-        """The place behind the frame of `place`; None: nothing is behind it, or the captured text may not be."""
+    def leave(self, place: Place, reader: Reader, loosely: list[bytes] | None = None) -> Place | None:
+        """The place behind the frame of `place`; None: nothing is behind it, or the captured text may not be.
+
+        loosely: a list that captured texts are added to when they are left, and which then are not remembered.
+        """
         entry, popped, pushes = self.behind(place, reader)
         if entry == BOTTOM:
             return None
         text, node = place.text, self.exprs.node(entry)
         if node[0] == Kind.MARK:
             _, start, _, _, rule = node
+            captured = self.texts.read(text, start)
             with using(self.exprs):
-                entry = rule.after(self.texts.read(text, start))
+                entry = rule.after(captured) if loosely is None else rule.loosely(captured)
+            if loosely is not None:
+                loosely.append(captured)
             if entry == EMPTY:
                 return None
             text = text if start else NO_TEXT
@@ -187,7 +193,17 @@ class Path:
     are left to the caller, and `units` is relative to it. What the run had when it was left stays in `run_units`.
     """
 
-    def __init__(self, frames: Frames, place: Place, reader: Reader, units: int, *, open_run: bool) -> None:
+    def __init__(
+        self,
+        frames: Frames,
+        place: Place,
+        reader: Reader,
+        units: int,
+        *,
+        open_run: bool,
+        loosely: list[bytes] | None = None,
+    ) -> None:
+        self.loosely = loosely  # see Frames.leave
         self.frames = frames
         self.place = place
         self.reader = reader
@@ -197,7 +213,8 @@ class Path:
 
     def copy(self) -> Path:
         """A second path from the same place."""
-        other = Path(self.frames, self.place, self.reader, self.units, open_run=self.open_run)
+        loosely = None if self.loosely is None else [*self.loosely]
+        other = Path(self.frames, self.place, self.reader, self.units, open_run=self.open_run, loosely=loosely)
         other.run_units = self.run_units
         return other
 
@@ -240,7 +257,7 @@ class Path:
         if self.open_run:
             self.open_run = False
             self.run_units = self.units
-        behind = self.frames.leave(self.place, self.reader)
+        behind = self.frames.leave(self.place, self.reader, self.loosely)
         if behind is None:
             return False
         self.place = behind

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import NamedTuple
 
-from .captures import derived, has_values, values_of
+from .captures import derived, has_values, rests, values_of
 from .counts import Left, Way
 from .errors import GrammarError
 from .expr import EMPTY, EPSILON, POOL
@@ -64,9 +64,9 @@ class Elements(NamedTuple):
         alike = self._counted(text)
         return _rest_behind(self, alike.pop()) if len(alike) == 1 else POOL.alt(*[_rest_behind(self, s) for s in alike])
 
-    def taken(self) -> int:
-        """All spellings of the elements before."""
-        return _texts_of(self.form, self.seen)
+    def taken(self, text: bytes) -> list[int]:
+        """What is left of the spellings of the elements before."""
+        return rests(lambda value: _texts_of(self.form, value), self.seen, text)
 
     def hides(self) -> bool:
         """Objects that write a name twice."""
@@ -83,7 +83,7 @@ class Elements(NamedTuple):
             return POOL.concat(body, self.form.close_array)
         if may_stop and (more := self._another(body, text)) is not None:
             return POOL.concat(POOL.literal(more), self.form.close_array)
-        fresh = POOL.and_(body, POOL.not_(derived(self.taken(), text)))
+        fresh = POOL.and_(body, POOL.not_(POOL.alt(*self.taken(text))))
         if may_stop:
             return POOL.concat(fresh, self.form.close_array)
         choices = []
@@ -92,8 +92,8 @@ class Elements(NamedTuple):
             if more is None:
                 break
             value = read(text + more)
-            rests = [self.next(still, value).rest(first=False, briefly=True) for still in self._counted(text + more)]
-            choices.append(POOL.concat(POOL.literal(more), POOL.alt(*rests)))
+            ends = [self.next(still, value).rest(first=False, briefly=True) for still in self._counted(text + more)]
+            choices.append(POOL.concat(POOL.literal(more), POOL.alt(*ends)))
             fresh = POOL.and_(fresh, POOL.not_(derived(values_equal(self.form, value), text)))
         return POOL.alt(*choices)
 
@@ -154,12 +154,7 @@ def _rest_behind(rule: Elements, still: Left) -> int:
 
 
 @memo
-def _texts_of(form: Layout, values: frozenset[Hashable]) -> int:
-    return POOL.alt(*[_texts_of_value(form, value) for value in values])
-
-
-@memo
-def _texts_of_value(form: Layout, value: Hashable) -> int:
+def _texts_of(form: Layout, value: Hashable) -> int:
     return values_equal(form, value)
 
 
