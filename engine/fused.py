@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn import functional
 
 from .context import Attend
+from .heads import Head, Wanted
 from .linears import packed
 
 FUSED_CLASSES = ("LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM")
@@ -35,15 +36,22 @@ class FusedDecoder:
                 self._layers.append(_Layer(layer))
                 decoder.layers[number] = nn.Identity()  # its weights are packed now; both at once would be too much
             self._norm = _Norm(decoder.norm)
-            self._head = packed(model.lm_head)
+            self._head = Head(model.lm_head, self._embedding)
 
-    def __call__(self, ids: torch.Tensor, positions: torch.Tensor, rows: torch.Tensor, attend: Attend) -> torch.Tensor:
-        """ids, positions (T,), rows (m,) of the T -> logits (m, vocab)."""
+    def __call__(
+        self,
+        ids: torch.Tensor,
+        positions: torch.Tensor,
+        rows: torch.Tensor,
+        attend: Attend,
+        wanted: Wanted | None = None,
+    ) -> torch.Tensor:
+        """ids, positions (T,), rows (m,) of the T -> logits (m, vocab), of each row at least those wanted."""
         cos, sin = self._cos[positions], self._sin[positions]
         hidden = functional.embedding(ids, self._embedding)
         for number, layer in enumerate(self._layers):
             hidden = layer(number, hidden, cos, sin, attend)
-        return self._head(self._norm(hidden[rows]))
+        return self._head(self._norm(hidden[rows]), wanted)
 
 
 def can_fuse(model: Any) -> bool:

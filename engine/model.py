@@ -21,6 +21,7 @@ from .cascade import Composition, Kind, compose, plan_step
 from .context import ATTENTION_NAME, Attend, attention_done_by
 from .fused import FusedDecoder, can_fuse
 from .geometry import LayerGeometry, kv_tokens, token_bytes
+from .heads import Wanted
 from .linears import pack_linears
 from .memory_cpu import CpuMemory
 from .modelfiles import model_folder, read_config
@@ -74,8 +75,18 @@ def load_model(
 class Decoder(Protocol):
     """Token ids to logits; what attention does is given."""
 
-    def __call__(self, ids: torch.Tensor, positions: torch.Tensor, rows: torch.Tensor, attend: Attend) -> torch.Tensor:
-        """ids, positions (T,), rows (m,) of the T -> logits (m, vocab)."""
+    def __call__(
+        self,
+        ids: torch.Tensor,
+        positions: torch.Tensor,
+        rows: torch.Tensor,
+        attend: Attend,
+        wanted: Wanted | None = None,
+    ) -> torch.Tensor:
+        """ids, positions (T,), rows (m,) of the T -> logits (m, vocab).
+
+        wanted: what is needed of each row; the rest may hold anything.
+        """
         ...
 
 
@@ -86,8 +97,15 @@ class ClassesDecoder:
         self._model = model
         self._keeps_rows = "logits_to_keep" in inspect.signature(model.forward).parameters
 
-    def __call__(self, ids: torch.Tensor, positions: torch.Tensor, rows: torch.Tensor, attend: Attend) -> torch.Tensor:
-        """See Decoder."""
+    def __call__(
+        self,
+        ids: torch.Tensor,
+        positions: torch.Tensor,
+        rows: torch.Tensor,
+        attend: Attend,
+        wanted: Wanted | None = None,
+    ) -> torch.Tensor:
+        """See Decoder. All logits of each row, always."""
         keep = {"logits_to_keep": rows} if self._keeps_rows else {}
         with attention_done_by(attend):
             out = self._model(
@@ -119,7 +137,8 @@ class CpuModel:
         attention = StepAttention(self.memory, plan, self._kinds)
         ids, positions = torch.from_numpy(batch.token_ids), torch.from_numpy(batch.positions)
         with torch.inference_mode():
-            logits = self._decoder(ids, positions, torch.from_numpy(batch.logit_rows), attention).float()
+            rows = torch.from_numpy(batch.logit_rows)
+            logits = self._decoder(ids, positions, rows, attention, batch.wanted).float()
         self.memory.wrote(batch.slots, batch.lengths)
         return logits
 

@@ -80,6 +80,7 @@ def pack(loaded: list[Running], starts: np.ndarray, stops: np.ndarray, sampled: 
     parts: list[np.ndarray] = []
     lengths: list[int] = []
     rows: list[int] = []
+    wanted: list[np.ndarray | None] = []
     n_tokens = 0
     for running, start, stop in zip(loaded, starts.tolist(), stops.tolist(), strict=True):
         parts.append(running.sequence.ids.view[start:stop])
@@ -87,6 +88,7 @@ def pack(loaded: list[Running], starts: np.ndarray, stops: np.ndarray, sampled: 
         each = checked.get(running.key)
         if each is not None:
             rows += [n_tokens + length - 1 + asked.n_before for asked in each.draft.asked]
+            wanted += [asked.few_allowed for asked in each.draft.asked]
             if each.draft.tokens:
                 parts.append(np.array(each.draft.tokens, dtype=np.int32))
                 length += len(each.draft.tokens)
@@ -100,5 +102,6 @@ def pack(loaded: list[Running], starts: np.ndarray, stops: np.ndarray, sampled: 
         starts=starts,
         lengths=np.array(lengths, dtype=np.int32),
         logit_rows=np.array(rows, dtype=np.int64),
+        wanted=wanted,
     )
     return Load(loaded, (stops - starts).tolist(), sampled, batch)

@@ -6,6 +6,7 @@ behind the same two protocols; and the tests' stand-in with chosen logits.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import msgspec
@@ -26,6 +27,7 @@ class ForwardBatch(msgspec.Struct, frozen=True, kw_only=True):
     starts: np.ndarray  # (n,) int32: tokens of the sequence already in memory before this step
     lengths: np.ndarray  # (n,) int32: new tokens of the sequence in this step, each >= 1
     logit_rows: np.ndarray  # (m,) int64: the packed tokens whose logits are wanted
+    wanted: Sequence[np.ndarray | None] | None = None  # (m,): the ids whose logits are, None: all; of every row: None
 
 
 class Memory(Protocol):
@@ -84,5 +86,8 @@ class Model(Protocol):
         ...
 
     def forward(self, batch: ForwardBatch) -> torch.Tensor:
-        """Write KV of the batch's tokens into memory and return logits, (m, vocab_size) float32."""
+        """Write KV of the batch's tokens into memory and return logits, (m, vocab_size) float32.
+
+        Logits that are not wanted may be anything.
+        """
         ...
