@@ -10,10 +10,8 @@ from .outlines import compile_outlines_choice, compile_outlines_pattern
 from .regex import compile_pattern
 from .schema_compile import compile_json_object, compile_schema
 from .structural import Parts, compile_structural_tag
-from .words import Words
 from .work import tick
 
-_MANY_CHOICES = 200  # more are kept as words
 _UTF8_BYTES = ALL_BYTES & ~sum(1 << byte for byte in (0xC0, 0xC1, *range(0xF5, 0x100)))
 
 
@@ -55,14 +53,7 @@ def _expression(constraint: Constraint) -> int:
 
 
 def _choice(options: tuple[str, ...]) -> int:
-    texts = [_encoded(i, option) for i, option in enumerate(options)]
-    if len(texts) > _MANY_CHOICES:
-        return POOL.words(Words(texts, _one_byte))
-    return POOL.alt(*map(POOL.literal, texts))
-
-
-def _one_byte(byte: int) -> int:
-    return POOL.byte_mask(1 << byte)
+    return POOL.texts([_encoded(i, option) for i, option in enumerate(options)])
 
 
 def _encoded(index: int, option: str) -> bytes:

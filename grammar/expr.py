@@ -9,7 +9,7 @@ one pool share their nodes.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .alternatives import Alternatives
@@ -32,6 +32,7 @@ LONGEST = 1 << 20
 """Bytes that a text may have at most."""
 
 _MANY = 8  # members of an alternation that are looked up by their first byte
+_MANY_TEXTS = 200  # more are kept as words
 _MEMO_LIMIT = 2_000_000  # derivatives remembered before the memo starts anew
 _NODE_BYTES, _ENTRY_BYTES, _MEMO_BYTES = 300, 150, 500  # measured: memory of one of each, its share of tables included
 
@@ -54,6 +55,7 @@ class Exprs:
         self._expanding = _Expanding()
         self._derived: dict[int, int] = {}
         self._texts: dict[IndexedText | Words, None] = {}  # what expressions are made of that is large
+        self._text_bytes = 0
         self._unfolded: dict[int, int] = {}  # nodes of words, one letter written out
         self._witness = Witness(self)
         self._first_bytes = FirstBytes(self)
@@ -99,9 +101,15 @@ class Exprs:
                 result = self._cat(head, result)
         return result
 
+    def texts(self, texts: Sequence[bytes]) -> int:
+        """Exactly one of `texts`, which may be very many."""
+        if len(texts) > _MANY_TEXTS and max(map(len, texts)) <= LONGEST:
+            return self.words(Words(texts, _spell_byte))
+        return self.alt(*map(self.literal, texts))
+
     def words(self, words: Words) -> int:
         """Any one of the words. Costs little before it is walked, however many there are."""
-        self._texts[words] = None
+        self._hold(words)
         return self._words(words, 0, len(words), 0)
 
     def _words(self, words: Words, first: int, last: int, depth: int) -> int:
@@ -231,9 +239,16 @@ class Exprs:
 
     def verbatim(self, text: IndexedText, least: int = 0, most: int | None = None) -> int:
         """What stands in a document, as it is spelled in a JSON string: least to most characters of it."""
-        self._texts[text] = None
+        self._hold(text)
         rest = self._span(text.start(least, most))
         return EPSILON if rest == EMPTY and least == 0 else rest
+
+    def _hold(self, text: IndexedText | Words) -> None:
+        """Keep what expressions are made of, and count its memory once."""
+        with self._lock:
+            if text not in self._texts:
+                self._texts[text] = None
+                self._text_bytes += text.nbytes
 
     def _span(self, span: Span | None) -> int:
         """What is left of a verbatim value."""
@@ -351,15 +366,15 @@ class Exprs:
             other._nodes, other._ids = list(self._nodes), dict(self._ids)
             other._nullable, other._plain = list(self._nullable), list(self._plain)
             other._definitions, other._outlines = dict(self._definitions), dict(self._outlines)
-            other._texts = dict(self._texts)
+            other._texts, other._text_bytes = dict(self._texts), self._text_bytes
         return other
 
     @property
     def nbytes(self) -> int:
         """Memory of all that is remembered, estimated."""
         remembered = len(self._derived) + self._witness.remembered + self._first_bytes.remembered
-        texts = sum(text.nbytes for text in list(self._texts))
-        return _NODE_BYTES * len(self._nodes) + _ENTRY_BYTES * remembered + _MEMO_BYTES * len(self.memos) + texts
+        memos = _MEMO_BYTES * len(self.memos) + self._text_bytes
+        return _NODE_BYTES * len(self._nodes) + _ENTRY_BYTES * remembered + memos
 
     def dismantle(self) -> None:
         """Let go of everything; the pool is of no more use. Bit by bit, so that no other thread has to wait."""
@@ -540,10 +555,10 @@ class Exprs:
             return False
         if kind == Kind.VERBATIM:
             return node[1].text.may_end(node[1])
-        if kind == Kind.WORDS:
-            return node[1].has_end(node[2], node[4])
         if kind == Kind.MACHINE:
             return node[1].accepting[node[2]]
+        if kind == Kind.WORDS:
+            return node[1].has_end(node[2], node[4])
         return kind == Kind.EPSILON or (kind == Kind.FRAME and self._nullable[node[1]])
 
     def _is_plain(self, node: tuple[Any, ...]) -> bool:
@@ -554,7 +569,7 @@ class Exprs:
             return self._plain[node[1]] and self._plain[node[2]]
         if kind == Kind.ALT:
             return all(self._plain[m] for m in node[1])
-        return kind <= Kind.SET or kind in (Kind.VERBATIM, Kind.MACHINE, Kind.WORDS) or self._plain[node[1]]
+        return kind <= Kind.SET or kind in (Kind.VERBATIM, Kind.WORDS, Kind.MACHINE) or self._plain[node[1]]
 
     def _cat(self, head: int, tail: int) -> int:
         if head == EMPTY or tail == EMPTY:
@@ -577,6 +592,10 @@ class Exprs:
             if self._plain[member]:
                 mask &= self.first(member)
         return mask == 0
+
+
+def _spell_byte(byte: int) -> int:
+    return POOL.byte_mask(1 << byte)
 
 
 class _Expanding(threading.local):

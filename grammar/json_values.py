@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -15,6 +15,10 @@ from .json_arrays import array
 from .json_layout import QUOTE, Layout, layout
 from .json_objects import Member, object_
 from .numbers import NUMBER, spelled_number
+from .words import Words
+from .work import tick
+
+_MANY_NAMES = 200  # more are kept as words
 
 ANY_TEXT = POOL.repeat(JSON_CHAR, 0, None)
 """What may stand between the quotes of a string."""
@@ -35,8 +39,14 @@ def key(name: str) -> int:
 def key_besides(body: int, names: Sequence[str]) -> int:
     """Keys of which `body` is the text, in any spelling, but none of `names` in any spelling."""
     if names:
-        body = POOL.and_(body, POOL.not_(POOL.alt(*map(json_text, names))))
+        body = POOL.and_(body, POOL.not_(_any_spelling_of(names)))
     return string(body)
+
+
+def _any_spelling_of(names: Sequence[str]) -> int:
+    if len(names) > _MANY_NAMES:
+        return POOL.words(Words(names, json_text, lambda name: len(_dumps(name)) - 2))
+    return POOL.alt(*map(json_text, names))
 
 
 # -- values ---------------------------------------------------------------------------------------------------
@@ -72,9 +82,26 @@ def this_value(form: Layout, value: Any) -> int:
         return object_(form, members, ())
     if isinstance(value, list):
         return array(form, [[Way(this_value(form, item))] for item in value], (), len(value), len(value))
+    return POOL.literal(_spelled(value))
+
+
+def these_values(form: Layout, values: Iterable[Any]) -> int:
+    """Any of several values, which may be very many, each as `this_value` writes it."""
+    parts, texts = [], []
+    for value in values:
+        tick()
+        if isinstance(value, (dict, list)):
+            parts.append(this_value(form, value))
+        else:
+            texts.append(_spelled(value))
+    return POOL.alt(POOL.texts(texts), *parts)
+
+
+def _spelled(value: Any) -> bytes:
+    """A value that is no array or object."""
     if isinstance(value, (int, Decimal)) and not isinstance(value, bool):
-        return POOL.literal(spelled_number(value).encode())
-    return POOL.literal(_dumps(value))
+        return spelled_number(value).encode()
+    return _dumps(value)
 
 
 def _dumps(value: Any) -> bytes:

@@ -29,7 +29,7 @@ class Kind(IntEnum):
     FRAME = 9  # member
     REF = 10  # key
     VERBATIM = 11  # the Span of a document
-    WORDS = 12  # the Words, interval of them (first, last), and how many of their letters are behind
     MACHINE = 14  # a Machine, a state of it
+    WORDS = 12  # the Words, interval of them (first, last), and how many of their letters are behind
     CAPTURE = 13  # what is left of the captured text, what is behind of it, the Rule for what follows
     MARK = 15  # where a captured text begins, what is left from where it was met, what was behind there, the Rule

@@ -13,6 +13,7 @@ from .numbers import exact
 from .schema_shapes import ArrayRule, Conj, Members, NumberRule, ObjectRule, Shape, StringRule, Value, Values, identity
 from .schema_strings import inside_quotes, matches, string_body
 from .schema_text import Json
+from .work import tick
 
 
 class Judge:
@@ -49,7 +50,12 @@ class Judge:
     def _settled(self, rule: Any, fits: Callable[[Any, Any], bool]) -> tuple[Any, ...]:
         if rule.values is None:
             return (rule,)
-        values = tuple(value for value in rule.values if fits(rule, value.json))
+        values = []
+        for value in rule.values:
+            tick()
+            if fits(rule, value.json):
+                values.append(value)
+        values = tuple(values)
         return (replace(rule, values=values),) if values else ()
 
     def member(self, rule: ObjectRule, name: str) -> Conj:

@@ -23,7 +23,7 @@ from .json_arrays import array
 from .json_equal import values_equal
 from .json_layout import layout
 from .json_objects import Member, object_
-from .json_values import any_object, any_value, key, string, this_value
+from .json_values import any_object, any_value, key, string, these_values
 from .numbers import exact, number
 from .schema import Schema, places_of
 from .schema_notes import Notes, Refusal
@@ -185,8 +185,9 @@ class _Emitter:
         return POOL.alt(*parts)
 
     def _these(self, values: Values) -> int:
-        spell = values_equal if self._any_spelling else this_value
-        return POOL.alt(*[spell(self._form, value.json) for value in values])
+        if not self._any_spelling:
+            return these_values(self._form, [value.json for value in values])
+        return POOL.alt(*[values_equal(self._form, value.json) for value in values])
 
     def _number(self, rule: NumberRule) -> int:
         if rule.values is not None:
@@ -204,9 +205,10 @@ class _Emitter:
         prefix, items = [self._ways(ways) for ways in plan.prefix], self._ways(plan.items)
 
         def write(tallies: bool, unique: bool) -> int:
+            first = prefix if tallies else [_uncounted(ways) for ways in prefix]
+            others = items if tallies else _uncounted(items)
             counted = plan.tallies if tallies else ()
-            written = [prefix, items] if tallies else [[_uncounted(ways) for ways in prefix], _uncounted(items)]
-            return array(self._form, *written, plan.low, plan.high, counted, unique)
+            return array(self._form, first, others, plan.low, plan.high, counted, unique)
 
         choices = [(True, plan.unique), (False, plan.unique), (False, False)]
         found = self._exactly(conj, [lambda c=choice: write(*c) for choice in choices], "contains")

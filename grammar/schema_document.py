@@ -17,6 +17,7 @@ import msgspec
 from .errors import GrammarError
 from .schema_keywords import VOCABULARY_OF, Draft, draft_of
 from .schema_text import Json, parse
+from .work import tick
 
 Scope = tuple[tuple[str, str], ...]
 """What dynamic references mean on the way taken: anchors with the place that the outermost resource gives each."""
@@ -159,6 +160,7 @@ class Document:
         self._resources[uri] = self._resource_at[root] = Resource(root, uri, draft, unread)
         todo = [(root, schema)]
         while todo:
+            tick()
             place, schema = todo.pop()
             if isinstance(schema, dict):
                 if not _NAMING.isdisjoint(schema):

@@ -88,6 +88,7 @@ class Value:
     __slots__ = ("_identity", "json")
 
     def __init__(self, value: Any) -> None:
+        tick()
         self.json = value
         self._identity = identity(value)
 

@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 from .errors import GrammarError
+from .work import tick
 
 Json = Any
 """A JSON value: None, bool, int, Decimal, str, list or dict."""
@@ -51,10 +52,11 @@ def _no_constant(name: str) -> Json:
 
 
 def _object(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
+    tick()
     members = dict(pairs)
     if len(members) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        seen: set[str] = set()
+        twice = next(name for name, _ in pairs if name in seen or seen.add(name))
         raise GrammarError("schema", twice, "is written twice in one object", "keep one of the two")
     return members
 
@@ -71,6 +73,7 @@ def _check_depth(value: Json) -> None:
 def _check_characters(value: Json) -> None:
     todo = [value]
     while todo:
+        tick()
         item = todo.pop()
         if isinstance(item, str) and not item.isascii() and any("\ud800" <= char <= "\udfff" for char in item):
             reason = f"{item!r} has a lone surrogate, which is half of a character"

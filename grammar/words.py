@@ -43,13 +43,14 @@ class Words:
     ) -> None:
         self.words: Sequence[bytes | str] = _sorted_set(words)
         self.spell = spell
-        self._weights = np.fromiter(map(weigh, self.words), np.int64, len(self.words))
-        self.nbytes = 100 * len(self.words) + 2 * int(self._weights.sum())
+        self._weights = np.empty(len(self.words), np.int64)
         digest = hashlib.blake2b(digest_size=16)
-        for word in self.words:
+        for index, word in enumerate(self.words):
             tick()
+            self._weights[index] = weigh(word)
             data = word.encode() if isinstance(word, str) else word
             digest.update(b"%d " % len(data) + data)
+        self.nbytes = 100 * len(self.words) + 2 * int(self._weights.sum())
         self._identity = digest.digest(), spell
 
     def __eq__(self, other: object) -> bool:

@@ -13,10 +13,11 @@ from rootform.grammar.automaton import Automaton
 from rootform.grammar.batch import StateBatch
 from rootform.grammar.chars import json_text
 from rootform.grammar.compile import expression_of
-from rootform.grammar.constraints import Choice
+from rootform.grammar.constraints import Choice, JsonSchema
 from rootform.grammar.errors import GrammarError
 from rootform.grammar.expr import POOL, Exprs
-from rootform.grammar.pools import using
+from rootform.grammar.pools import current, using
+from rootform.grammar.schema_compile import compile_schema
 from rootform.grammar.words import Words
 
 
@@ -108,6 +109,22 @@ def test_words_that_begin_each_other_need_no_recursion(toy_bytes) -> None:
     assert not batch.finished(np.array([slot]))[0]
     assert batch.advance(np.array([slot]), np.array([ord("a")]))[0]
     assert batch.finished(np.array([slot]))[0]
+
+
+def test_large_enums_and_key_sets_of_schemas() -> None:
+    """As with few: each value in its one spelling; no listed name again among the others, in whatever spelling."""
+    values = [f'"k{n}\\n"' for n in range(500)] + [str(n * 7) for n in range(500)] + ["null", "[1]", '{"a":2}']
+    with using(current().fork()):
+        found = compile_schema(JsonSchema(f'{{"enum":[{",".join(values)}]}}'))
+        assert all(POOL.fullmatch(found, value.encode()) for value in values)
+        wrong = ['"k1"', '"k500\\n"', "1", "3493.0", "true", "[1", "[2]", '"k\\u0031\\n"']
+        assert not any(POOL.fullmatch(found, value.encode()) for value in wrong)
+        names = ",".join(f'"name{n}":{{"type":"null"}}' for n in range(400))
+        found = compile_schema(JsonSchema(f'{{"type":"object","properties":{{{names}}}}}'))
+        assert POOL.fullmatch(found, b'{"name3":null,"name399":null,"other":1,"name":2,"name400":3}')
+        for text in (b'{"name3":1}', b'{"other":1,"name3":null}', b'{"name\\u0033":1}', b'{"n\\u0061me399":1}'):
+            assert not POOL.fullmatch(found, text)
+        assert POOL.fullmatch(found, b'{"n\\u0061me400":1}')
 
 
 def test_a_lone_surrogate_among_many_choices_is_named() -> None:
