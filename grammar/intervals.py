@@ -45,7 +45,7 @@ class Interval(msgspec.Struct, frozen=True):
 
     def without(self, numbers: Iterable[Fraction]) -> list[Interval]:
         """The interval in pieces, these numbers left out."""
-        pieces = [self]
+        pieces: list[Interval] = [self]
         for number in numbers:
             ends = Interval(high=number, high_open=True), Interval(low=number, low_open=True)
             pieces = [found for piece in pieces for end in ends if not (found := piece.meet(end)).is_empty()]

@@ -127,6 +127,8 @@ def _exponents(integer: bool, interval: Interval, multiple_of: Fraction | None, 
     near = min(besides, default=None)
     if near is not None:  # what is nearer to zero than a step is no multiple of it
         interval = interval.meet(Interval(-near, near, True, True))
-    found = [] if interval.is_empty() else [signed(interval, scientific)]
+    if interval.is_empty():
+        return zero
+    found = [signed(interval, scientific)]
     found += [POOL.concat(optional(MINUS), scientific_multiples(step)) for step in steps]
-    return POOL.alt(zero, POOL.and_(*found) if found else EMPTY)
+    return POOL.alt(zero, POOL.and_(*found))

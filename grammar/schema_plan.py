@@ -11,18 +11,25 @@ from typing import NamedTuple
 
 from .chars import json_text
 from .counts import Tally
+from .errors import GrammarError
 from .expr import EMPTY, POOL
 from .json_values import ANY_TEXT, key_besides
 from .regex import compile_pattern
-from .schema import Schema
+from .schema import Schema, places_of
 from .schema_shapes import NEVER, ArrayRule, Conj, ObjectRule, join, opposite
 from .schema_strings import matches, string_body
 
 MAX_KINDS = 32
 """Kinds of names, by the patterns that they match, that one object may come to."""
 
-MAX_EVENTS = 8
+MAX_EVENTS = 64
 """Things to be counted at once, among the elements or members of one value."""
+
+MAX_WAYS = 256
+"""Ways to write one element or member."""
+
+_FEW_EVENTS = 3
+"""Up to so many, ways that overlap are fewer than ways that exclude each other."""
 
 MAX_COUNTED = 100_000
 """Members listed times members counted, for minProperties and maxProperties."""
@@ -135,11 +142,16 @@ class Planner:
     def _ways(self, base: Conj, events: Sequence[_Event]) -> tuple[PlannedWay, ...]:
         """The ways to write a value that satisfies `base`; none where there is no such value."""
         found = [PlannedWay(base, frozenset())] if self._is_possible(base) else []
+        exact = len(events) > _FEW_EVENTS
         for event in events:
-            found = [way for one in found for way in self._split(one, event)]
+            found = [way for one in found for way in self._split(one, event, exact or event.exact)]
+            if len(found) > MAX_WAYS:
+                place = next(places_of(base or event.conj), "#")
+                reason = f"more than {MAX_WAYS} kinds of values would have to be told apart"
+                raise GrammarError(place, "", reason, "use fewer contains, not and oneOf beside each other")
         return tuple(dict.fromkeys(found))
 
-    def _split(self, way: PlannedWay, event: _Event) -> Iterator[PlannedWay]:
+    def _split(self, way: PlannedWay, event: _Event, exact: bool) -> Iterator[PlannedWay]:
         counting = join(way.conj, event.conj)
         if counting == way.conj:
             yield PlannedWay(way.conj, way.counts | {event.tally})
@@ -147,7 +159,7 @@ class Planner:
         can_count = self._is_possible(counting)
         if can_count:
             yield PlannedWay(counting, way.counts | {event.tally})
-        other = join(way.conj, opposite(event.conj)) if event.exact and can_count else way.conj
+        other = join(way.conj, opposite(event.conj)) if exact and can_count else way.conj
         if self._is_possible(other):
             yield PlannedWay(other, way.counts)
 
