@@ -11,8 +11,7 @@ from functools import lru_cache
 import msgspec
 
 from .constraints import JsonSchema, VerbatimField
-from .expr import POOL
-from .pools import using
+from .pools import current, using
 from .schema_accepts import is_listed
 from .schema_compile import read_schema
 from .schema_notes import Notes
@@ -39,7 +38,7 @@ class _Finder:
     """Finds the verbatim values of one schema, whatever the document."""
 
     def __init__(self, constraint: JsonSchema) -> None:
-        self._pool = POOL.fork()
+        self._pool = current().fork()
         self._lock = threading.Lock()
         self._schema = read_schema(constraint, Notes(strict=False))
 
