@@ -63,9 +63,21 @@ class Alternatives:
         stars = [m for m in members if self._exprs.node(m)[0] == Kind.REPEAT and self._exprs.node(m)[2:] == (0, None)]
         for star in stars:
             members = {m for m in members if m == star or not self._covers(star, m)}
+        members = self._without_tails(members)
         if EPSILON in members and any(m != EPSILON and self._exprs.nullable(m) for m in members):
             members = members - {EPSILON}
         return members
+
+    def _without_tails(self, members: set[int]) -> set[int]:
+        """Drop members that stand in another behind nullable heads: `y|x?y` is `x?y`."""
+        covered: set[int] = set()
+        for member in members:
+            item = member
+            while (node := self._exprs.node(item))[0] == Kind.CAT and self._exprs.nullable(node[1]):
+                item = node[2]
+                if item in members:
+                    covered.add(item)
+        return members - covered if covered else members
 
     def _covers(self, star: int, item: int) -> bool:
         """Whether `item` is seen, without searching, to be within `star` = x*. Errs towards False."""

@@ -1,24 +1,18 @@
 """Context-free rules to byte expressions, whatever notation they were written in.
 
 Rules that cannot come back to themselves are put in place. The others become references of the pool, which must be
-neither nullable nor left-recursive; so the empty text is split off (`split_start`), and rules that begin with
-themselves, directly, through others or behind nullable symbols, are solved as linear equations by Gauss and Arden:
-`A = A R | B` is `B R*`.
+neither nullable nor left-recursive: `recursion.py` sees to that.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 from .errors import GrammarError
-from .expr import EMPTY, EPSILON, POOL, Kind
-
-T = TypeVar("T", bound=Hashable)
-
-_COUNT_FROM = 4  # repetitions of one character with such a bound are counted in the register
+from .expr import EMPTY, EPSILON, POOL
+from .recursion import components, repeated, without_left_recursion
 
 
 @dataclass(frozen=True)
@@ -81,66 +75,9 @@ def expression_of_rules(rules: Mapping[str, Rule], start: str, key: Hashable) ->
             if name.name not in rules:
                 raise GrammarError(name.where, name.name, "there is no rule of this name", _nearest(name.name, rules))
     compiler = _Compiler(rules, key)
-    for group in _components(start, lambda name: [n.name for n in _names(rules[name].body)]):
+    for group in components(start, lambda name: [n.name for n in _names(rules[name].body)]):
         compiler.add(group)
     return compiler.known[start]
-
-
-def repeated(item: int, lo: int, hi: int | None) -> int:
-    """`item` between lo and hi times, counted in the register where it is one character, or spelled like one."""
-    if max(lo, hi or 0) >= _COUNT_FROM and POOL.plain(item) and not POOL.nullable(item) and _is_prefix_free(item):
-        return POOL.counted(item, lo, hi)
-    return POOL.repeat(item, lo, hi)
-
-
-def split_start(item: int, targets: Iterable[int] = ()) -> tuple[dict[int, int], int]:
-    """The texts of `item` but the empty one: those that begin with a target, as target to rest, and all others.
-
-    targets: references. The result is `target rest | ... | others`.
-    """
-    rests: dict[int, int] = {}
-    others: list[int] = []
-    wanted = frozenset(targets)
-    while True:
-        node = POOL.node(item)
-        head, tail = (node[1], node[2]) if node[0] == Kind.CAT else (item, EPSILON)
-        begun, rest = _split_part(head, wanted)
-        for target, behind in begun.items():
-            rests[target] = POOL.alt(rests.get(target, EMPTY), POOL.concat(behind, tail))
-        others.append(POOL.concat(rest, tail))
-        if tail == EPSILON or not POOL.nullable(head):
-            return rests, POOL.alt(*others)
-        item = tail
-
-
-def _split_part(item: int, targets: frozenset[int]) -> tuple[dict[int, int], int]:
-    """`split_start` of an expression that is no concatenation."""
-    node = POOL.node(item)
-    kind = node[0]
-    if item in targets:
-        return {item: EPSILON}, EMPTY
-    if item == EPSILON or kind in (Kind.SET, Kind.REF) or (POOL.plain(item) and not POOL.nullable(item)):
-        return {}, EMPTY if item == EPSILON else item
-    if kind == Kind.ALT:
-        rests: dict[int, int] = {}
-        parts = [split_start(member, targets) for member in node[1]]
-        for begun, _ in parts:
-            for target, behind in begun.items():
-                rests[target] = POOL.alt(rests.get(target, EMPTY), behind)
-        return rests, POOL.alt(*[other for _, other in parts])
-    if kind in (Kind.REPEAT, Kind.COUNTED):
-        make = POOL.repeat if kind == Kind.REPEAT else POOL.counted
-        rest = make(node[1], max(node[2] - 1, 0), None if node[3] is None else node[3] - 1)
-        begun, other = split_start(node[1], targets)
-        return {t: POOL.concat(behind, rest) for t, behind in begun.items()}, POOL.concat(other, rest)
-    if kind == Kind.FRAME:
-        begun, other = split_start(node[1], targets)
-        return begun, POOL.frame(other)
-    return {}, POOL.and_(item, _some_bytes()) if POOL.nullable(item) else item
-
-
-def _some_bytes() -> int:
-    return POOL.repeat(POOL.any_byte, 1, None)
 
 
 class _Compiler:
@@ -208,91 +145,6 @@ class _Compiler:
         return found
 
 
-def without_left_recursion(bodies: Mapping[int, int]) -> dict[int, int]:
-    """What each reference stands for, without the empty text, so that none begins with itself.
-
-    bodies: reference to its body, in which others of them stand (a nullable one as an alternation with EPSILON).
-    """
-    splits = {ref: split_start(body, bodies) for ref, body in bodies.items()}
-    result: dict[int, int] = {}
-    begins: dict[int, dict[int, int]] = {ref: rests for ref, (rests, _) in splits.items()}
-    for first in bodies:
-        for group in _components(first, lambda ref: begins[ref]):
-            if group[0] not in result:
-                result |= _solved({ref: splits[ref] for ref in group})
-    return {ref: _without_own_tails(ref, meaning) for ref, meaning in result.items()}
-
-
-def _solved(equations: dict[int, tuple[dict[int, int], int]]) -> dict[int, int]:
-    """Solve `A = B1 R1 | B2 R2 | ... | others` for references that begin with each other."""
-    inside = {
-        ref: {other: rest for other, rest in rests.items() if other in equations}
-        for ref, (rests, _) in equations.items()
-    }
-    others = {
-        ref: POOL.alt(other, *[POOL.concat(r, rest) for r, rest in rests.items() if r not in equations])
-        for ref, (rests, other) in equations.items()
-    }
-    pivot = max(equations, key=lambda ref: sum(ref in rests for rests in inside.values()))
-    for ref in [*(r for r in equations if r != pivot), pivot]:
-        star = POOL.repeat(inside[ref].pop(ref, EMPTY), 0, None)
-        inside[ref] = {other: POOL.concat(rest, star) for other, rest in inside[ref].items()}
-        others[ref] = POOL.concat(others[ref], star)
-        if ref == pivot:
-            break
-        for user, rests in inside.items():
-            rest = rests.pop(ref, EMPTY) if user != ref else EMPTY
-            if rest != EMPTY:
-                for other, behind in inside[ref].items():
-                    rests[other] = POOL.alt(rests.get(other, EMPTY), POOL.concat(behind, rest))
-                others[user] = POOL.alt(others[user], POOL.concat(others[ref], rest))
-    return {
-        ref: POOL.alt(*[POOL.concat(other, rest) for other, rest in inside[ref].items()], others[ref])
-        for ref in equations
-    }
-
-
-def _without_own_tails(ref: int, meaning: int) -> int:
-    """`A = B (op A | call)*`, B perhaps `- A`, reads a text in many ways; `A = B' (op B' | call)*` in one.
-
-    B' is B with itself in place of the A at its end: what A may go on with behind its last part, the loop takes.
-    """
-    heads: list[int] = []
-    rest = meaning
-    while (node := POOL.node(rest))[0] == Kind.CAT:
-        heads.append(node[1])
-        rest = node[2]
-    if node[0] != Kind.REPEAT or node[2:] != (0, None) or not heads:
-        return meaning
-    start = POOL.concat(*heads)
-    base = POOL.ref((POOL.node(ref)[1], "without what follows"))
-    if POOL.nullable(start) or (_with_tail(start, ref, base), _with_tail(node[1], ref, base)) == (start, node[1]):
-        return meaning
-    POOL.define(POOL.node(base)[1], _with_tail(start, ref, base))
-    return POOL.concat(base, POOL.repeat(_with_tail(node[1], ref, base), 0, None))
-
-
-def _with_tail(item: int, old: int, new: int) -> int:
-    """`item` with the reference `new` for `old` where it ends a text."""
-    heads: list[int] = []
-    while (node := POOL.node(item))[0] == Kind.CAT:
-        heads.append(node[1])
-        item = node[2]
-    if item == old:
-        item = new
-    elif node[0] == Kind.ALT:
-        item = POOL.alt(*[_with_tail(member, old, new) for member in node[1]])
-    return POOL.concat(*heads, item)
-
-
-def _is_prefix_free(item: int) -> bool:
-    """Whether no text of a plain expression begins another of its texts."""
-    try:
-        return POOL.is_empty(POOL.and_(item, POOL.concat(item, _some_bytes())))
-    except GrammarError:  # too large to decide: then it is not counted but repeated, which is the same language
-        return False
-
-
 def _names(body: Body) -> list[Name]:
     """The rules a body mentions, from left to right."""
     found: list[Name] = []
@@ -311,32 +163,3 @@ def _names(body: Body) -> list[Name]:
 def _nearest(name: str, rules: Mapping[str, Rule]) -> str:
     close = difflib.get_close_matches(name, rules, 1)
     return f"did you mean {close[0]!r}?" if close else "add it, or quote it if it is text"
-
-
-def _components(start: T, after: Callable[[T], Iterable[T]]) -> list[list[T]]:
-    """Strongly connected parts of what can be reached from `start`, those that others need first (Tarjan 1972)."""
-    number: dict[T, int] = {start: 0}
-    lowest: dict[T, int] = {start: 0}
-    open_: dict[T, None] = {start: None}
-    result: list[list[T]] = []
-    path: list[tuple[T, Iterator[T]]] = [(start, iter(list(after(start))))]
-    while path:
-        at, rest = path[-1]
-        child = next(rest, None)
-        if child is not None and child not in number:
-            number[child] = lowest[child] = len(number)
-            open_[child] = None
-            path.append((child, iter(list(after(child)))))
-        elif child is not None:
-            if child in open_:
-                lowest[at] = min(lowest[at], number[child])
-        else:
-            path.pop()
-            if path:
-                lowest[path[-1][0]] = min(lowest[path[-1][0]], lowest[at])
-            if lowest[at] == number[at]:
-                group: list[T] = []
-                while not group or group[-1] != at:
-                    group.append(open_.popitem()[0])
-                result.append(group[::-1])
-    return result

@@ -11,10 +11,11 @@ import difflib
 from collections.abc import Callable
 
 from . import chars
-from .cfg import Body, Either, Name, Rule, Series, Terminal, Times, repeated
+from .cfg import Body, Either, Name, Rule, Series, Terminal, Times
 from .errors import GrammarError
 from .expr import EPSILON, POOL
 from .lark_read import Definition, Group, LarkFile, Leaf, Many, Not, Ref, Term, is_terminal, read_lark
+from .recursion import repeated
 
 _WHOLE = "the whole text"
 

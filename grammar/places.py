@@ -227,9 +227,10 @@ class Path:
             if place.unit != NO_UNIT and self._is_full():
                 after = 0
             if after:
-                if place.unit == NO_UNIT and dfa.nullable[place.local] and self._leaves_too(byte):
-                    self.place = self.frames.joined(place, self.reader)
-                    continue
+                if place.unit == NO_UNIT and dfa.nullable[place.local]:
+                    for _ in range(self._frames_left_by(byte)):
+                        self.place = self.frames.joined(self.place, self.reader)
+                    after = dfa.step(self.place.local, byte)
                 self._go_to(after, byte)
                 return True
             if not self.leave():
@@ -276,9 +277,14 @@ class Path:
         place = self.place
         return place.local == place.unit and not self.open_run and self.units >= place.hi
 
-    def _leaves_too(self, byte: int) -> bool:
-        other = self.copy()
-        return other.leave() and other.take(byte)
+    def _frames_left_by(self, byte: int) -> int:
+        """How many frames may be left at once so that what is behind goes on with `byte`: the most; 0: it cannot."""
+        other, left, most = self.copy(), 0, 0
+        while other.leave():
+            left += 1
+            if other.goes_on(byte):
+                most = left
+        return most
 
     def _go_to(self, after: int, byte: int) -> None:
         place, frames = self.place, self.frames

@@ -20,10 +20,11 @@ from rootform.grammar.cfg import (
     Terminal,
     Times,
     expression_of_rules,
-    split_start,
 )
+from rootform.grammar.constraints import Grammar
 from rootform.grammar.errors import GrammarError
 from rootform.grammar.expr import EPSILON, POOL
+from rootform.grammar.recursion import split_start
 
 LONGEST = 5
 ALPHABET = b"ab,"
@@ -99,7 +100,7 @@ def random_rules(rng: random.Random) -> dict[str, Rule]:
     return rules
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(rng=randoms)
 def test_random_grammars_mean_what_their_rules_say(rng: random.Random) -> None:
     rules = random_rules(rng)
@@ -206,3 +207,26 @@ def test_one_character_repeated_is_counted() -> None:
     rules["B"] = Rule(Either((text("a"), text("ab"))), "")
     assert expression_of_rules(rules, "A", "repeated") == POOL.repeat(POOL.alt(*map(POOL.literal, (b"a", b"ab"))), 2, 9)
     assert expression_of_rules({"A": Rule(text(""), "")}, "A", "empty") == EPSILON
+
+
+@pytest.mark.parametrize(
+    ("grammar", "written"),
+    [
+        ('start: e\ne: e e e | "(" e ")" | "a" |', b"a" * 100 + b"((a))" * 20),
+        ('start: s\ns: "if" s | "if" s "else" s | "a"', b"if" * 50 + b"a" + b"elsea" * 40),
+        ('start: w\nw: A w | A\nA: /[a-z ]+/', b"abc def " * 25),
+        ('start: l\nl: v "," l | v\nv: "[" l "]" | "a"', b"a,[a,a],[[a]]," * 15 + b"a"),
+        ('start: e\ne: t | e "+" e | e "?" e ":" e\nt: p | p "^" t\np: "a" | p "(" e ")"',
+         b"a^a?a(a)+a:a+" * 15 + b"a"),
+    ],
+)  # fmt: skip
+def test_ambiguous_grammars_are_followed_quickly(grammar: str, written: bytes, toy_bytes) -> None:
+    """Not timed: without care for ambiguity each of these takes minutes, or is refused for its work."""
+    automaton = Automaton(toy_bytes)
+    batch = StateBatch(automaton)
+    slot = batch.open(automaton.compile(Grammar(grammar)))
+    for byte in written:
+        batch.row_ids([slot])
+        assert batch.advance([slot], [byte])[0]
+    assert batch.accepting([slot])[0]
+    assert not batch.errors
