@@ -160,7 +160,7 @@ class Automaton:
         """Memory of all it holds, the pool of expressions included; partly estimated."""
         tables = (self.stacks, self.row_table, self.transitions, self.row_ids, self._dfa, self._masks, self.exprs)
         arrays = (self.states, self.stay, self.records)
-        held = sum(each.nbytes for each in tables) + sum(each.nbytes for each in arrays)
+        held = self._frames.texts.nbytes + sum(each.nbytes for each in tables) + sum(each.nbytes for each in arrays)
         return held + _PLACE_BYTES * len(self._places)
 
     def dismantle(self) -> None:

@@ -6,6 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from .errors import GrammarError
 from .expr import EMPTY, EPSILON, Exprs, Kind
 
 DEAD = 0
@@ -61,6 +62,7 @@ class Dfa:
         known = self._states.get(expression)
         if known is not None:
             return known
+        self._check(expression)
         known = len(self._expressions)
         if known == len(self.kinds):
             self._grow()
@@ -78,6 +80,20 @@ class Dfa:
         if expression == EPSILON:
             self.transitions[known] = DEAD
         return known
+
+    def _check(self, expression: int) -> None:
+        """Refuse what would be a state for every text."""
+        node = self._exprs.node(expression)
+        if node[0] not in (Kind.AND, Kind.NOT):
+            return
+        for member in node[1] if node[0] == Kind.AND else (node[1],):
+            inner = self._exprs.node(member)
+            for each in inner[1] if inner[0] == Kind.ALT else (member,):
+                if self._exprs.node(each)[0] == Kind.CAPTURE:
+                    reason = (
+                        "elements or names that must differ cannot be followed beside another condition on the whole"
+                    )
+                    raise GrammarError("constraint", "uniqueItems", reason, "leave out one of the two")
 
     def halts(self, state: int) -> bool:
         """Whether the state's expression begins with a frame, a reference or a counted run."""

@@ -21,6 +21,9 @@ def distinct_object(
     form: Layout, members: tuple[Member, ...], others: tuple[Member, ...], still: Left, *, any_order: bool
 ) -> int:
     """All of an object, given what is to come in it."""
+    if max(tally.low for tally in (still.total, *still.tallies)) > _MOST_NEEDED:
+        reason = f"needs more than {_MOST_NEEDED} members, and those not listed must differ"
+        raise GrammarError("constraint", "minProperties", reason, "lower it, or list the names")
     rule = Keys(form, members, others, any_order, still, frozenset())
     name = ("object of distinct keys", rule)
     if not POOL.is_defined(name):
@@ -165,9 +168,6 @@ class Keys(NamedTuple):
 
     def _fresh(self, other: Member, wanted: int) -> list[bytes]:
         """Shortest keys of a kind, none of them written yet."""
-        if wanted > _MOST_NEEDED:
-            reason = f"needs more than {_MOST_NEEDED} members whose names are not listed"
-            raise GrammarError("constraint", "minProperties", reason, "lower it, or list the names")
         if not wanted:
             return []
         shortest = _shortest_keys(other.key, 1 << (wanted + len(self.seen) - 1).bit_length())

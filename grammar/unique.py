@@ -139,7 +139,7 @@ class Elements(NamedTuple):
 
     def _choices(self) -> int:
         """How many values of this element are to be tried, so that one of them leaves the others what they need."""
-        if not self.prefix and not self.still.tallies:
+        if (not self.prefix and not self.still.tallies) or self.is_free():
             return 1
         needed = max(tally.low for tally in (self.still.total, *self.still.tallies))
         if needed > _MOST_TO_MATCH:

@@ -19,7 +19,7 @@ from rootform.grammar.counts import Tally, Way
 from rootform.grammar.errors import GrammarError
 from rootform.grammar.expr import POOL
 from rootform.grammar.json_arrays import array
-from rootform.grammar.json_equal import read
+from rootform.grammar.json_equal import read, values_equal
 from rootform.grammar.json_layout import layout
 from rootform.grammar.json_objects import Member, object_
 from rootform.grammar.json_values import ANY_TEXT, any_value, key, key_besides, string
@@ -291,3 +291,18 @@ def test_texts_share_the_walks_of_their_elements(vocabulary: Vocabulary) -> None
 
     first = walks(b'["ab","abx","b","ux"]')
     assert walks(b'["xx","bau","x","uba"]') < first
+
+
+def test_what_would_be_a_state_for_every_text_is_refused(vocabulary: Vocabulary) -> None:
+    automaton = Automaton(vocabulary)
+    batch = StateBatch(automaton)
+    words = unique([Way(strings(b"ab", low=0, high=None))])
+    slot = batch.open(automaton.root_of(POOL.and_(words, POOL.not_(values_equal(COMPACT, ["a", "b"])))))
+    batch.row_ids(np.array([slot]))
+    assert "beside another condition" in str(batch.errors[slot])
+
+
+def test_names_that_cannot_be_counted_are_refused() -> None:
+    others = [Member(string(ANY_TEXT), ONE, False)]
+    with pytest.raises(GrammarError, match="more than 64 members"):
+        object_(COMPACT, [], others, 65, distinct=True)
