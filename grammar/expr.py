@@ -33,6 +33,7 @@ LONGEST = 1 << 20
 
 _MANY = 8  # members of an alternation that are looked up by their first byte
 _MANY_TEXTS = 200  # more are kept as words
+_ALTS_LIMIT = 100_000  # alternations remembered, by their members as given
 _MEMO_LIMIT = 2_000_000  # derivatives remembered before the memo starts anew
 _NODE_BYTES, _ENTRY_BYTES, _MEMO_BYTES = 300, 150, 500  # measured: memory of one of each, its share of tables included
 
@@ -54,6 +55,7 @@ class Exprs:
         self._outlines: dict[Hashable, int | Callable[[], int]] = {}
         self._expanding = _Expanding()
         self._derived: dict[int, int] = {}
+        self._alts: dict[frozenset[int], int] = {}
         self._texts: dict[IndexedText | Words, None] = {}  # what expressions are made of that is large
         self._text_bytes = 0
         self._unfolded: dict[int, int] = {}  # nodes of words, one letter written out
@@ -140,6 +142,16 @@ class Exprs:
             return members.pop() if members else EMPTY
         if self.everything in members:
             return self.everything
+        key = frozenset(members)
+        known = self._alts.get(key)
+        if known is None:
+            tick()
+            if len(self._alts) > _ALTS_LIMIT:
+                self._alts.clear()
+            known = self._alts[key] = self._alt(members)
+        return known
+
+    def _alt(self, members: set[int]) -> int:
         heads = self._alternatives.take_common_heads(members)
         if heads:
             return self.concat(*heads, self.alt(*members))
@@ -372,7 +384,7 @@ class Exprs:
     @property
     def nbytes(self) -> int:
         """Memory of all that is remembered, estimated."""
-        remembered = len(self._derived) + self._witness.remembered + self._first_bytes.remembered
+        remembered = len(self._derived) + 2 * len(self._alts) + self._witness.remembered + self._first_bytes.remembered
         memos = _MEMO_BYTES * len(self.memos) + self._text_bytes
         return _NODE_BYTES * len(self._nodes) + _ENTRY_BYTES * remembered + memos
 
@@ -381,7 +393,7 @@ class Exprs:
         self._definitions.clear()
         for part in (self._witness, self._first_bytes, self._alternatives):
             let_go(*(each for each in vars(part).values() if isinstance(each, dict)))
-        let_go(self.memos, self._derived, self._outlines, self._ids, self._nodes, self._nullable, self._plain)
+        let_go(self.memos, self._derived, self._alts, self._outlines, self._ids, self._nodes, self._nullable, self._plain)
         self._texts.clear()
         self._unfolded.clear()
 
