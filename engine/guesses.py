@@ -10,6 +10,7 @@ stand in the prompt, go on copying. A wrong guess costs a row of a pass and noth
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -26,6 +27,7 @@ _LITERALS = 6  # so many of the latest literals are a context
 _MOST_CONTEXTS = 1 << 16  # of one generation; some 20 MB
 _MOST_STARTS = 8  # ways in which a value began, remembered for each literal before it
 _NEAR = 4  # a value may begin so many tokens after the one copied before
+_MOST_PLACES = 64  # of a token in the prompt that are looked at
 _FADE = 512  # a track record is halved at so many tries: what held lately counts
 
 
@@ -38,21 +40,25 @@ class Guess(NamedTuple):
 
 
 class Prompt:
-    """Token ids that may be copied, with an index. alike: by token, the one it is compared as (its id without the
+    """Token ids that may be copied, with two indices. alike: by token, the one it is compared as (its id without the
     space in front, as a value begins inside quotes)."""
 
     def __init__(self, ids: Sequence[int], alike: np.ndarray) -> None:
         self.ids = ids
         self._alike = alike
-        row = alike[np.asarray(ids, dtype=np.int64)]
-        self.order = np.argsort(row, kind="stable").tolist()
-        self._sorted = np.sort(row, kind="stable").tolist()
-        self.bare: list[int] = row.tolist()
+        row = np.asarray(ids, dtype=np.int64)
+        self.bare = _row(alike[row])
+        self._by_token = _Index(alike[row].astype(np.int64))
+        before = np.concatenate([[END, END], row])
+        self._by_before = _Index(_pair(before[:-2], before[1:-1]))
 
     def places(self, token: int) -> list[int]:
-        """Where the token stands, ascending."""
-        bare = int(self._alike[token])
-        return self.order[bisect_left(self._sorted, bare) : bisect_right(self._sorted, bare)]
+        """Where the token stands, ascending; the first ones, where it is frequent."""
+        return self._by_token.places(int(self._alike[token]))
+
+    def places_after(self, two: tuple[int, int]) -> list[int]:
+        """The places that have these tokens before them, ascending; the first ones, where they are frequent."""
+        return self._by_before.places(_pair(*two))
 
     def has(self, place: int, token: int) -> bool:
         """Whether the token stands there."""
@@ -65,6 +71,29 @@ class Prompt:
     def before(self, place: int) -> tuple[int, int]:
         """The two tokens before it."""
         return self.ahead(place - 2), self.ahead(place - 1)
+
+
+class _Index:
+    """Where each key stands."""
+
+    def __init__(self, keys: np.ndarray) -> None:
+        order = np.argsort(keys, kind="stable")
+        self._places = _row(order)
+        self._keys = _row(keys[order])
+
+    def places(self, key: int) -> list[int]:
+        first = bisect_left(self._keys, key)
+        return self._places[first : min(bisect_right(self._keys, key, first), first + _MOST_PLACES)].tolist()
+
+
+def _row(numbers: np.ndarray) -> array[int]:
+    """As an array of Python's own: small, and quick to read one by one."""
+    return array("q", numbers.astype(np.int64).tobytes())
+
+
+def _pair(first: Any, second: Any) -> Any:
+    """Two token ids (or END) as one number."""
+    return (first << 32) + second
 
 
 @dataclass(slots=True)
@@ -132,7 +161,7 @@ class _Habit:
             self.move = move
 
 
-Starts = dict[tuple[int, ...], int]
+Starts = dict[tuple[int] | tuple[int, int], int]
 """How values began: by token, or by the two tokens before, and how often."""
 
 
@@ -209,17 +238,12 @@ class Habits:
         scores: dict[int, int] = {}
         for start, n in starts.items():
             weight = min(n, 3) * (2 if len(start) == 2 else 1)
-            if len(start) == 1:
-                places = prompt.places(start[0])
-            else:
-                places = [each + 1 for each in prompt.places(start[1]) if prompt.ahead(each - 1) == start[0]]
-            for place in places[:64]:
+            for place in prompt.places(start[0]) if len(start) == 1 else prompt.places_after(start):
                 scores[place] = scores.get(place, 0) + weight
         for near in range(1, _NEAR + 1):
             place = trail.place + near
             if place in scores:
                 scores[place] += 1
-        scores = {place: score for place, score in scores.items() if place < len(prompt.ids)}
         if not scores:
             return None
         place, score = max(scores.items(), key=lambda each: (each[1], each[0] > trail.place, -each[0]))
@@ -263,7 +287,7 @@ class Habits:
         def fitness(place: int) -> tuple[int, bool, int]:
             return known.get(prompt.before(place), 0), place > trail.place, -abs(place - trail.place)
 
-        place = max(places[:64], key=fitness)
+        place = max(places, key=fitness)
         for start in ((prompt.bare[place],), prompt.before(place)):
             starts[start] = starts.get(start, 0) + 1
         while len(starts) > 2 * _MOST_STARTS:
@@ -324,7 +348,7 @@ def _relocated(prompt: Prompt, trail: Trail, token: int) -> int | None:
     if token < 0:
         return None
     best: tuple[int, bool, int] | None = None
-    for place in prompt.places(token)[:64]:
+    for place in prompt.places(token):
         n = 0
         while n < trail.run and n < place and prompt.bare[place - 1 - n] == prompt.bare[trail.place - n]:
             n += 1

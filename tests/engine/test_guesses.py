@@ -30,12 +30,22 @@ def test_places_are_where_the_token_stands(ids, token):
     assert prompt.places(token) == [place for place, each in enumerate(ids) if each == token]
 
 
+@given(SMALL)
+def test_places_are_found_by_the_two_tokens_before_them(ids):
+    prompt = Prompt(ids, ALIKE)
+    before = [END, END, *ids]
+    for place in range(len(ids)):
+        two = (before[place], before[place + 1])
+        assert prompt.before(place) == two
+        assert prompt.places_after(two) == [n for n in range(len(ids)) if (before[n], before[n + 1]) == two]
+
+
 def test_a_token_is_found_without_its_space():
     alike = ALIKE.copy()
     alike[8] = 7  # 8 is 7 with a space before it
     prompt = Prompt([5, 8, 6], alike)
     assert prompt.places(7) == prompt.places(8) == [1]
-    assert prompt.bare == [5, 7, 6]
+    assert list(prompt.bare) == [5, 7, 6]
     assert [prompt.has(1, token) for token in (7, 8, 6)] == [True, True, False]
 
 
