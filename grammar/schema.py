@@ -21,13 +21,9 @@ from .schema_keywords import ANNOTATIONS, Draft, draft_of, is_of
 from .schema_negation import negation, unseen_elements, unseen_members, without_member
 from .schema_notes import Notes
 from .schema_read import Place, read_shape
-from .schema_shapes import (
-    ANYTHING,
+from .schema_rules import (
     EVERY_ELEMENT,
-    MAX_ALTERNATIVES,
     NEVER,
-    NOTHING,
-    NULL,
     ArrayRule,
     Conj,
     Either,
@@ -35,8 +31,14 @@ from .schema_shapes import (
     ObjectRule,
     SeenElements,
     SeenMembers,
-    Shape,
     StringRule,
+)
+from .schema_shapes import (
+    ANYTHING,
+    MAX_ALTERNATIVES,
+    NOTHING,
+    NULL,
+    Shape,
     TooMany,
     is_tracked,
     meet,
@@ -333,7 +335,10 @@ class Schema:
         return some
 
     def _none_of(self, inner: Iterable[Literal]) -> Shape:
-        shape = ANYTHING
+        return self._without(ANYTHING, inner)
+
+    def _without(self, shape: Shape, inner: Iterable[Literal]) -> Shape:
+        """The shape of those of its values that satisfy none of some schemas."""
         for literal in inner:
             shape = meet(shape, self._read(_flipped(literal)))
         return shape
@@ -346,12 +351,7 @@ class Schema:
             if self._is_possible(meet(first, second), _OVERLAP_DEPTH):
                 overlaps[i].append(inner[j])
                 overlaps[j].append(inner[i])
-        return union(
-            *[
-                meet(branch, self._none_of(others)) if others else branch
-                for branch, others in zip(branches, overlaps, strict=True)
-            ]
-        )
+        return union(*[self._without(branch, others) for branch, others in zip(branches, overlaps, strict=True)])
 
     def _not_one_of(self, inner: list[Literal]) -> Shape:
         """None of the branches, or two."""

@@ -10,7 +10,8 @@ from msgspec.structs import replace
 
 from .expr import POOL
 from .numbers import exact
-from .schema_shapes import ArrayRule, Conj, Members, NumberRule, ObjectRule, Shape, StringRule, Value, Values, identity
+from .schema_rules import ArrayRule, Conj, Members, NumberRule, ObjectRule, StringRule, Value, Values, identity
+from .schema_shapes import Shape
 from .schema_strings import inside_quotes, matches, string_body
 from .schema_text import Json
 from .work import tick

@@ -28,7 +28,8 @@ from .numbers import exact, number
 from .schema import Schema, places_of
 from .schema_notes import Notes, Refusal
 from .schema_plan import ArrayPlan, ObjectPlan, PlannedMember, PlannedWay, Planner
-from .schema_shapes import ANYTHING, ArrayRule, Conj, NumberRule, ObjectRule, Shape, StringRule, Values
+from .schema_rules import ArrayRule, Conj, NumberRule, ObjectRule, StringRule, Values
+from .schema_shapes import ANYTHING, Shape
 from .work import tick
 
 MAX_SCHEMAS = 20_000

@@ -9,7 +9,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 from .numbers import Interval
-from .schema_shapes import (
+from .schema_rules import (
     EVERY_ELEMENT,
     NEVER,
     ArrayRule,
@@ -21,10 +21,9 @@ from .schema_shapes import (
     ObjectRule,
     SeenElements,
     SeenMembers,
-    Shape,
     StringRule,
-    meet,
 )
+from .schema_shapes import Shape, meet
 
 
 def negation(shape: Shape) -> Shape:

@@ -28,7 +28,7 @@ from .schema_keywords import (
     likely_meant,
 )
 from .schema_notes import Notes
-from .schema_shapes import (
+from .schema_rules import (
     EVERY_ELEMENT,
     NEVER,
     NO_ELEMENT,
@@ -43,12 +43,12 @@ from .schema_shapes import (
     ObjectRule,
     SeenElements,
     SeenMembers,
-    Shape,
     StringRule,
     Value,
     Verbatim,
     identity,
 )
+from .schema_shapes import Shape
 from .schema_text import Json
 
 MAX_LEAST = 100_000

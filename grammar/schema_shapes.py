@@ -1,265 +1,38 @@
-"""What a schema says, by type of value: plain frozen rules, and how two of them hold at once.
+"""What values of a schema look like: for each JSON type the rules that values of it may follow, and how two such hold.
 
-A shape lists for each JSON type the rules that values of it may follow: a value has the shape when it follows one rule
-of its type. Keywords speak of one type only, so two shapes hold at once when their rules do, type by type. Inner
-schemas are not expanded: a rule names them by conjunctions of places, so recursion needs no care here. What it takes to
-break a rule is in `schema_negation.py`.
+A value has a shape when it follows one rule of its type. Keywords speak of one type only, so two shapes hold at once
+when their rules do, type by type. What it takes to break a rule is in `schema_negation.py`.
 """
 
 from __future__ import annotations
 
-import typing
 from collections.abc import Callable, Iterable
 from fractions import Fraction
 from math import gcd
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
-from .numbers import Interval
-from .schema_document import Scope
+from .schema_absorption import absorbed
+from .schema_rules import (
+    NEVER,
+    NO_ELEMENT,
+    NO_MEMBER,
+    ArrayRule,
+    Elements,
+    Members,
+    NumberRule,
+    ObjectRule,
+    SeenElements,
+    SeenMembers,
+    StringRule,
+    Values,
+    join,
+)
 from .work import tick
 
 MAX_ALTERNATIVES = 512
 """Rules for one type that one schema may come to."""
-
-# -- inner schemas --------------------------------------------------------------------------------------------
-
-
-class Literal(NamedTuple):
-    """The schema at a place, reached with a dynamic scope, or the opposite of it."""
-
-    place: str
-    negated: bool = False
-    scope: Scope = ()
-
-
-class Either(NamedTuple):
-    """At least one of some conjunctions."""
-
-    options: tuple[tuple[Any, ...], ...]
-
-
-Conj = tuple[Any, ...]
-"""Literals and Eithers that all hold; () is any JSON value."""
-
-Verbatim = typing.Literal["characters", "words"]
-"""Where parts of a document may begin and end that a value must be one of."""
-
-NEVER: Conj = (Either(()),)
-"""No value."""
-
-
-def join(first: Conj, second: Conj) -> Conj:
-    """Both conjunctions, each part once, in order; NEVER when they plainly contradict each other."""
-    if not first or not second or first == second:
-        return first or second
-    parts = dict.fromkeys(first + second)
-    if NEVER[0] in parts:
-        return NEVER
-    for part in parts:
-        if isinstance(part, Literal) and part.negated and part._replace(negated=False) in parts:
-            return NEVER
-    return tuple(parts)
-
-
-def opposite(conj: Conj) -> Conj:
-    """What holds when a conjunction does not."""
-    if len(conj) == 1:
-        return _opposite_part(conj[0])
-    return (Either(tuple(_opposite_part(part) for part in conj)),)
-
-
-def _opposite_part(part: Literal | Either) -> Conj:
-    if isinstance(part, Literal):
-        return (part._replace(negated=not part.negated),)
-    result: Conj = ()
-    for option in part.options:
-        result = join(result, opposite(option))
-    return result
-
-
-# -- rules ----------------------------------------------------------------------------------------------------
-
-
-class Value:
-    """A JSON value. Equal ones are equal here: 1 and 1.0 are, 1 and true are not; the order of members is nothing."""
-
-    __slots__ = ("_identity", "json")
-
-    def __init__(self, value: Any) -> None:
-        tick()
-        self.json = value
-        self._identity = identity(value)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Value) and self._identity == other._identity
-
-    def __hash__(self) -> int:
-        return hash(self._identity)
-
-
-def identity(value: Any) -> Any:
-    """A hashable that is equal for equal JSON values."""
-    if isinstance(value, dict):
-        return "object", frozenset((name, identity(item)) for name, item in value.items())
-    if isinstance(value, list):
-        return "array", tuple(map(identity, value))
-    return ("boolean", value) if isinstance(value, bool) else value
-
-
-Values = tuple[Value, ...]
-"""JSON values, each once."""
-
-
-class NumberRule(msgspec.Struct, frozen=True):
-    """What numbers must be. integer: whole by value; not_multiples: steps that must not divide them."""
-
-    integer: bool = False
-    interval: Interval = Interval()
-    multiple_of: Fraction | None = None
-    not_multiples: tuple[Fraction, ...] = ()
-    values: Values | None = None
-    excluded: Values = ()
-
-
-class StringRule(msgspec.Struct, frozen=True):
-    """What strings must be; lengths in code points; patterns are searched for, formats match the whole.
-
-    verbatim: they stand in the document of the request; words: at the edges of words.
-    """
-
-    min_length: int = 0
-    max_length: int | None = None
-    patterns: tuple[str, ...] = ()
-    formats: tuple[str, ...] = ()
-    not_patterns: tuple[str, ...] = ()
-    not_formats: tuple[str, ...] = ()
-    values: Values | None = None
-    excluded: Values = ()
-    verbatim: Verbatim | None = None
-
-
-class Elements(msgspec.Struct, frozen=True):
-    """A say about the elements of an array: the first each by its own schema, the others by `items`."""
-
-    prefix: tuple[Conj, ...] = ()
-    items: Conj = ()
-
-    def at(self, index: int) -> Conj:
-        """The schema of the element at `index`."""
-        return self.prefix[index] if index < len(self.prefix) else self.items
-
-
-class Count(msgspec.Struct, frozen=True):
-    """How many elements satisfy a schema, at least and at most."""
-
-    conj: Conj
-    low: int
-    high: int | None
-
-
-class SeenElements(msgspec.Struct, frozen=True):
-    """Elements that keywords have evaluated: those before `count`, and any that satisfies one of `where`."""
-
-    count: int = 0
-    where: tuple[Conj, ...] = ()
-
-
-EVERY_ELEMENT = 1 << 62
-"""A `count` of SeenElements that stands for all."""
-
-
-NO_ELEMENT = SeenElements()
-
-
-class ArrayRule(msgspec.Struct, frozen=True):
-    """What arrays must be. Of each of `broken`, at least one element breaks what it says.
-
-    unique: no two elements are equal; repeated: some two are.
-    """
-
-    elements: Elements = Elements()
-    min_items: int = 0
-    max_items: int | None = None
-    counts: tuple[Count, ...] = ()
-    broken: tuple[Elements, ...] = ()
-    unique: bool = False
-    repeated: bool = False
-    values: Values | None = None
-    excluded: Values = ()
-    seen: SeenElements = SeenElements()
-
-
-class Members(msgspec.Struct, frozen=True):
-    """One schema's say about members: by name, by pattern of the name, else `additional`; names satisfy `names`."""
-
-    properties: dict[str, Conj] = {}
-    patterns: tuple[tuple[str, Conj], ...] = ()
-    additional: Conj = ()
-    names: Conj = ()
-
-    def __hash__(self) -> int:
-        return hash((tuple(self.properties), self.patterns, self.additional, self.names))
-
-    def schema_of(self, name: str | None, matched: frozenset[str]) -> Conj:
-        """The schema of a member of this name (None: one that is not listed), whose name matches these patterns."""
-        own = self.properties.get(name) if name is not None else None
-        result = own or ()
-        is_listed = own is not None
-        for pattern, conj in self.patterns:
-            if pattern in matched:
-                result, is_listed = join(result, conj), True
-        return result if is_listed else self.additional
-
-
-class SeenMembers(msgspec.Struct, frozen=True):
-    """Members that keywords have evaluated: by name, by pattern of the name, or all of them."""
-
-    names: tuple[str, ...] = ()
-    patterns: tuple[str, ...] = ()
-    every: bool = False
-
-
-NO_MEMBER = SeenMembers()
-
-
-class ObjectRule(msgspec.Struct, frozen=True):
-    """What objects must be. Every one of `members` has its say about each; of each of `broken`, some member breaks it.
-
-    any_order: whether members may stand in any order; None: not said here.
-    """
-
-    members: tuple[Members, ...] = ()
-    required: tuple[str, ...] = ()
-    min_properties: int = 0
-    max_properties: int | None = None
-    broken: tuple[Members, ...] = ()
-    any_order: bool | None = None
-    values: Values | None = None
-    excluded: Values = ()
-    seen: SeenMembers = SeenMembers()
-
-    def listed(self) -> tuple[str, ...]:
-        """Names in the order they are written: as in `properties`, then those that are only required."""
-        names = [name for part in (*self.members, *self.broken) for name in part.properties]
-        return tuple(dict.fromkeys((*names, *self.required)))
-
-    def pattern_texts(self) -> tuple[str, ...]:
-        """Every pattern on names, once."""
-        parts = (*self.members, *self.broken)
-        return tuple(dict.fromkeys(pattern for part in parts for pattern, _ in part.patterns))
-
-    def name_conjs(self) -> tuple[Conj, ...]:
-        """Every schema of names, once."""
-        return tuple(dict.fromkeys(part.names for part in (*self.members, *self.broken) if part.names))
-
-    def schema_of(self, name: str | None, matched: frozenset[str]) -> Conj:
-        """What all of `members` say about a member, as `Members.schema_of` does."""
-        result: Conj = ()
-        for part in self.members:
-            result = join(result, part.schema_of(name, matched))
-        return result
 
 
 class Shape(msgspec.Struct, frozen=True):
@@ -304,7 +77,7 @@ def union(*shapes: Shape) -> Shape:
 
 def _any_of(lists: list[tuple[R, ...]], free: R) -> tuple[R, ...]:
     rules = dict.fromkeys(rule for rules in lists for rule in rules)
-    return (free,) if len(rules) > 1 and free in rules and not _has_seen(rules) else tuple(rules)
+    return (free,) if len(rules) > 1 and free in rules and not _has_seen(rules) else absorbed(rules)
 
 
 def _has_seen(rules: Iterable[R]) -> bool:
@@ -339,10 +112,11 @@ def _each_with_each(first: tuple[R, ...], second: tuple[R, ...], both: Callable[
     if len(first) * len(second) > MAX_ALTERNATIVES * 64:
         raise TooMany
     tick()
-    met = dict.fromkeys(rule for a in first for b in second if (rule := both(a, b)) is not None)
+    rules = (rule for a in first for b in second if (rule := both(a, b)) is not None)
+    met = tuple(dict.fromkeys(rules)) if len(first) == 1 or len(second) == 1 else absorbed(rules)
     if len(met) > MAX_ALTERNATIVES:
         raise TooMany
-    return tuple(met)
+    return met
 
 
 def _meet_values(first: Values | None, second: Values | None) -> Values | None:

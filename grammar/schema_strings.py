@@ -10,7 +10,7 @@ from .expr import POOL
 from .json_values import ANY_TEXT
 from .pools import memo
 from .regex import compile_pattern
-from .schema_shapes import StringRule
+from .schema_rules import StringRule
 from .verbatim import indexed
 
 
