@@ -282,12 +282,21 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", metavar="PATH_OR_NAME", help=what)
 
 
+_ENGINE_OPTIONS = ("dtype", "max_batch", "threads", "drafts", "compile_seconds", "grammar_mib", "grammar_cache")
+
+
 def _add_engine(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dtype", help="float32, bfloat16, ... (default: the fastest that is exact enough here)")
     parser.add_argument("--max-batch", type=_positive, help="sequences in one forward pass")
     parser.add_argument("--threads", type=_positive, help="CPU threads for the model")
     drafts = "guess tokens ahead and let the model check them (default: on); the output is the same"
     parser.add_argument("--drafts", choices=("on", "off"), help=drafts)
+    limit = "processor time one constraint may take to compile (default: 2)"
+    parser.add_argument("--compile-seconds", type=float, metavar="S", help=limit)
+    memory = "memory for compiled constraints (default: 512)"
+    parser.add_argument("--grammar-mib", type=_positive, metavar="MIB", help=memory)
+    kept = "keep mask rows in this folder from one start to the next"
+    parser.add_argument("--grammar-cache", type=Path, metavar="FOLDER", help=kept)
 
 
 def _positive(text: str) -> int:
@@ -369,7 +378,7 @@ def _client(given: argparse.Namespace, *, quiet: bool, concurrency: int = 1) -> 
     """A server's client, or an engine in this process."""
     if given.server is None:
         return _engine(given, quiet=quiet)
-    here = [name for name in ("dtype", "max_batch", "threads", "drafts") if getattr(given, name) is not None]
+    here = [name for name in _ENGINE_OPTIONS if getattr(given, name) is not None]
     if here:
         raise RootformError(f"--{here[0].replace('_', '-')} is for a model in this process; leave it out with --server")
     from .programs.http_client import HttpClient
@@ -390,6 +399,9 @@ def _engine(given: argparse.Namespace, *, quiet: bool) -> Engine:
         max_batch=given.max_batch,
         threads=given.threads,
         drafts=given.drafts != "off",
+        compile_seconds=2.0 if given.compile_seconds is None else given.compile_seconds,
+        grammar_bytes=(given.grammar_mib or 512) << 20,
+        grammar_cache=given.grammar_cache,
     )
     gc.collect()
     gc.freeze()  # looking through all of torch again and again takes a quarter of a second each time
