@@ -222,8 +222,9 @@ class Masks:
             drops = walked.drops if at_base is None else self._all_but(nodes[at_base])
             words, shared = self._taken(base, drops, tokens, counts)
         elif from_root and unit == NO_UNIT and walked.reached > _WIDE and not entries and words is not None:
-            shared = SharedExits(self._new_base(local, words, exits), np.zeros((0, 2), np.int32))
-            exits, exit_counts = _NONE, _NONE
+            below = exits > 0  # whether the frame may be over at the root is not shared
+            shared = SharedExits(self._new_base(local, words, exits[below]), np.zeros((0, 2), np.int32))
+            exits, exit_counts = exits[~below], exit_counts[~below]
         most = int(counts[-1]) if len(counts) else 0
         return Part(tokens, states, counts, most, words, exits, exit_counts, shared, entries)
 

@@ -5,13 +5,18 @@ from __future__ import annotations
 import itertools
 import random
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rootform.grammar.automaton import Automaton
+from rootform.grammar.batch import StateBatch
 from rootform.grammar.counts import Tally, Way
 from rootform.grammar.expr import EMPTY, POOL
 from rootform.grammar.json_layout import layout
 from rootform.grammar.json_objects import Member, object_
+from rootform.grammar.json_values import ANY_TEXT, key_besides
+from rootform.grammar.vocab import Vocabulary
 
 COMPACT = layout("compact")
 KEYS = {b"a": True, b"b": True, b"c": True, b"x": False, b"y": False}  # whether it is listed
@@ -115,3 +120,23 @@ def test_what_cannot_be_met_is_empty() -> None:
     assert object_(COMPACT, [member("a", required=True)], [], 2) == EMPTY
     assert object_(COMPACT, [member("a", required=True)], [], 0, None, [Tally(1, None)]) == EMPTY
     assert POOL.is_empty(object_(COMPACT, [member("a", required=True)], [], 2, any_order=True))
+
+
+def test_a_key_may_not_end_as_a_listed_one(tokens_of, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even where its mask takes most from that of a wide state like it, which may end."""
+    for threshold in ("_WIDE", "_FEW_TOKENS", "_FEW_NODES"):
+        monkeypatch.setattr(f"rootform.grammar.masks.{threshold}", 20)
+    tokens = [bytes([byte]) for byte in range(256)] + [b'":"', b'":1', b"ab", b'ab":1']
+    automaton = Automaton(Vocabulary([*tokens, b""], [len(tokens)], len(tokens) + 1))
+    other = Member(key_besides(ANY_TEXT, ["ab", "c"]), (Way(POOL.literal(b"1")),), False)
+    batch, root = StateBatch(automaton), automaton.root_of(object_(COMPACT, [], [other]))
+    for text in (b'{"', b'{"x', b'{"a', b'{"ab', b'{"abc', b'{"c'):
+        slot = batch.open(root)
+        for byte in text:
+            batch.row_ids([slot])
+            assert batch.advance([slot], [byte])[0]
+        row = int(batch.row_ids([slot])[0])
+        names_a_listed_one = text in (b'{"ab', b'{"c')
+        assert (ord('"') in tokens_of(automaton.rows[row])) != names_a_listed_one
+        assert (tokens.index(b'":"') in tokens_of(automaton.rows[row])) is False
+        assert (tokens.index(b'":1') in tokens_of(automaton.rows[row])) != names_a_listed_one
