@@ -122,6 +122,7 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--limit", type=int, help="only so many schemas of each file, evenly spread")
     parser.add_argument("--offset", type=int, default=0, help="where the spread begins")
     parser.add_argument("--spacing", choices=("compact", "flexible"), default="compact", help="of --cases")
+    parser.add_argument("--order", choices=("schema", "any"), default="schema", help="of members, for --cases")
     parser.add_argument("--batch", default="64,256,512", help="sizes of batches; empty: none")
     parser.add_argument("--timeout", type=float, default=60, help="seconds an engine has for one schema")
     parser.add_argument("--cache-mb", type=int, default=512, help="Rootform's bound on what it keeps")
@@ -157,8 +158,9 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     found: dict[str, Any] = {"versions": versions, "tokenizer": tokens.name, "width": tokens.size, "machine": machine}
     if given.cases:
         cases = _spread(list(read_cases(given.cases)), given.limit, given.offset)
-        print(f"\n{given.cases.name}: {len(cases)} schemas, {given.spacing}")
-        found["cases"] = measure_cases(setup, cases, compact=given.spacing == "compact", any_order=False)
+        print(f"\n{given.cases.name}: {len(cases)} schemas, {given.spacing}, members in the order of {given.order}")
+        compact, any_order = given.spacing == "compact", given.order == "any"
+        found["cases"] = measure_cases(setup, cases, compact=compact, any_order=any_order)
     if given.suite:
         cases = _spread(list(read_suite(given.suite)), given.limit, given.offset)
         print(f"\n{given.suite.name}: {len(cases)} schemas, flexible, any order")

@@ -84,64 +84,87 @@ def make(name: str, tokens: Tokens, options: Options) -> Engine:
 
 
 class Rootform:
-    """Masks are rows of a table; a mask is found when the row's id is."""
+    """Masks are rows of a table; a mask is found when the row's id is. A single sequence is a cursor."""
 
     def __init__(self, tokens: Tokens, options: Options) -> None:
-        from rootform.grammar.automaton import Automaton
-        from rootform.grammar.batch import StateBatch
+        from rootform.grammar.generations import Generations
         from rootform.grammar.vocab import Vocabulary
 
         self._options = options
-        self.automaton = Automaton(Vocabulary(tokens.table, tokens.eos_ids, tokens.size))
-        self.automaton.warm()
-        self.states = StateBatch(self.automaton)
+        vocabulary = Vocabulary(tokens.table, tokens.eos_ids, tokens.size)
+        self._generations = Generations(vocabulary, max_bytes=options.cache_bytes or 512 << 20)
+        self._generations.current.automaton.warm()
+        self._steps: dict[int, Any] = {}
 
-    def compile(self, case: Case) -> int:
+    def compile(self, case: Case) -> Any:
         from rootform.grammar.constraints import JsonSchema
         from rootform.grammar.errors import GrammarError
 
-        spacing = "compact" if self._options.compact else "flexible"
+        constraint = JsonSchema(
+            case.schema,
+            spacing="compact" if self._options.compact else "flexible",
+            property_order="any" if self._options.any_order else "schema",
+            documents=tuple(case.documents.items()),
+        )
         try:
-            return self.automaton.compile(JsonSchema(case.schema, spacing))
+            return self._generations.compile(constraint)
         except GrammarError as error:
             if "nothing satisfies" in error.reason or "nothing can satisfy" in error.reason:
                 raise Unsatisfiable(str(error)) from error
             raise Refused(str(error)) from error
 
-    def start(self, grammar: int) -> np.ndarray:
-        return np.array([self.states.open(grammar)], np.int32)
+    def start(self, grammar: Any) -> Any:
+        from rootform.grammar.cursor import Steps
 
-    def mask(self, matcher: np.ndarray) -> None:
-        self.states.row_ids(matcher)
+        serial = grammar.generation.serial
+        steps = self._steps.get(serial)
+        if steps is None:
+            self._steps = {serial: Steps(grammar.generation.automaton)}
+            steps = self._steps[serial]
+        return steps.open(grammar.start)
 
-    def take(self, matcher: np.ndarray, token: int) -> bool:
-        return bool(self.states.advance(matcher, np.array([token], np.int32))[0])
+    def mask(self, matcher: Any) -> None:
+        matcher.row()
 
-    def accepting(self, matcher: np.ndarray) -> bool:
-        return bool(self.states.accepting(matcher)[0])
+    def take(self, matcher: Any, token: int) -> bool:
+        return matcher.take(token)
 
-    def stop(self, matcher: np.ndarray) -> None:
-        self.states.close(int(matcher[0]))
+    def accepting(self, matcher: Any) -> bool:
+        return matcher.accepting()
 
-    def batch(self, matchers: list[np.ndarray]) -> Callable[[Sequence[int]], None]:
-        slots = np.concatenate(matchers)
+    def stop(self, matcher: Any) -> None: ...
+
+    def batch(self, matchers: list[Any]) -> Callable[[Sequence[int]], None]:
+        states, slots = self._slots(matchers)
 
         def step(tokens: Sequence[int]) -> None:
-            self.states.advance(slots, np.asarray(tokens, np.int32))
-            self.states.row_ids(slots)
+            states.advance(slots, np.asarray(tokens, np.int32))
+            states.row_ids(slots)
 
         return step
 
-    def gathered_batch(self, matchers: list[np.ndarray]) -> Callable[[Sequence[int]], None]:
+    def gathered_batch(self, matchers: list[Any]) -> Callable[[Sequence[int]], None]:
         """The same, with the rows copied into one array, as an engine without a table on its device needs it."""
-        slots = np.concatenate(matchers)
-        rows = np.empty((len(slots), self.automaton.vocabulary.words), np.int32)
+        states, slots = self._slots(matchers)
+        automaton = matchers[0].automaton
+        rows = np.empty((len(slots), automaton.vocabulary.words), np.int32)
 
         def step(tokens: Sequence[int]) -> None:
-            self.states.advance(slots, np.asarray(tokens, np.int32))
-            np.take(self.automaton.rows, self.states.row_ids(slots), axis=0, out=rows)
+            states.advance(slots, np.asarray(tokens, np.int32))
+            np.take(automaton.rows, states.row_ids(slots), axis=0, out=rows)
 
         return step
+
+    @staticmethod
+    def _slots(matchers: list[Any]) -> tuple[Any, np.ndarray]:
+        """The sequences as slots of one batch."""
+        from rootform.grammar.batch import StateBatch
+
+        states = StateBatch(matchers[0].automaton)
+        slots = [states.open(matcher.root) for matcher in matchers]
+        for slot, matcher in zip(slots, matchers, strict=True):
+            states.restore(slot, matcher.save())
+        return states, np.array(slots, np.int32)
 
 
 class LLGuidance:

@@ -1,0 +1,122 @@
+"""One sequence by itself: answers are kept as a graph of places, so that a step already known is one look-up."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .automaton import Automaton
+from .batch import Saved, StateBatch
+
+_MOST_PLACES = 200_000
+
+
+class _Place:
+    """Where a sequence may stand. row: its mask row, -1 not known yet. after: by token the place behind it, or None."""
+
+    __slots__ = ("after", "row", "saved")
+
+    def __init__(self, saved: Saved) -> None:
+        self.saved = saved
+        self.row = -1
+        self.after: dict[int, _Place | None] = {}
+
+
+class Steps:
+    """Remembers what cursors of one automaton met. One thread owns it and its cursors."""
+
+    def __init__(self, automaton: Automaton) -> None:
+        self.automaton = automaton
+        self._batch = StateBatch(automaton)
+        self._places: dict[Saved, _Place] = {}
+
+    def open(self, root: int) -> Cursor:
+        """A cursor at the start of what `root` compiles."""
+        slot = self._batch.open(root)
+        place = self._place(self._batch.save(slot))
+        self._batch.close(slot)
+        return Cursor(self, root, place)
+
+    def find_row(self, place: _Place, root: int) -> int:
+        """The mask row of a place, now in it. Raises GrammarError when it cannot be decided."""
+        slot = self._at(place, root)
+        row = int(self._batch.row_ids(np.array([slot], np.int32))[0])
+        self._leave(slot)
+        place.row = row
+        return row
+
+    def find_after(self, place: _Place, token: int, root: int) -> _Place | None:
+        """The place behind a token, now in `place.after`. Raises GrammarError when it cannot be decided."""
+        slot = self._at(place, root)
+        went = self._batch.advance(np.array([slot], np.int32), np.array([token], np.int32))[0]
+        after = self._place(self._batch.save(slot)) if went else None
+        self._leave(slot)
+        place.after[token] = after
+        return after
+
+    def _at(self, place: _Place, root: int) -> int:
+        slot = self._batch.open(root)
+        self._batch.restore(slot, place.saved)
+        return slot
+
+    def _leave(self, slot: int) -> None:
+        error = self._batch.error_of(slot)
+        self._batch.close(slot)
+        if error is not None:
+            raise error
+
+    def _place(self, saved: Saved) -> _Place:
+        known = self._places.get(saved)
+        if known is None:
+            if len(self._places) >= _MOST_PLACES:
+                self._places = {}  # those that cursors stand at live on
+            known = self._places[saved] = _Place(saved)
+        return known
+
+
+class Cursor:
+    """One sequence. Copies are free: `copy`."""
+
+    __slots__ = ("_place", "_root", "_steps")
+
+    def __init__(self, steps: Steps, root: int, place: _Place) -> None:
+        self._steps = steps
+        self._root = root
+        self._place = place
+
+    @property
+    def automaton(self) -> Automaton:
+        """Whose sequence it is."""
+        return self._steps.automaton
+
+    @property
+    def root(self) -> int:
+        """Where it started."""
+        return self._root
+
+    def save(self) -> Saved:
+        """Where it stands; good for `StateBatch.restore`."""
+        return self._place.saved
+
+    def copy(self) -> Cursor:
+        """A second sequence at the same place."""
+        return Cursor(self._steps, self._root, self._place)
+
+    def row(self) -> int:
+        """The mask row, an id into `Automaton.rows`."""
+        row = self._place.row
+        return row if row >= 0 else self._steps.find_row(self._place, self._root)
+
+    def take(self, token: int) -> bool:
+        """Go on by a token; False where it is not allowed, and the sequence stays put. EOS never is."""
+        try:
+            after = self._place.after[token]
+        except KeyError:
+            after = self._steps.find_after(self._place, token, self._root)
+        if after is None:
+            return False
+        self._place = after
+        return True
+
+    def accepting(self) -> bool:
+        """Whether the sequence may end here."""
+        return bool(self._steps.automaton.row_table.accepts[self.row()])
