@@ -24,6 +24,7 @@ from .intervals import Interval
 MOST_PLACES = 24
 """Digits behind the point up to which a number with an exponent is recognised as a multiple."""
 
+_FLOATS = Interval(Fraction("5e-324"), Fraction("1.7976931348623157e308"))
 _MARK = POOL.byte_set(b"eE")
 _PLUS = POOL.literal(b"+")
 _MANTISSA = POOL.concat(POSITIVE_DIGIT, optional(FRACTION))
@@ -35,7 +36,10 @@ def scientific_zero() -> int:
 
 
 def scientific(interval: Interval) -> int:
-    """The numbers of an interval that are greater than zero."""
+    """The numbers of an interval that are greater than zero and that floating point can tell from it and infinity."""
+    interval = interval.meet(_FLOATS)
+    if interval.is_empty():
+        return EMPTY
     low = None if interval.low is None or interval.low <= 0 else _decompose(interval.low)
     high = None if interval.high is None else _decompose(interval.high) if interval.high > 0 else (0, Fraction(0))
     if high is not None and high[1] == 0:

@@ -10,7 +10,7 @@ from jsonschema import Draft202012Validator
 
 from rootform.grammar.automaton import Automaton
 from rootform.grammar.batch import StateBatch
-from rootform.grammar.constraints import JsonSchema, Spacing
+from rootform.grammar.constraints import JsonSchema, PropertyOrder, Spacing
 from rootform.grammar.vocab import Vocabulary
 
 EOS = 256
@@ -81,7 +81,44 @@ SCHEMAS: dict[str, Any] = {
         "additionalProperties": False,
         "minProperties": 1,
     },
+    "negated": {
+        "type": "object",
+        "properties": {
+            "a": {"type": "string", "not": {"enum": ["x", "y"]}},
+            "b": {"not": {"type": ["object", "array"]}},
+        },
+        "required": ["a"],
+        "not": {"properties": {"a": {"maxLength": 2}}, "required": ["b"]},
+        "additionalProperties": {"type": "number", "not": {"multipleOf": 5}},
+    },
+    "counted": {
+        "type": "array",
+        "items": {"type": ["integer", "string"], "maxLength": 2},
+        "contains": {"type": "integer", "minimum": 3},
+        "minContains": 2,
+        "maxContains": 3,
+        "maxItems": 5,
+    },
+    "conditions": {
+        "type": "object",
+        "properties": {"kind": {"enum": ["on", "off"]}, "level": {"type": "integer"}, "note": {"type": "string"}},
+        "if": {"properties": {"kind": {"const": "on"}}, "required": ["kind"]},
+        "then": {"required": ["level"], "properties": {"extra": {"type": "null"}}},
+        "dependentRequired": {"note": ["kind"]},
+        "unevaluatedProperties": False,
+    },
+    "overlapping": {
+        "type": "object",
+        "oneOf": [
+            {"properties": {"a": {"type": "integer"}}, "required": ["a"]},
+            {"properties": {"b": {"type": "string"}}, "required": ["b"]},
+            {"properties": {"a": {"minimum": 3}, "c": {"type": "null"}}, "minProperties": 2},
+        ],
+        "maxProperties": 3,
+        "propertyNames": {"enum": ["a", "b", "c", "d"]},
+    },
 }
+ORDERS: tuple[PropertyOrder, ...] = ("schema", "any")
 
 
 @pytest.fixture(scope="module")
@@ -115,10 +152,11 @@ def written(automaton: Automaton, batch: StateBatch, root: int, rng: random.Rand
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
+@pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("spacing", ["compact", "flexible"])
-def test_whatever_is_written_is_valid(automaton: Automaton, name: str, spacing: Spacing) -> None:
+def test_whatever_is_written_is_valid(automaton: Automaton, name: str, spacing: Spacing, order: PropertyOrder) -> None:
     validator = Draft202012Validator(SCHEMAS[name], format_checker=Draft202012Validator.FORMAT_CHECKER)
-    root = automaton.compile(JsonSchema(json.dumps(SCHEMAS[name]), spacing))
+    root = automaton.compile(JsonSchema(json.dumps(SCHEMAS[name]), spacing, property_order=order))
     batch, rng = StateBatch(automaton), random.Random(name)
     for patience in (0, 1, 3, 10, 30, 100, 100):
         text = written(automaton, batch, root, rng, patience)
@@ -138,6 +176,13 @@ def test_whatever_is_written_is_valid(automaton: Automaton, name: str, spacing: 
         ("union", {"t": 2, "v": 5, "w": [1, {}]}),
         ("union", [3, None, "x"]),
         ("patterns", {"n": 12345, "s": "ab", "ns": 7}),
+        ("negated", {"a": "xyz", "b": None, "c": 3}),
+        ("negated", {"a": "z", "c": 0.5}),
+        ("counted", [1, "a", 3, 4]),
+        ("conditions", {"kind": "on", "level": 3, "extra": None}),
+        ("conditions", {"kind": "off", "note": ""}),
+        ("overlapping", {"a": 1, "b": 2}),
+        ("overlapping", {"a": 2, "d": 1}),
     ],
 )
 def test_a_valid_value_can_be_written(automaton: Automaton, name: str, value: Any) -> None:
