@@ -151,10 +151,9 @@ class Drafter:
         places = [each.place for each in walkers if each.place is not None]
         went = grammars.go(places, tokens)
         grammars.look(places)
-        ends = grammars.finished(places)
         again: list[_Walker] = []
-        for walker, place, has_gone, is_end in zip(walkers, places, went.tolist(), ends.tolist(), strict=True):
-            walker.going = has_gone and not is_end
+        for walker, place, has_gone in zip(walkers, places, went.tolist(), strict=True):
+            walker.going = has_gone and not grammars.is_finished(place)
             forced = grammars.forced(place) if walker.going else ()
             forced = forced if not forced or forced[0] not in self._eos_ids else ()
             if forced and self._add_forced(grammars, walker, place, forced):

@@ -111,9 +111,10 @@ class Grammars:
         """Mask rows by the tables they are in: see GenerationBatch."""
         return self._states.split_rows(row_ids)
 
-    def finished(self, places: Sequence[Constrained]) -> np.ndarray:
-        """(n,) bool: nothing but the end of the output may follow."""
-        return self._states.finished(_slots(places))
+    def is_finished(self, place: Constrained) -> bool:
+        """Whether nothing but the end of the output may follow; look() was called for this state."""
+        few = place.few_allowed
+        return few is not None and len(few) > 0 and all(token in self._eos_ids for token in few.tolist())
 
     def take(self, places: Sequence[Constrained], tokens: Sequence[int], remaining: Sequence[int]) -> list[Taken]:
         """Advance each place by its token, unless the close-out rule forbids it.

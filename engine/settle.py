@@ -56,6 +56,7 @@ class Settler:
         """
         ends: Ends = {}
         while sequences:
+            self._look(sequences)
             self._end_complete(sequences, ends)
             sequences = [each for each in sequences if each.key not in ends]
             forced = self._forced(sequences)
@@ -73,25 +74,24 @@ class Settler:
             if sequence.key in ends or answer.token != token:
                 return
 
-    def _end_complete(self, sequences: SequenceOf[Sequence], ends: Ends) -> None:
-        if not sequences:
-            return
+    def _look(self, sequences: SequenceOf[Sequence]) -> None:
         assert self._grammars is not None
-        places = [each.grammar for each in sequences if each.grammar is not None]
-        for sequence, place, is_finished in zip(sequences, places, self._grammars.finished(places), strict=True):
-            if (error := self._grammars.error_of(place)) is not None:
+        self._grammars.look([each.grammar for each in sequences if each.grammar is not None])
+
+    def _end_complete(self, sequences: SequenceOf[Sequence], ends: Ends) -> None:
+        assert self._grammars is not None
+        for sequence in sequences:
+            assert sequence.grammar is not None
+            if (error := self._grammars.error_of(sequence.grammar)) is not None:
                 ends[sequence.key] = error
-            elif is_finished:
+            elif self._grammars.is_finished(sequence.grammar):
                 ends[sequence.key] = "stop"
             elif sequence.remaining == 0:
                 ends[sequence.key] = "length"
 
     def _forced(self, sequences: SequenceOf[Sequence]) -> dict[int, tuple[int, ...]]:
         """The tokens that must come next in each sequence that has any, by key."""
-        if not sequences:
-            return {}
         assert self._grammars is not None
-        self._grammars.look([each.grammar for each in sequences if each.grammar is not None])
         forced = {}
         for sequence in sequences:
             tokens = self._grammars.forced(sequence.grammar) if sequence.grammar is not None else ()
