@@ -20,6 +20,7 @@ from .texts import NO_TEXT
 from .verbatim import Span, walk
 from .vocab import Vocabulary
 from .walker import Walker
+from .work import tick
 
 _PART_BYTES_LIMIT = 256 << 20
 _PART_OVERHEAD = 1000
@@ -106,6 +107,7 @@ class Masks:
         words = np.zeros(self._vocabulary.words, np.uint32)
         todo = {place: [np.zeros(1, np.int32)]}
         while todo:
+            tick()  # in an ambiguous grammar there may be more places than anybody would wait for
             at, starts = todo.popitem()
             nodes = starts[0] if len(starts) == 1 else self.union(starts)
             if at.unit == NO_UNIT and self._frames.dfa.kinds[at.local] & SPLITS:
