@@ -34,6 +34,7 @@ LONGEST = 1 << 20
 _MANY = 8  # members of an alternation that are looked up by their first byte
 _MANY_TEXTS = 200  # more are kept as words
 _ALTS_LIMIT = 100_000  # alternations remembered, by their members as given
+_CAT = Kind.CAT  # looked up often
 _MEMO_LIMIT = 2_000_000  # derivatives remembered before the memo starts anew
 _NODE_BYTES, _ENTRY_BYTES, _MEMO_BYTES = 300, 150, 500  # measured: memory of one of each, its share of tables included
 
@@ -64,6 +65,7 @@ class Exprs:
         self._alternatives = Alternatives(self)
         self._intern((Kind.EMPTY,))
         self._intern((Kind.EPSILON,))
+        self._bytes = [self._intern((Kind.SET, 1 << byte)) for byte in range(256)]
         self.any_byte = self._intern((Kind.SET, ALL_BYTES))
         self.everything = self._intern((Kind.REPEAT, self.any_byte, 0, None))
 
@@ -87,7 +89,7 @@ class Exprs:
             raise GrammarError("constraint", "", reason, f"{LONGEST} bytes are the most")
         result = EPSILON
         for byte in reversed(text):
-            result = self._cat(self.byte_mask(1 << byte), result)
+            result = self._cat(self._bytes[byte], result)
         return result
 
     def concat(self, *ids: int) -> int:
@@ -376,6 +378,7 @@ class Exprs:
         other = Exprs()
         with self._lock:
             other._nodes, other._ids = list(self._nodes), dict(self._ids)
+            other._witness.take_lengths(self._witness)
             other._nullable, other._plain = list(self._nullable), list(self._plain)
             other._definitions, other._outlines = dict(self._definitions), dict(self._outlines)
             other._texts, other._text_bytes = dict(self._texts), self._text_bytes
@@ -538,16 +541,18 @@ class Exprs:
 
     def _intern(self, node: tuple[Any, ...]) -> int:
         known = self._ids.get(node)
-        if known is not None:
-            return known
+        return self._add(node, self._is_nullable(node), self._is_plain(node)) if known is None else known
+
+    def _add(self, node: tuple[Any, ...], nullable: bool, plain: bool) -> int:
         tick()
         with self._lock:
             known = self._ids.get(node)
             if known is None:
                 known = len(self._nodes)
                 self._nodes.append(node)
-                self._nullable.append(self._is_nullable(node))
-                self._plain.append(self._is_plain(node))
+                self._nullable.append(nullable)
+                self._plain.append(plain)
+                self._witness.note(known, node)
                 self._ids[node] = known
             return known
 
@@ -588,7 +593,14 @@ class Exprs:
             return EMPTY
         if head == EPSILON:
             return tail
-        return head if tail == EPSILON else self._intern((Kind.CAT, head, tail))
+        if tail == EPSILON:
+            return head
+        node = (_CAT, head, tail)
+        known = self._ids.get(node)
+        if known is not None:
+            return known
+        nullable = self._nullable[head] and self._nullable[tail]
+        return self._add(node, nullable, self._plain[head] and self._plain[tail])
 
     def unframed(self, item: int) -> int:
         """The same language without the mark of `frame`."""

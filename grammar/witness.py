@@ -8,7 +8,7 @@ members need by themselves.
 from __future__ import annotations
 
 import heapq
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .errors import GrammarError
 from .nodes import Kind
@@ -52,6 +52,27 @@ class Witness:
     def remembered(self) -> int:
         """How many answers are kept."""
         return len(self._length) + len(self._next) + len(self._bound) + len(self._along) + len(self._found)
+
+    def note(self, item: int, node: tuple[Any, ...]) -> None:
+        """A new node, whose length is known at once where those of its parts are. Spares walking over large wholes."""
+        lengths, kind = self._length, node[0]
+        if kind == Kind.CAT:
+            head, tail = lengths.get(node[1]), lengths.get(node[2])
+            if head is not None and tail is not None:
+                lengths[item] = min(head + tail, NEVER)
+        elif kind == Kind.ALT:
+            found = [lengths.get(member) for member in node[1]]
+            known = [length for length in found if length is not None]
+            if len(known) == len(found):
+                lengths[item] = min(known)
+        elif kind == Kind.SET:
+            lengths[item] = 1
+        elif kind == Kind.FRAME and (inner := lengths.get(node[1])) is not None:
+            lengths[item] = inner
+
+    def take_lengths(self, other: Witness) -> None:
+        """Take over what another pool's witness knows, where all nodes mean the same."""
+        self._length = dict(other._length)
 
     def has_member(self, item: int) -> bool:
         """Whether any string is in the language."""
