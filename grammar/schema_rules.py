@@ -77,18 +77,19 @@ def _opposite_part(part: Literal | Either) -> Conj:
 class Value:
     """A JSON value. Equal ones are equal here: 1 and 1.0 are, 1 and true are not; the order of members is nothing."""
 
-    __slots__ = ("_identity", "json")
+    __slots__ = ("_hash", "_identity", "json")
 
     def __init__(self, value: Any) -> None:
         tick()
         self.json = value
         self._identity = identity(value)
+        self._hash = hash(self._identity)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Value) and self._identity == other._identity
 
     def __hash__(self) -> int:
-        return hash(self._identity)
+        return self._hash
 
 
 def identity(value: Any) -> Any:
