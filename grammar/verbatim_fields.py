@@ -15,7 +15,7 @@ from .pools import current, using
 from .schema_accepts import is_listed
 from .schema_compile import read_schema
 from .schema_notes import Notes
-from .schema_shapes import ArrayRule, Conj, ObjectRule, StringRule
+from .schema_rules import ArrayRule, Conj, ObjectRule, StringRule
 from .schema_text import Json
 from .verbatim import occurrence
 
