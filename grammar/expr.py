@@ -396,7 +396,9 @@ class Exprs:
         self._definitions.clear()
         for part in (self._witness, self._first_bytes, self._alternatives):
             let_go(*(each for each in vars(part).values() if isinstance(each, dict)))
-        let_go(self.memos, self._derived, self._alts, self._outlines, self._ids, self._nodes, self._nullable, self._plain)
+        let_go(
+            self.memos, self._derived, self._alts, self._outlines, self._ids, self._nodes, self._nullable, self._plain
+        )
         self._texts.clear()
         self._unfolded.clear()
 
