@@ -29,7 +29,9 @@ GAUGES = {
     "running": "Calls with a row in the running batch.",
     "waiting": "Calls waiting for one.",
     "compiling": "Calls whose constraint is being compiled.",
-    "grammar_rows": "Rows in the table of allowed tokens.",
+    "grammar_rows": "Rows in the tables of allowed tokens.",
+    "grammar_bytes": "Memory of compiled constraints, partly estimated.",
+    "grammar_generations": "Sets of compiled constraints: one, and others that calls still use.",
 }
 PAGE_STATES = ("free", "cached", "locked", "total")
 OUTCOMES = ("finished", "cancelled", "failed")

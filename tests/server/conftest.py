@@ -50,6 +50,8 @@ class Stats(msgspec.Struct, kw_only=True):
     pages_cached: int = 4
     pages_locked: int = 0
     grammar_rows: int = 0
+    grammar_bytes: int = 0
+    grammar_generations: int = 0
 
 
 class ScriptedEngine:
