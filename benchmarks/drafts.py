@@ -8,6 +8,7 @@ must be the same tokens, and a difference is an error: exit code 1.
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import sys
 import time
@@ -139,10 +140,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             runs = []
             for drafts in (False, True):
                 engine = Engine(given.model, threads=1, max_batch=batch, drafts=drafts)
+                gc.collect()
+                gc.freeze()  # as the command line does
                 try:
                     runs.append(measure(engine, tasks))
                 finally:
                     engine.close()
+                    gc.unfreeze()
             off, on = runs
             n_different += sum(off.answers[key] != on.answers[key] for key in off.answers)
             figures[f"{name}, batch {batch}"] = {
