@@ -155,10 +155,12 @@ class _Walk:
         if self._kind(entry) != Kind.MARK:
             self._enter(entry, popped, pushes, nodes, doubt)
             return
-        _, start, _, _, rule = self._frames.exprs.node(entry)
+        _, start, _, begun, rule = self._frames.exprs.node(entry)
+        rest = start + len(begun)  # what was begun need not have been captured then, see `Frames.enter`
         after: dict[int, list[int]] = {}
         for node in nodes.tolist():
-            after.setdefault(rule.loosely((self._before + self._path(node))[start:]), []).append(node)
+            text = begun + (self._before + self._path(node))[rest:]
+            after.setdefault(rule.loosely(text), []).append(node)
         for follows, group in after.items():
             if follows != EMPTY:
                 sure = max(doubt, _CROSSED if is_free(rule) else _DOUBTFUL)

@@ -55,6 +55,50 @@ class Rule(Hashable, Protocol):
         ...
 
 
+class Either(NamedTuple):
+    """Several rules at once, each for the texts of a body of its own that stands behind `begun`."""
+
+    begun: int
+    choices: tuple[tuple[int, Any], ...]
+
+    def after(self, text: bytes) -> int:
+        """What may follow by any of the rules."""
+        return POOL.alt(*[rule.after(text) for rule in self._rules(text)])
+
+    def loosely(self, text: bytes) -> int:
+        """The same, not remembered."""
+        return POOL.alt(*[rule.loosely(text) for rule in self._rules(text)])
+
+    def taken(self, text: bytes) -> list[int]:
+        """What any of the rules leaves out."""
+        return [rest for _, rule in self.choices for rest in rule.taken(text)]
+
+    def hides(self) -> bool:
+        """Whether any does."""
+        return any(rule.hides() for _, rule in self.choices)
+
+    def follows(self) -> int:
+        """What follows by any."""
+        return POOL.alt(*[rule.follows() for _, rule in self.choices])
+
+    def outline(self, body: int, text: bytes) -> int:
+        """A shortest of each; what `body` is follows from the text."""
+        bodies = [(derived(own, text[self.begun :]), rule) for own, rule in self.choices]
+        return POOL.alt(*[rule.outline(own, text) for own, rule in bodies if own != EMPTY])
+
+    def is_free(self) -> bool:
+        """Whether all are."""
+        return all(is_free(rule) for _, rule in self.choices)
+
+    def _rules(self, text: bytes) -> list[Any]:
+        return [rule for body, rule in self.choices if POOL.fullmatch(body, text[self.begun :])]
+
+
+def either(text: bytes, bodies: Sequence[int], rules: Sequence[Any]) -> Either:
+    """The rule of captures that have the same text so far."""
+    return Either(len(text), tuple(zip(bodies, rules, strict=True)))
+
+
 class Value(NamedTuple):
     """A JSON text, and the `canonical` value it stands for."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import NamedTuple
 
 from .captures import derived, has_values, rests
@@ -144,13 +145,13 @@ class Keys(NamedTuple):
         return still.total.high is None or still.total.high >= required
 
     def _behind(self, text: bytes, *, remember: bool) -> int:
-        index = _by_spelling(self.members)
-        for member, rule in self._listed():
-            if index.get(text) == member.key:
-                return rule._value(member, set(), briefly=False)
         name = read(text)
         if not isinstance(name, str) or name in self.seen:
             return EMPTY
+        listed = _by_name(self.members).get(name)
+        for member, rule in self._listed():
+            if member.key == listed and POOL.fullmatch(listed, text):
+                return rule._value(member, set(), briefly=False)
         rule = self if self.any_order else self._replace(members=())
         kinds = [other for other in self._others() if POOL.fullmatch(other.key, text)]
         return POOL.alt(*[rule._value(other, {name} if remember else set(), briefly=False) for other in kinds])
@@ -190,6 +191,6 @@ def _spellings(name: str) -> int:
 
 
 @memo
-def _by_spelling(members: tuple[Member, ...]) -> dict[bytes, int]:
-    """The keys of listed members, by their one spelling."""
-    return {POOL.shortest(member.key) or b"": member.key for member in members}
+def _by_name(members: tuple[Member, ...]) -> dict[Hashable, int]:
+    """The keys of listed members, each of which spells one name."""
+    return {read(POOL.shortest(member.key) or b"null"): member.key for member in members}

@@ -161,7 +161,7 @@ class Exprs:
             members = self._alternatives.factored(members)
         if any(self._nodes[m][0] == Kind.NOT and self._nodes[m][1] in members for m in members):
             return self.everything
-        members = self._alternatives.absorbed(members)
+        members = self._alternatives.absorbed(self._with_captures_joined(members))
         if len(members) <= 1:
             return members.pop() if members else EMPTY
         return self._intern((Kind.ALT, tuple(sorted(members))))
@@ -236,6 +236,26 @@ class Exprs:
     def capture(self, body: int, text: bytes, rule: Rule) -> int:
         """A text whose beginning `text` is written and of which `body` is left, then what `rule` says may follow it."""
         return EMPTY if body == EMPTY else self._intern((Kind.CAPTURE, body, text, rule))
+
+    def _with_captures_joined(self, members: set[int]) -> set[int]:
+        """Captures that have the same text so far become one."""
+        captures = [m for m in members if self._nodes[m][0] == Kind.CAPTURE]
+        by_text: dict[bytes, list[int]] = {}
+        for member in sorted(captures):
+            by_text.setdefault(self._nodes[member][2], []).append(member)
+        joined = set(members)
+        for text, alike in by_text.items():
+            if len(alike) > 1:
+                bodies = [self._nodes[member][1] for member in alike]
+                rules = [self._nodes[member][3] for member in alike]
+                joined.difference_update(alike)
+                joined.add(self.capture(self.alt(*bodies), text, self._either(text, bodies, rules)))
+        return joined
+
+    def _either(self, text: bytes, bodies: list[int], rules: list[Rule]) -> Rule:
+        from .captures import either  # which builds expressions, too
+
+        return either(text, bodies, rules)
 
     def mark(self, start: int, body: int, text: bytes, rule: Rule) -> int:
         """Stands on a stack behind what is left of a captured text that began at byte `start`; see `places`."""
