@@ -16,7 +16,7 @@ import numpy as np
 from . import kernels, verbatim
 from .chars import JSON_CHAR
 from .compile import expression_of, place_of
-from .constraints import Constraint
+from .constraints import Constraint, bytes_of_constraint
 from .dfa import SPLITS, Dfa, bytes_of
 from .errors import GrammarError
 from .expr import LONGEST, POOL, Exprs
@@ -80,6 +80,7 @@ class Automaton:
         self._places: list[Place] = []
         self._state_ids: dict[Place, int] = {}
         self._roots: dict[Constraint, int] = {}
+        self._constraint_bytes = 0  # of the constraints themselves, which may be long
         self._root_starts: list[tuple[int, int, int]] = []
         self._stays: dict[tuple[int, int], int] = {}  # rows of `stay`, -1 where a state has none
         self._behind = {0: 0}  # by stack: see _bytes_behind
@@ -107,6 +108,7 @@ class Automaton:
                 raise GrammarError(place_of(constraint), "", "is nested too deeply", "nest it less") from error
             with self.lock:
                 self._roots[constraint] = known
+                self._constraint_bytes += bytes_of_constraint(constraint)
                 if self._recall is not None:
                     state, _, stack = self.start(known)
                     self._recall.name_root(constraint, state, stack)
@@ -161,7 +163,7 @@ class Automaton:
         tables = (self.stacks, self.row_table, self.transitions, self.row_ids, self._dfa, self._masks, self.exprs)
         arrays = (self.states, self.stay, self.records)
         held = self._frames.texts.nbytes + sum(each.nbytes for each in tables) + sum(each.nbytes for each in arrays)
-        return held + _PLACE_BYTES * len(self._places)
+        return held + _PLACE_BYTES * len(self._places) + self._constraint_bytes
 
     def dismantle(self) -> None:
         """Let go of the expressions, once no sequence is open and nobody will compile; the rest goes by itself."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Literal
 
 import msgspec
@@ -94,6 +95,18 @@ class StructuralTag(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag
 
 
 Constraint = Regex | Choice | JsonSchema | JsonObject | Grammar | StructuralTag
+
+
+def bytes_of_constraint(constraint: Constraint) -> int:
+    """Memory of a constraint's own texts."""
+    todo: list[object] = list(msgspec.structs.astuple(constraint))
+    total = 0
+    while todo:
+        item = todo.pop()
+        total += sys.getsizeof(item)
+        if isinstance(item, tuple):
+            todo += item
+    return total
 
 
 class VerbatimField(msgspec.Struct, frozen=True):

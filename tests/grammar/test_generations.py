@@ -132,6 +132,16 @@ def test_a_batch_over_two_generations_goes_as_each_sequence_alone(toy_bytes) -> 
         assert batch.advance(np.array(slots), tokens).tolist() == alone.advance(np.array(others), tokens).tolist()
 
 
+def test_the_texts_of_constraints_count_as_memory(toy_bytes) -> None:
+    generations = Generations(toy_bytes)
+    before = generations.nbytes
+    generations.compile(JsonSchema('{"description":"' + "x" * 3_000_000 + '"}'))
+    assert generations.nbytes - before > 3_000_000
+    before = generations.nbytes
+    generations.compile(Choice(tuple(f"{n:030d}" for n in range(10_000))))
+    assert generations.nbytes - before > 10_000 * 80
+
+
 def test_a_pool_has_its_own_answers() -> None:
     @memo
     def word(text: str) -> int:
