@@ -61,15 +61,16 @@ def run(generations: Generations, order: list[int], seed: int) -> dict[int, list
 
 
 def test_a_second_start_finds_the_rows_of_the_first(toy_bytes: Vocabulary, tmp_path: Path) -> None:
+    most = ALL[:-1]  # rows that depend on earlier elements are not kept
     kept = KeptRows(tmp_path, toy_bytes)
     first = Generations(toy_bytes, kept=kept)
-    rows = run(first, ALL, 1)
+    rows = run(first, most, 1)
     assert kept.missed > 50
     kept.save()
     again = KeptRows(tmp_path, toy_bytes)
     assert len(again) == len(kept)
     second = Generations(toy_bytes, kept=again)
-    assert run(second, ALL, 1) == rows
+    assert run(second, most, 1) == rows
     assert again.missed == 0, "the same texts need no row to be made"
     walks = second.current.automaton.walker.walks
     assert walks == 0
