@@ -28,6 +28,7 @@ _FEW_NODES = 1000
 _FEW_TOKENS = 1024  # parts with more keep their tokens as bits, too
 _WIDE = 4096  # nodes a walk has to reach, or to have in common with another, to be a base
 _MOST_BASES = 12
+_MOST_REACHES = 10_000
 _MANY_BYTES = 32  # bytes a state has to go on with, to be wide
 _FAR = 1 << 30
 _NONE = np.zeros(0, np.int32)
@@ -85,6 +86,8 @@ class Masks:
         self._vocabulary = vocabulary
         self._parts: dict[tuple[int, int, bytes], Part] = {}
         self._bases: list[Base] = []
+        self._limits: dict[int, tuple[int, int] | None] = {}
+        self._reaches: dict[tuple[int, bytes], int] = {}
         self._root_weights = _root_weights(vocabulary)
         self._eos = np.zeros(vocabulary.words, np.uint32)
         eos = np.array(vocabulary.eos_ids, np.int32)
@@ -153,6 +156,10 @@ class Masks:
 
     def part(self, local: int, unit: int, nodes: np.ndarray) -> Part:
         """The walk of one frame from given trie nodes."""
+        if unit == NO_UNIT and (limit := self._limit_of(local)):
+            unlimited, most = limit
+            if most >= self._reach(unlimited, nodes):
+                local = unlimited
         key = (local, unit, nodes.tobytes())
         known = self._parts.get(key)
         if known is None:
@@ -161,6 +168,47 @@ class Masks:
             if self._kept_bytes > _PART_BYTES_LIMIT:
                 self._parts = {key: known}
                 self._kept_bytes = 0
+        return known
+
+    # -- limits -----------------------------------------------------------------------------------------------
+
+    def _limit_of(self, local: int) -> tuple[int, int] | None:
+        """Of a state in which a limit on characters stands beside conditions: the state without it, and the limit.
+
+        None for other states.
+        """
+        if local in self._limits:
+            return self._limits[local]
+        exprs, found = self._frames.exprs, None
+        node = exprs.node(self._frames.dfa.expression(local))
+        if node[0] == Kind.AND:
+            for member in node[1]:
+                kind, *rest = exprs.node(member)
+                if kind == Kind.COUNTED and rest[1] == 0 and rest[2] is not None:
+                    others = [m for m in node[1] if m != member]
+                    state = self._frames.dfa.state(exprs.and_(*others, exprs.repeat(rest[0], 0, None)))
+                    found = state, rest[2]
+        self._limits[local] = found
+        return found
+
+    def _reach(self, local: int, nodes: np.ndarray) -> int:
+        """A bound on the characters that a token allowed at a place, and the shortest rest behind it, come to.
+
+        A limit that is not below makes no difference to what is allowed.
+        """
+        key = (local, nodes.tobytes())
+        known = self._reaches.get(key)
+        if known is None:
+            part = self.part(local, NO_UNIT, nodes)
+            known = _FAR
+            if not part.entries and part.shared_exits is None:
+                states = np.unique(part.token_states).tolist()
+                rests = [self._frames.exprs.shortest_length(self._frames.dfa.expression(state)) for state in states]
+                longest = int(self._vocabulary.token_bytes[part.tokens].max()) if len(part.tokens) else 0
+                known = longest + max(rests, default=0)
+            if len(self._reaches) > _MOST_REACHES:
+                self._reaches.clear()
+            self._reaches[key] = known
         return known
 
     # -- exits ------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ class Vocabulary:
     tokens: the bytes of each ordinary token by id; b"" is a token no constraint ever allows (special, unused).
     eos_ids: the tokens that end a sequence; their own bytes, if any, are never allowed.
     size: width of the model's logits; ids from len(tokens) on are never allowed.
+    token_bytes: how many bytes each token has, (len(tokens),) int32.
     single_bytes: mask of the bytes that are tokens by themselves, what every text can be spelled with.
 
     The trie, in preorder; node 0 is the root: `node_byte` uint8, `node_depth` int32, `node_end` int32 (one past the
@@ -36,6 +37,7 @@ class Vocabulary:
                 self.by_bytes.setdefault(token, i)
         if not self.by_bytes:
             raise ValueError("no token of the vocabulary has any bytes")
+        self.token_bytes = np.array([len(token) for token in self.tokens], np.int32)
         self.single_bytes = sum(1 << byte for byte in range(256) if bytes([byte]) in self.by_bytes)
         self._build_trie()
 

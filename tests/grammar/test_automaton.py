@@ -123,6 +123,29 @@ def test_counted_runs_of_regexes(pattern, automata, tokens_of) -> None:
     check_walks(automata, body, random.Random(2), tokens_of, n_walks=6)
 
 
+@pytest.mark.parametrize("most", [3, 6, 9, 14])
+@pytest.mark.parametrize("pattern", ["[ab]*", "(ab|b,)*a?", "a[ab,]*bb", "[ab]*é[ab]*"])
+def test_a_limit_beside_a_pattern(pattern, most, automata, tokens_of) -> None:
+    char = POOL.alt(POOL.byte_set(b"ab,"), POOL.literal("é".encode()))
+    body = compile_pattern(pattern, mode="fullmatch", encoding="utf8")
+    for least in (0, 2):
+        limited = POOL.and_(body, POOL.counted(char, least, most))
+        check_walks(automata, POOL.concat(POOL.frame(limited), POOL.literal(b'"')), random.Random(4), tokens_of)
+
+
+def test_a_limit_far_off_costs_no_walks(toy: Vocabulary) -> None:
+    automaton = Automaton(toy)
+    pattern = compile_pattern("(a|ab)*", mode="fullmatch", encoding="utf8")
+    batch = StateBatch(automaton)
+    slot = batch.open(automaton.root_of(POOL.and_(pattern, POOL.counted(POOL.byte_set(b"ab"), 0, 90))))
+    walks = []
+    for _ in range(40):
+        batch.row_ids([slot])
+        assert batch.advance([slot], [0])[0]
+        walks.append(automaton.walker.walks)
+    assert walks[-1] == walks[4]
+
+
 def test_a_frame_that_may_end_and_go_on_with_the_same_byte(automata, tokens_of) -> None:
     digits = POOL.frame(POOL.repeat(POOL.byte_set(b"ab"), 1, None))
     ambiguous = POOL.concat(digits, POOL.frame(POOL.repeat(POOL.literal(b"ab"), 1, 2)), POOL.literal(b","))
