@@ -140,7 +140,7 @@ class Keys(NamedTuple):
 
     def _can_end(self, still: Left) -> bool:
         if still.tallies:
-            return not POOL.is_empty(self._replace(still=still).briefly(first=False))
+            return _is_possible(self._replace(still=still))
         required = sum(member.required for member in self.members)
         return still.total.high is None or still.total.high >= required
 
@@ -173,6 +173,11 @@ class Keys(NamedTuple):
             return []
         shortest = _shortest_keys(other.key, 1 << (wanted + len(self.seen) - 1).bit_length())
         return [text for text in shortest if read(text) not in self.seen][:wanted]
+
+
+@memo
+def _is_possible(rule: Keys) -> bool:
+    return not POOL.is_empty(rule.briefly(first=False))
 
 
 @memo

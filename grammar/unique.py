@@ -87,14 +87,12 @@ class Elements(NamedTuple):
         if may_stop:
             return POOL.concat(fresh, self.form.close_array)
         choices = []
-        for _ in range(self._choices()):
-            more = POOL.shortest(fresh)
-            if more is None:
-                break
-            value = read(text + more)
-            ends = [self.next(still, value).rest(first=False, briefly=True) for still in self._counted(text + more)]
-            choices.append(POOL.concat(POOL.literal(more), POOL.alt(*ends)))
-            fresh = POOL.and_(fresh, POOL.not_(derived(values_equal(self.form, value), text)))
+        groups: dict[Left, list[int]] = {}  # equal values may count differently, as 1 and 1.0 written in two ways
+        for way, still in self._ways():
+            groups.setdefault(still, []).append(way.value)
+        for values in groups.values():
+            left = fresh if len(groups) == 1 else POOL.and_(fresh, derived(POOL.alt(*values), text))
+            choices += self._shortest_choices(left, text)
         return POOL.alt(*choices)
 
     def is_free(self) -> bool:
@@ -128,6 +126,19 @@ class Elements(NamedTuple):
     def next(self, still: Left, *values: Hashable) -> Elements:
         """The array at its next element, values that were written added."""
         return self._replace(prefix=self.prefix[1:], still=still, seen=self.seen.union(values))
+
+    def _shortest_choices(self, fresh: int, text: bytes) -> list[int]:
+        """Some shortest elements of different values, with what follows each."""
+        choices = []
+        for _ in range(self._choices()):
+            more = POOL.shortest(fresh)
+            if more is None:
+                break
+            value = read(text + more)
+            ends = [self.next(still, value).rest(first=False, briefly=True) for still in self._counted(text + more)]
+            choices.append(POOL.concat(POOL.literal(more), POOL.alt(*ends)))
+            fresh = POOL.and_(fresh, POOL.not_(derived(values_equal(self.form, value), text)))
+        return choices
 
     def _another(self, body: int, text: bytes) -> bytes | None:
         """What makes `text` a shortest element that was not there, if that is found without search."""

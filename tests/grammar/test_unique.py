@@ -9,7 +9,7 @@ from decimal import Decimal
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from rootform.grammar.automaton import Automaton
@@ -75,6 +75,7 @@ def within(count: int, low: int, high: int | None) -> bool:
 
 
 @given(seed=st.integers(0, 1 << 32))
+@example(seed=1935061)  # equal values that count differently
 @settings(max_examples=60, deadline=None)
 def test_every_short_array_is_judged_by_its_values(seed: int) -> None:
     rng = random.Random(seed)
