@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .nodes import EPSILON, Kind
+from .work import tick
 
 if TYPE_CHECKING:
     from .expr import Exprs
@@ -32,6 +33,7 @@ class Alternatives:
 
     def factored(self, members: set[int]) -> set[int]:
         """Members with the same head become one, as do sets of bytes, and frames, with the same tail."""
+        tick()
         tails: dict[int, list[int]] = {}
         for member in members:
             node = self._exprs.node(member)

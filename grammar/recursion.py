@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from .errors import GrammarError
 from .expr import EMPTY, EPSILON, POOL, Kind
+from .work import tick
 
 T = TypeVar("T", bound=Hashable)
 
@@ -28,6 +29,7 @@ def repeated(item: int, lo: int, hi: int | None) -> int:
 
 def _in_a_loop(item: int) -> int:
     """What repeats to the same as `item` and is simpler: of nullable parts one after the other, any one of them."""
+    tick()
     node = POOL.node(item)
     if node[0] == Kind.ALT:
         return POOL.alt(*map(_in_a_loop, node[1]))
@@ -51,6 +53,7 @@ def split_start(item: int, targets: Iterable[int] = ()) -> tuple[dict[int, int],
 
     targets: references. The result is `target rest | ... | others`.
     """
+    tick()
     rests: dict[int, int] = {}
     others: list[int] = []
     wanted = frozenset(targets)
@@ -68,6 +71,7 @@ def split_start(item: int, targets: Iterable[int] = ()) -> tuple[dict[int, int],
 
 def _split_part(item: int, targets: frozenset[int]) -> tuple[dict[int, int], int]:
     """`split_start` of an expression that is no concatenation."""
+    tick()
     node = POOL.node(item)
     kind = node[0]
     if item in targets:
@@ -129,6 +133,7 @@ def _solved(equations: dict[int, tuple[dict[int, int], int]]) -> dict[int, int]:
         if ref == pivot:
             break
         for user, rests in inside.items():
+            tick()
             rest = rests.pop(ref, EMPTY) if user != ref else EMPTY
             if rest != EMPTY:
                 for other, behind in inside[ref].items():
@@ -150,6 +155,7 @@ def _without_right_recursion(ref: int, meaning: int) -> int:
 
 def _split_end(item: int, target: int) -> tuple[int, int]:
     """`before target | others`, which is `item`, whose texts that end in the target are all in `before`."""
+    tick()
     heads: list[int] = []
     rest = item
     while (node := POOL.node(rest))[0] == Kind.CAT:
@@ -205,6 +211,7 @@ def _without_own_tails(ref: int, meaning: int) -> int:
 
 def _with_tail(item: int, old: int, new: int) -> int:
     """`item` with the reference `new` for `old` where it ends a text."""
+    tick()
     heads: list[int] = []
     while (node := POOL.node(item))[0] == Kind.CAT:
         heads.append(node[1])
