@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from .engine.api import Engine
     from .extract.asking import Options
     from .extract.job import Settings
-    from .grammar.constraints import JsonSchema
     from .programs.client import Client
 
 CANNOT, INTERRUPTED = 2, 130
@@ -33,7 +32,8 @@ to the operating system as it finishes, and to the disk about once a second.
 
 exit codes:
   0    every row was extracted
-  1    the output is complete, but some rows failed (the summary says how many, and why)
+  1    the output is complete, but some rows failed (the summary says how many, and why); with --lenient a row fails
+       whose answer turns out not to be valid, and keeps the text
   2    the job could not start, or could not go on; finished rows are in the journal
   130  interrupted; finished rows are in the journal
 
@@ -47,7 +47,8 @@ prompt template (--prompt FILE): {document} is the document, {schema} the schema
 {{ and }} are plain braces.
 """
 _RUN_HELP = """\
-Extract one document and print the result as it is generated, field by field. The output is JSON.
+Extract one document and print the result as it is generated, field by field. The output is JSON. With --lenient the
+exit code is 1 if it turns out not to be valid.
 
 examples:
   rootform run "Meet Ann Berg of Nordlicht, ann@nordlicht.example" --schema contact.schema.json
@@ -57,7 +58,7 @@ _CHECK_HELP = """\
 Say what a JSON Schema enforces, what is refused and why, and what to write instead; show an example and what it costs.
 
 exit codes:
-  0    everything is enforced exactly, and no hosted API that was asked about refuses anything
+  0    everything is enforced exactly (or, with --lenient, checked), and no hosted API asked about refuses anything
   1    something is refused
   2    the file cannot be read, or is not JSON
 
@@ -114,19 +115,26 @@ def _extract(given: argparse.Namespace) -> int:
 def _run(given: argparse.Namespace) -> int:
     from .extract.asking import Asker
     from .extract.prompt import read_template
-    from .extract.schema import enforceable_schema
+    from .extract.schema import enforceable_schema, refusals
     from .extract.single import extract_one
 
-    schema = enforceable_schema(given.schema, given.spacing, given.property_order)
+    options = _options(given)
+    schema = enforceable_schema(given.schema, options.constraint)
     template = read_template(given.prompt) if given.prompt else None
     if template and template.fields:
         raise RootformError(f"prompt {given.prompt}: one document has no field {template.fields[0]!r}; leave it out")
     document = _standard_input() if given.text == "-" else given.text
     with closing(_client(given, quiet=True)) as client:
-        asker = Asker.make(client.info, schema, _options(given), template)
+        asker = Asker.make(client.info, schema, options, template)
         completion = extract_one(client, asker, document, _print_now)
     if completion.closed_early:
         print("rootform: closed early at the token limit; the rest was cut short", file=sys.stderr)
+    lenience = completion.lenience
+    if lenience is not None and lenience.dropped:
+        print(f"rootform: left out of what was enforced:\n{refusals(lenience.dropped)}", file=sys.stderr)
+    if lenience is not None and not lenience.valid:
+        print(f"rootform: the result is not valid: {lenience.reason}", file=sys.stderr)
+        return 1
     return 0
 
 
@@ -140,7 +148,7 @@ def _check(given: argparse.Namespace) -> int:
     tokens = read_tokens(given.tokenizer) if given.tokenizer else read_tokens(resolve_model(SPROUT), SPROUT)
     return check_schema(
         given.schema,
-        _schema_options(given),
+        _options(given).constraint(""),
         Console(),
         as_json=given.json,
         profiles=tuple(dict.fromkeys(given.profile or ())),
@@ -234,8 +242,7 @@ def _add_check(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--document", type=Path, help=stands_in)
     folder = "folder with the tokenizer to tell costs for (default: the bundled model's)"
     parser.add_argument("--tokenizer", type=Path, metavar="FOLDER", help=folder)
-    _add_reading(parser)
-    _add_spacing(parser)
+    _add_schema_options(parser)
 
 
 def _add_serve(parser: argparse.ArgumentParser) -> None:
@@ -253,18 +260,17 @@ def _add_generation(parser: argparse.ArgumentParser) -> None:
     add("--max-tokens", type=_positive, help="of one answer (default: 1024, or what the model's context leaves)")
     add("--temperature", type=_not_negative, default=0.0, help="0 (default): the likeliest token always")
     add("--seed", type=int, default=0, help="for temperatures above 0 (default: 0)")
-    _add_spacing(parser)
+    _add_schema_options(parser)
 
 
-def _add_reading(parser: argparse.ArgumentParser) -> None:
+def _add_schema_options(parser: argparse.ArgumentParser) -> None:
     drafts = ("4", "6", "7", "2019-09", "2020-12")
     how = "draft of JSON Schema to read it as (default: as its $schema says, else 2020-12)"
     parser.add_argument("--draft", choices=drafts, help=how)
     other = "a schema that this one refers to by its URI; may be repeated"
     parser.add_argument("--ref", action="append", metavar="URI=FILE", help=other)
-
-
-def _add_spacing(parser: argparse.ArgumentParser) -> None:
+    lenient = "leave out what cannot be enforced, and check each result against the whole schema when it is complete"
+    parser.add_argument("--lenient", action="store_true", help=lenient)
     choices = ("compact", "canonical", "flexible")
     parser.add_argument("--spacing", choices=choices, default="compact", help="whitespace between JSON tokens")
     where = "where members of an object may stand: as in the schema (default), or anywhere"
@@ -346,32 +352,28 @@ def _settings(given: argparse.Namespace) -> Settings:
     )
 
 
-def _schema_options(given: argparse.Namespace) -> JsonSchema:
-    """All that is said of the schema but its text."""
-    from .extract.schema import read_schema
-    from .grammar.constraints import JsonSchema
-
-    documents = []
-    for ref in given.ref or ():
-        uri, equals, file = ref.rpartition("=")
-        if not equals:
-            raise RootformError(
-                f"--ref {ref}: give the URI of the schema and its file, as in https://a.example/s=s.json"
-            )
-        documents.append((uri, read_schema(Path(file))))
-    return JsonSchema(
-        "",
-        given.spacing,
-        property_order=given.property_order,
-        draft=given.draft,
-        documents=tuple(documents),
-    )
-
-
 def _options(given: argparse.Namespace) -> Options:
     from .extract.asking import Options
 
-    return Options(given.max_tokens, given.temperature, given.seed, given.spacing, given.property_order)
+    generation = {name: getattr(given, name) for name in ("max_tokens", "temperature", "seed") if name in given}
+    return Options(
+        **generation,
+        spacing=given.spacing,
+        property_order=given.property_order,
+        draft=given.draft,
+        documents=tuple(_other_schema(ref) for ref in given.ref or ()),
+        lenient=given.lenient,
+    )
+
+
+def _other_schema(ref: str) -> tuple[str, str]:
+    """URI and text of a schema, from URI=FILE."""
+    from .extract.schema import read_schema
+
+    uri, equals, file = ref.rpartition("=")
+    if not equals:
+        raise RootformError(f"--ref {ref}: give the URI of the schema and its file, as in https://a.example/s=s.json")
+    return uri, read_schema(Path(file))
 
 
 def _client(given: argparse.Namespace, *, quiet: bool, concurrency: int = 1) -> Client:

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypedDict, cast
 
 import msgspec
 
-from ..grammar.constraints import Backend, Spacing
+from ..grammar.constraints import Backend, Draft, PropertyOrder, Spacing
+from .options import NO_DOCUMENTS, SchemaText, make_constraint
 from .tokenizer import Tokenizer
 from .types import (
     Call,
-    Choice,
     Constraint,
     Grammar,
-    JsonObject,
     JsonSchema,
     Message,
-    Regex,
     Request,
     RootformError,
     Sampling,
-    StructuralTag,
 )
 
 
@@ -135,17 +132,22 @@ class CallOptions(TypedDict, total=False):
     """The keywords of Engine.generate, all optional; of the six constraints at most one.
 
     schema: a JSON Schema, as a dict or as JSON text. grammar: GBNF, EBNF or Lark. structural_tag: as a dict or as JSON
-    text. backend: what compiles regex and choice. The others: see Call, Sampling and the constraints.
+    text. backend: what compiles regex and choice. Beside schema alone: property_order, draft, lenient, document, and
+    documents, other schemas by their URIs. The others: see Call, Sampling and the constraints.
     """
 
-    schema: dict[str, Any] | bool | str | None
+    schema: SchemaText | None
     regex: str | None
     choice: Iterable[str] | None
     json_object: bool
     grammar: str | Grammar | None
     structural_tag: dict[str, Any] | str | None
     backend: Backend
-    spacing: Spacing
+    spacing: Spacing | None
+    property_order: PropertyOrder
+    draft: Draft | None
+    documents: Mapping[str, SchemaText]
+    lenient: bool
     document: str | None
     max_tokens: int | None
     temperature: float
@@ -163,14 +165,18 @@ class CallOptions(TypedDict, total=False):
 def make_call(
     prompt: Prompt,
     *,
-    schema: dict[str, Any] | bool | str | None = None,
+    schema: SchemaText | None = None,
     regex: str | None = None,
     choice: Iterable[str] | None = None,
     json_object: bool = False,
     grammar: str | Grammar | None = None,
     structural_tag: dict[str, Any] | str | None = None,
     backend: Backend = "rootform",
-    spacing: Spacing = "compact",
+    spacing: Spacing | None = None,
+    property_order: PropertyOrder = "schema",
+    draft: Draft | None = None,
+    documents: Mapping[str, SchemaText] = NO_DOCUMENTS,
+    lenient: bool = False,
     document: str | None = None,
     max_tokens: int | None = None,
     temperature: float = 0.0,
@@ -186,39 +192,33 @@ def make_call(
 ) -> Call:
     """A Call from keywords (see CallOptions). Raises RootformError when they contradict each other."""
     text, messages = _split_prompt(prompt)
-    constraints = {
-        "schema": None if schema is None else JsonSchema(_json_text(schema), spacing=spacing, document=document),
-        "regex": None if regex is None else Regex(regex, backend),
-        "choice": None if choice is None else Choice(tuple(choice), backend),
-        "json_object": JsonObject(spacing=spacing) if json_object else None,
-        "grammar": Grammar(grammar, spacing=spacing) if isinstance(grammar, str) else grammar,
-        "structural_tag": None if structural_tag is None else StructuralTag(_json_text(structural_tag), spacing),
-    }
-    given = [name for name, constraint in constraints.items() if constraint is not None]
-    if len(given) > 1:
-        raise RootformError(f"give only one of {' and '.join(given)}", param=given[1])
-    if spacing != "compact" and (not given or given[0] in ("regex", "choice")):
-        raise RootformError("spacing is about JSON; give it together with a constraint that has some", param="spacing")
-    if backend != "rootform" and (not given or given[0] not in ("regex", "choice")):
-        raise RootformError("backend goes with regex or choice", param="backend")
-    if document is not None and given != ["schema"]:
-        raise RootformError("document is for verbatim values; give it together with schema", param="document")
+    constraint = make_constraint(
+        schema=schema,
+        regex=regex,
+        choice=choice,
+        json_object=json_object,
+        grammar=grammar,
+        structural_tag=structural_tag,
+        backend=backend,
+        spacing=spacing,
+        property_order=property_order,
+        draft=draft,
+        documents=documents,
+        lenient=lenient,
+        document=document,
+    )
     return Call(
         prompt=text,
         messages=messages,
         continue_final=continue_final,
         max_tokens=max_tokens,
         sampling=Sampling(temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, seed=seed),
-        constraint=constraints[given[0]] if given else None,
+        constraint=constraint,
         stop=(stop,) if isinstance(stop, str) else tuple(stop),
         ignore_eos=ignore_eos,
         top_logprobs=top_logprobs,
         namespace=namespace,
     )
-
-
-def _json_text(schema: dict[str, Any] | bool | str) -> str:
-    return schema if isinstance(schema, str) else msgspec.json.encode(schema).decode()
 
 
 def _split_prompt(prompt: Prompt) -> tuple[str | tuple[int, ...] | None, tuple[Message, ...] | None]:

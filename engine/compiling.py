@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
@@ -14,9 +14,10 @@ from ..grammar.errors import GrammarError
 from ..grammar.generations import DEFAULT_MAX_BYTES, Generations, Root
 from ..grammar.kept_rows import KeptRows
 from ..grammar.vocab import Vocabulary
-from ..grammar.work import Limit
+from ..grammar.work import Limit, within
 from .grammars import warm
-from .types import Constraint, RootformError
+from .lenience import dropped_from, judge
+from .types import Constraint, JsonSchema, Lenience, RootformError
 
 log = logging.getLogger(__name__)
 
@@ -116,6 +117,18 @@ class Compilers:
         self._threads.submit(self._run, constraint, work)
         return compilation
 
+    def judge(self, constraint: JsonSchema, text: str, done: Callable[[Lenience | BaseException], None]) -> None:
+        """Hold the text of a lenient schema against all of it; `done` is called once, on some thread."""
+
+        def answer(future: Future[Lenience]) -> None:
+            error = CancelledError() if future.cancelled() else future.exception()
+            done(future.result() if error is None else error)
+
+        try:
+            self._threads.submit(self._judged, constraint, text).add_done_callback(answer)
+        except RuntimeError:  # closed
+            done(CancelledError())
+
     def close(self) -> None:
         """Start nothing new; keep rows for the next start. What is being compiled is given up."""
         with self._lock:
@@ -134,11 +147,25 @@ class Compilers:
         for compilation in waiting:
             compilation.done(outcome)
 
-    def _outcome(self, constraint: Constraint, work: _Work) -> Root | RootformError:
+    def _judged(self, constraint: JsonSchema, text: str) -> Lenience:
+        with within(Limit(self._limits.compile_seconds, polite=True)):
+            try:
+                return judge(constraint, text)
+            except GrammarError as error:
+                dropped, reason = dropped_from(constraint), f"cannot be checked: {error}"
+                return Lenience(dropped, False, reason)
+
+    def _limit(self, work: _Work) -> Limit:
         limit = Limit(self._limits.compile_seconds, polite=True)
         limit.add(work.why_over)
+        return limit
+
+    def _outcome(self, constraint: Constraint, work: _Work) -> Root | RootformError:
         try:
-            return self.generations.compile(constraint, limit, warm=True)
+            if isinstance(constraint, JsonSchema) and constraint.lenient:
+                with within(self._limit(work)):
+                    dropped_from(constraint)  # is then known when values are checked
+            return self.generations.compile(constraint, self._limit(work), warm=True)
         except GrammarError as error:
             refusal = RootformError(str(error), status=400, param="constraint")
             refusal.__cause__ = error

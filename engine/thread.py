@@ -11,6 +11,8 @@ from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+import msgspec
+
 from ..grammar.generations import Root
 from ..grammar.verbatim_fields import verbatim_fields
 from .compiling import Compilation, Compilers
@@ -24,6 +26,7 @@ from .types import (
     Failed,
     Finished,
     JsonSchema,
+    Lenience,
     Request,
     RootformError,
     TokenLogprob,
@@ -31,6 +34,7 @@ from .types import (
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+Judge = Callable[[JsonSchema, str, Callable[[Lenience | BaseException], None]], None]
 
 _NO_EOS = (
     "this model names no end-of-sequence token, so the end of constrained output cannot be told; "
@@ -55,22 +59,36 @@ class _Accepted:
         self.logprobs.extend(delta.logprobs)
         self.job.push(delta)
 
-    def end(self, event: Finished | Cancelled | Failed) -> None:
+    def end(self, event: Finished | Cancelled | Failed, judge: Judge) -> None:
         if isinstance(event, Cancelled):
             self.job.fail(CancelledError())
         elif isinstance(event, Failed):
             self.job.fail(RootformError(event.error, status=event.status))
         else:
-            self._finish(event)
+            self._finish(event, judge)
 
-    def _finish(self, event: Finished) -> None:
+    def _finish(self, event: Finished, judge: Judge) -> None:
         try:
             completion = self._completion(event)
         except Exception as error:
             log.exception("request %d: its verbatim values could not be found", self.request.request_id)
             self.job.fail(RootformError(f"finding verbatim values failed: {error}", status=500))
+            return
+        constraint = self.request.constraint
+        if isinstance(constraint, JsonSchema) and constraint.lenient:
+            judge(constraint, completion.text, lambda found: self._judged(completion, found))
         else:
             self.job.finish(completion)
+
+    def _judged(self, completion: Completion, found: Lenience | BaseException) -> None:
+        """Runs on any thread."""
+        if isinstance(found, Lenience):
+            self.job.finish(msgspec.structs.replace(completion, lenience=found))
+        elif isinstance(found, CancelledError):
+            self.job.fail(found)
+        else:
+            log.error("request %d: its text could not be checked", self.request.request_id, exc_info=found)
+            self.job.fail(RootformError(f"checking a lenient schema's value failed: {found}", status=500))
 
     def _completion(self, event: Finished) -> Completion:
         text, constraint = "".join(self.texts), self.request.constraint
@@ -238,7 +256,11 @@ class StepThread:
             if isinstance(event, Delta):
                 self._accepted[event.request_id].push(event)
             else:
-                self._accepted.pop(event.request_id).end(event)
+                self._accepted.pop(event.request_id).end(event, self._judge)
+
+    def _judge(self, constraint: JsonSchema, text: str, done: Callable[[Lenience | BaseException], None]) -> None:
+        assert self._compilers is not None  # without them no request has a constraint
+        self._compilers.judge(constraint, text, done)
 
     def _end_all(self, error: BaseException) -> None:
         """The thread ends. Read what is left, so that each job submitted before close() gets its final event."""

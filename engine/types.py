@@ -16,6 +16,7 @@ from ..grammar.constraints import (
     StructuralTag,
     VerbatimField,
 )
+from ..grammar.schema_notes import Refusal
 
 __all__ = [
     "Call",
@@ -30,8 +31,10 @@ __all__ = [
     "Grammar",
     "JsonObject",
     "JsonSchema",
+    "Lenience",
     "Message",
     "ModelInfo",
+    "Refusal",
     "Regex",
     "Request",
     "RootformError",
@@ -165,8 +168,22 @@ class Call(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     namespace: str = ""
 
 
+class Lenience(msgspec.Struct, frozen=True):
+    """What came of a schema that was lenient. dropped: what of it was left out, since it cannot be enforced.
+
+    valid: whether the text is a value of the whole schema all the same. reason: why not, "" when it is.
+    """
+
+    dropped: tuple[Refusal, ...]
+    valid: bool
+    reason: str = ""
+
+
 class Completion(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole answer to a Call. verbatim: where in the document each verbatim value stands, in the text's order."""
+    """The whole answer to a Call. verbatim: where in the document each verbatim value stands, in the text's order.
+
+    lenience: what a lenient schema left out, and whether the text is right all the same; None for other constraints.
+    """
 
     text: str
     token_ids: tuple[int, ...]
@@ -176,6 +193,7 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True):
     closed_early: bool = False
     matched_stop: str | None = None
     verbatim: tuple[VerbatimField, ...] = ()
+    lenience: Lenience | None = None
 
 
 class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):

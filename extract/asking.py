@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import msgspec
 
 from ..engine.types import Call, JsonSchema, Message, ModelInfo, RootformError, Sampling
-from ..grammar.constraints import PropertyOrder, Spacing
+from ..grammar.constraints import Draft, PropertyOrder, Spacing
 from .prompt import Template, compact_json, default_template
 
 _MOST_TOKENS = 1024
@@ -19,6 +19,7 @@ class Options:
     """How answers are generated. max_tokens None: 1,024, or what the model's context leaves when that is less.
 
     seed: row number n is sampled with seed + n, so a resumed job gives what an uninterrupted one gives.
+    The others are those of JsonSchema.
     """
 
     max_tokens: int | None = None
@@ -26,6 +27,21 @@ class Options:
     seed: int = 0
     spacing: Spacing = "compact"
     property_order: PropertyOrder = "schema"
+    draft: Draft | None = None
+    documents: tuple[tuple[str, str], ...] = ()
+    lenient: bool = False
+
+    def constraint(self, schema: str, document: str | None = None) -> JsonSchema:
+        """The constraint of a schema's text. document: what verbatim values stand in."""
+        found = JsonSchema(
+            schema,
+            self.spacing,
+            property_order=self.property_order,
+            draft=self.draft,
+            documents=self.documents,
+            lenient=self.lenient,
+        )
+        return msgspec.structs.replace(found, document=document) if found.may_be_verbatim else found
 
 
 @dataclass(frozen=True)
@@ -55,16 +71,13 @@ class Asker:
     def call(self, prompt: str, number: int = 0, document: str | None = None) -> Call:
         """The call for a rendered prompt. number: the row's, for its seed. document: what verbatim values stand in."""
         options = self.options
-        constraint = JsonSchema(self.schema, options.spacing, property_order=options.property_order)
-        if constraint.may_be_verbatim:
-            constraint = msgspec.structs.replace(constraint, document=document)
         sampled = options.temperature > 0
         return Call(
             messages=(Message("user", prompt),) if self.info.has_chat_template else None,
             prompt=None if self.info.has_chat_template else prompt,
             max_tokens=options.max_tokens or min(_MOST_TOKENS, max(1, self.info.context_tokens // 2)),
             sampling=Sampling(temperature=options.temperature, seed=options.seed + number if sampled else None),
-            constraint=constraint,
+            constraint=options.constraint(self.schema, document),
         )
 
     def again(self, call: Call, error: RootformError) -> Call | None:

@@ -17,7 +17,7 @@ from .asking import Asker, Options
 from .flight import fly
 from .journal import Journal
 from .order import in_windows
-from .outcome import TOO_LONG, Extras, Failure, Outcome, bad_row, outcome_of
+from .outcome import NOT_VALID, TOO_LONG, Extras, Failure, Outcome, bad_row, outcome_of
 from .output import check_ours, check_place, journal_path, write_output
 from .progress import Progress
 from .prompt import read_template
@@ -79,7 +79,7 @@ def run_job(settings: Settings, connect: Callable[[], Client], progress: Progres
     A KeyboardInterrupt while rows are under way ends in a Result without a total. Raises RootformError for what keeps
     the job from starting or going on; rows already finished are then in the journal.
     """
-    schema = enforceable_schema(settings.schema, settings.options.spacing, settings.options.property_order)
+    schema = enforceable_schema(settings.schema, settings.options.constraint)
     template = read_template(settings.prompt) if settings.prompt else None
     check_place(settings.output, settings.overwrite)
     with open_source(settings.input, settings.format) as source:
@@ -187,7 +187,7 @@ class Flight:
 
     def _land(self, outcome: Outcome) -> None:
         self._settle(outcome)
-        if not isinstance(outcome, Failure):
+        if not isinstance(outcome, Failure) or outcome.kind == NOT_VALID:
             self.failures_in_a_row = 0
         elif outcome.kind != TOO_LONG:
             self.failures_in_a_row += 1

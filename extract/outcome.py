@@ -8,7 +8,7 @@ from typing import NamedTuple, NoReturn
 
 import msgspec
 
-from ..engine.types import Completion, RootformError, Usage, VerbatimField
+from ..engine.types import Completion, Lenience, RootformError, Usage, VerbatimField
 from .records import BadRow
 from .rows import Row
 
@@ -22,21 +22,27 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, tag="answer"):
     usage: Usage
     closed_early: bool = False
     verbatim: tuple[VerbatimField, ...] = ()
+    lenience: Lenience | None = None
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True, tag="failure"):
-    """A row that was not. kind: a few words to count by; reason: in full; line: where the row starts in its file."""
+    """A row that was not. kind: a few words to count by; reason: in full; line: where the row starts in its file.
+
+    text, lenience: of an answer that a lenient schema let through and that is not valid.
+    """
 
     number: int
     id: str
     line: int
     kind: str
     reason: str
+    text: str | None = None
+    lenience: Lenience | None = None
 
 
 Outcome = Answer | Failure
 
-TOO_LONG = "too long"
+TOO_LONG, NOT_VALID = "too long", "answer is not valid"
 _LENGTH_PARAMS = ("prompt", "messages", "max_tokens")  # what a refusal blames when a row does not fit
 
 
@@ -55,6 +61,10 @@ def outcome_of(row: Row, given: Completion | BaseException) -> Outcome:
             reason = f"the answer was cut off at {given.usage.completion_tokens} tokens; raise --max-tokens"
             return _failure(row, "cut off", reason)
         return _failure(row, "answer is not JSON", f"the answer is not JSON ({wrong}): {given.text[:200]!r}")
+    lenience = given.lenience
+    if lenience is not None and not lenience.valid:
+        failure = _failure(row, NOT_VALID, f"the answer is not valid: {lenience.reason}")
+        return msgspec.structs.replace(failure, text=given.text, lenience=lenience)
     # A line break in JSON text can only stand between values, where a space means the same.
     line = given.text.strip().replace("\n", " ").replace("\r", " ")
     return Answer(
@@ -64,6 +74,7 @@ def outcome_of(row: Row, given: Completion | BaseException) -> Outcome:
         usage=given.usage,
         closed_early=given.closed_early,
         verbatim=given.verbatim,
+        lenience=lenience,
     )
 
 
@@ -79,6 +90,8 @@ def output_line(outcome: Outcome, extras: Extras) -> bytes:
     row: dict[str, object] = {"id": msgspec.Raw(outcome.id.encode())}
     if isinstance(outcome, Failure):
         row["error"] = {"kind": outcome.kind, "reason": outcome.reason, "line": outcome.line}
+        if outcome.text is not None:
+            row["error"] |= {"text": outcome.text}
     else:
         row["result"] = msgspec.Raw(outcome.result.encode())
         if extras.offsets:
@@ -87,6 +100,8 @@ def output_line(outcome: Outcome, extras: Extras) -> bytes:
             row["closed_early"] = outcome.closed_early
         if extras.meta:
             row["usage"] = outcome.usage
+    if outcome.lenience is not None:
+        row["lenience"] = outcome.lenience
     return msgspec.json.encode(row) + b"\n"
 
 

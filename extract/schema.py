@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from ..engine.types import RootformError
-from ..grammar.constraints import JsonSchema, PropertyOrder, Spacing
-from ..grammar.report import Report, inspect_constraint
+from ..grammar.constraints import JsonSchema
+from ..grammar.report import inspect_constraint
+from ..grammar.schema_notes import Refusal
 
 
 def read_schema(path: Path) -> str:
@@ -27,19 +29,22 @@ def read_schema(path: Path) -> str:
     return text
 
 
-def enforceable_schema(path: Path, spacing: Spacing, property_order: PropertyOrder = "schema") -> str:
-    """The text of a schema file that can be enforced to the letter; otherwise RootformError with every obstacle."""
+def enforceable_schema(path: Path, constraint_of: Callable[[str], JsonSchema]) -> str:
+    """The text of a schema file that can be enforced to the letter; otherwise RootformError with every obstacle.
+
+    constraint_of: the constraint of the text. A lenient one has to compile only with what cannot be enforced left out.
+    """
     text = read_schema(path)
-    report = inspect_constraint(JsonSchema(text, spacing, property_order=property_order))
+    report = inspect_constraint(constraint_of(text))
     if report.refused:
-        raise RootformError(f"schema {path} cannot be enforced exactly:\n{refusals(report)}")
+        raise RootformError(f"schema {path} cannot be enforced exactly:\n{refusals(report.refused)}")
     return text
 
 
-def refusals(report: Report) -> str:
-    """One line for each keyword that is refused: where, which, why, and what to write instead."""
+def refusals(refused: Iterable[Refusal]) -> str:
+    """One line for each keyword that is refused or left out: where, which, why, and what to write instead."""
     lines = []
-    for refusal in report.refused:
+    for refusal in refused:
         place = f"{refusal.where}, {refusal.keyword!r}" if refusal.keyword else refusal.where
         lines.append(f"  {place}: {refusal.reason}" + (f"; {refusal.rewrite}" if refusal.rewrite else ""))
     return "\n".join(lines)

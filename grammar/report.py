@@ -31,7 +31,8 @@ class Ignored(msgspec.Struct, frozen=True):
 class Report(msgspec.Struct, frozen=True):
     """All that can be said of a schema beforehand. It can be served when nothing is refused.
 
-    shortest: one of the shortest texts it accepts; None when something is refused.
+    dropped: what a lenient constraint leaves out because it cannot be enforced; refused is then only what keeps it from
+    being compiled at all. shortest: one of the shortest texts it accepts; None when something is refused.
     warnings: what is probably not as meant, such as a keyword with a slip of the pen.
     Only schemas that take part are looked at: entries of $defs that nothing refers to are not.
     """
@@ -41,6 +42,7 @@ class Report(msgspec.Struct, frozen=True):
     ignored: tuple[Ignored, ...]
     warnings: tuple[str, ...]
     shortest: str | None
+    dropped: tuple[Refusal, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -54,17 +56,21 @@ def inspect_schema(schema_text: str, spacing: Spacing = "compact") -> Report:
 
 
 def inspect_constraint(constraint: JsonSchema, limit: Limit | None = None) -> Report:
-    """`inspect_schema`, with all that a constraint may say of a schema. Refusals are told also if it is lenient."""
+    """`inspect_schema`, with all that a constraint may say of a schema."""
     notes = Notes(strict=False, has_document=constraint.document is not None)
-    shortest = None
+    shortest, failed = None, None
     try:
         with using(POOL.fork()), within(limit):
             shortest = _shortest(constraint, notes)
     except GrammarError as error:
-        notes.refused[error.where, error.keyword] = Refusal(error.where, error.keyword, error.reason, error.rewrite)
+        failed = Refusal(error.where, error.keyword, error.reason, error.rewrite)
+        if not constraint.lenient:
+            notes.refused[error.where, error.keyword] = failed
+    found = tuple(notes.refused.values())
     return Report(
         enforced=tuple(Enforced(*key) for key in notes.enforced if key not in notes.refused),
-        refused=tuple(notes.refused.values()),
+        refused=found if not constraint.lenient else () if failed is None else (failed,),
+        dropped=found if constraint.lenient else (),
         ignored=tuple(Ignored(*key, reason) for key, reason in notes.ignored.items() if key not in notes.refused),
         warnings=tuple(notes.warnings),
         shortest=shortest,
@@ -74,7 +80,7 @@ def inspect_constraint(constraint: JsonSchema, limit: Limit | None = None) -> Re
 def _shortest(constraint: JsonSchema, notes: Notes) -> str | None:
     schema = read_schema(constraint, notes)
     read_all(schema, constraint)
-    if notes.refused:
+    if notes.refused and not constraint.lenient:
         return None
     text = POOL.shortest(compile_read(schema, constraint, notes))
     return None if text is None else text.decode()

@@ -53,7 +53,7 @@ def compile_schema(constraint: JsonSchema) -> int:
 
 def compile_with_refusals(constraint: JsonSchema) -> Compiled:
     """`compile_schema`, with what was left out: values have to be checked against it after generation."""
-    notes = Notes(strict=not constraint.lenient, has_document=constraint.document is not None)
+    notes = Notes(strict=not constraint.lenient, has_document=constraint.document is not None, served=True)
     expression = compile_read(read_schema(constraint, notes), constraint, notes)
     return Compiled(expression, tuple(notes.refused.values()))
 

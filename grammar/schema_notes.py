@@ -19,12 +19,14 @@ class Refusal(msgspec.Struct, frozen=True):
 class Notes:
     """Collects what one reading finds. strict: the first refusal is raised; else all are kept, as if left out.
 
-    has_document: there is a document for verbatim values to stand in.
+    has_document: there is a document for verbatim values to stand in. served: whether outputs are to be generated, and
+    not only told of: without a document verbatim values are then refused.
     """
 
-    def __init__(self, *, strict: bool, has_document: bool = False) -> None:
+    def __init__(self, *, strict: bool, has_document: bool = False, served: bool = False) -> None:
         self.strict = strict
         self.has_document = has_document
+        self.served = served or strict
         self.enforced: dict[tuple[str, str], None] = {}
         self.ignored: dict[tuple[str, str], str] = {}
         self.refused: dict[tuple[str, str], Refusal] = {}
@@ -52,8 +54,8 @@ class Notes:
             raise GrammarError(place, keyword, reason, rewrite)
 
     def need_document(self, place: str, keyword: str) -> None:
-        """A keyword that means something only together with a document. Raises GrammarError when strict and without."""
-        if self.strict and not self.has_document:
+        """A keyword that means something only together with a document. Refused without one, where it is served."""
+        if self.served and not self.has_document:
             rewrite = "give the document beside the schema, or take verbatim out"
             self.refuse(place, keyword, "verbatim values need a document to stand in, and there is none", rewrite)
         elif not self.has_document:

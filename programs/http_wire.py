@@ -7,7 +7,17 @@ from typing import Any
 
 import msgspec
 
-from ..engine.types import Call, Completion, Delta, FinishReason, ModelInfo, RootformError, TokenLogprob, Usage
+from ..engine.types import (
+    Call,
+    Completion,
+    Delta,
+    FinishReason,
+    Lenience,
+    ModelInfo,
+    RootformError,
+    TokenLogprob,
+    Usage,
+)
 from ..grammar.constraints import (
     Backend,
     Choice,
@@ -44,6 +54,7 @@ class _Extras(msgspec.Struct):
     forward_passes: int = 0
     matched_stop: str | None = None
     verbatim: tuple[VerbatimField, ...] = ()
+    lenience: Lenience | None = None
 
 
 class _ChatDelta(msgspec.Struct):
@@ -142,9 +153,6 @@ def _constraint_fields(constraint: Constraint | None) -> dict[str, object]:
 
 
 def _schema_fields(constraint: JsonSchema) -> dict[str, object]:
-    if constraint.lenient:
-        message = "lenient of a JsonSchema cannot be sent to a server; use an engine in this process"
-        raise RootformError(message, param="constraint.lenient")
     form = {"name": "answer", "schema": _as_json(constraint.schema)}
     fields = {"response_format": {"type": "json_schema", "json_schema": form}, "spacing": constraint.spacing}
     if constraint.property_order != "schema":
@@ -153,6 +161,8 @@ def _schema_fields(constraint: JsonSchema) -> dict[str, object]:
         fields |= {"document": constraint.document}
     if constraint.draft is not None:
         fields |= {"schema_draft": constraint.draft}
+    if constraint.lenient:
+        fields |= {"lenient": True}
     if constraint.documents:
         fields |= {"schema_documents": {uri: _as_json(text) for uri, text in constraint.documents}}
     return fields
@@ -231,6 +241,7 @@ class Assembly:
             closed_early=said.closed_early,
             matched_stop=said.matched_stop,
             verbatim=said.verbatim,
+            lenience=said.lenience,
         )
 
 

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import msgspec
-
+from ..engine.options import NO_DOCUMENTS, SchemaText, make_constraint
 from ..engine.types import (
-    Choice,
     Constraint,
     Grammar,
-    JsonObject,
-    JsonSchema,
-    Regex,
     RootformError,
     Sampling,
-    StructuralTag,
 )
-from ..grammar.constraints import Backend, Spacing
+from ..grammar.constraints import Backend, Draft, PropertyOrder, Spacing
 from .typed import Typed, typed_json
 
 Role = Literal["system", "user", "assistant"]
@@ -107,7 +101,11 @@ def gen(
     structural_tag: str | dict[str, Any] | None = None,
     backend: Backend = "rootform",
     document: str | None = None,
-    spacing: Spacing = "compact",
+    spacing: Spacing | None = None,
+    property_order: PropertyOrder = "schema",
+    draft: Draft | None = None,
+    documents: Mapping[str, SchemaText] = NO_DOCUMENTS,
+    lenient: bool = False,
     max_tokens: int | None = None,
     stop: str | Sequence[str] = (),
     temperature: float = 0.0,
@@ -121,7 +119,9 @@ def gen(
 
     schema: a JSON Schema (dict or JSON text: the value is plain Python data), or a type that has one (msgspec Struct,
     dataclass, TypedDict, Enum, Literal, Pydantic model, list[...]: the value is of that type).
-    document: the text its verbatim values stand in; None: the last user turn (docs/verbatim.md).
+    document: the text its verbatim values stand in; None: the last user turn (docs/verbatim.md). property_order, draft,
+    documents (other schemas by their URIs), lenient (what cannot be enforced is left out; the value is of its type only
+    if `state.completion(name).lenience` says it is valid): docs/json-schema.md. spacing None: compact.
     grammar: GBNF, EBNF or Lark; structural_tag: free text with tags in it (docs/grammars.md). backend: what compiles
     regex and choices. At most one of schema, regex, choices, json_object, grammar and structural_tag; none of them
     means free text.
@@ -129,39 +129,33 @@ def gen(
     typed = typed_json(schema) if schema is not None else None
     if json_object:
         typed = typed_json({"type": "object"})
-    given: list[Constraint] = []
-    if schema is not None and typed is not None:
-        given.append(JsonSchema(schema=typed.schema, spacing=spacing, document=document))
-    if regex is not None:
-        given.append(Regex(pattern=regex, backend=backend))
-    if choices is not None:
-        given.append(Choice(options=tuple(choices), backend=backend))
-    if json_object:
-        given.append(JsonObject(spacing=spacing))
-    if grammar is not None:
-        given.append(grammar if isinstance(grammar, Grammar) else Grammar(grammar, spacing=spacing))
-    if structural_tag is not None:
-        given.append(StructuralTag(_json_text(structural_tag), spacing))
-    if document is not None and schema is None:
-        raise RootformError(f"gen({name!r}): document is for verbatim values of a schema")
-    if len(given) > 1:
-        kinds = "schema, regex, choices, json_object, grammar and structural_tag"
-        raise RootformError(f"gen({name!r}): give one of {kinds}, not several")
-    if backend != "rootform" and regex is None and choices is None:
-        raise RootformError(f"gen({name!r}): backend goes with regex or choices")
+    try:
+        constraint = make_constraint(
+            schema=None if schema is None or typed is None else typed.schema,
+            regex=regex,
+            choice=choices,
+            json_object=json_object,
+            grammar=grammar,
+            structural_tag=structural_tag,
+            backend=backend,
+            spacing=spacing,
+            property_order=property_order,
+            draft=draft,
+            documents=documents,
+            lenient=lenient,
+            document=document,
+        )
+    except RootformError as error:
+        raise RootformError(f"gen({name!r}): {error}", param=error.param) from None
     return Gen(
         name=name,
-        constraint=given[0] if given else None,
+        constraint=constraint,
         sampling=Sampling(temperature=temperature, top_p=top_p, top_k=top_k, min_p=min_p, seed=seed),
         max_tokens=max_tokens,
         stop=(stop,) if isinstance(stop, str) else tuple(stop),
         top_logprobs=top_logprobs,
         typed=typed,
     )
-
-
-def _json_text(value: str | dict[str, Any]) -> str:
-    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
 def select(name: str, choices: Sequence[str]) -> Gen:

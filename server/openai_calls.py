@@ -157,7 +157,7 @@ def read_constraint(asked: Asked) -> Constraint | None:
         fields = " and ".join(given)
         raise RootformError(f"{fields}: one constraint at most; keep one of them", param=list(given)[1])
     check_goes_with(asked, given)
-    about_schema = ("property_order", "schema_draft", "schema_documents", "document")
+    about_schema = ("property_order", "schema_draft", "schema_documents", "document", "lenient")
     if not isinstance(given.get("response_format"), JsonSchema):
         for field in about_schema:
             if getattr(asked, field) is not None:
@@ -198,6 +198,7 @@ def read_response_format(form: ResponseFormat, asked: Asked) -> Constraint | Non
             draft=asked.schema_draft,
             document=asked.document,
             documents=tuple((uri, bytes(text).decode()) for uri, text in documents),
+            lenient=bool(asked.lenient),
         )
     if form.json_schema is not None:
         where = "response_format.json_schema"

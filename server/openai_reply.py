@@ -40,6 +40,7 @@ def extras(completion: Completion, with_ids: bool) -> ChoiceExtras:
         matched_stop=completion.matched_stop,
         token_ids=completion.token_ids if with_ids else UNSET,
         verbatim=completion.verbatim or UNSET,
+        lenience=completion.lenience or UNSET,
     )
 
 

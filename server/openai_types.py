@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from ..engine.types import Lenience
 from ..grammar.constraints import Backend, Draft, PropertyOrder, Spacing, Syntax, VerbatimField
 
 MAX_LOGPROBS = 20
@@ -76,6 +77,7 @@ class _Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     schema_draft: Draft | None = None
     document: str | None = None  # what verbatim values stand in; None: the last user message
     schema_documents: dict[str, msgspec.Raw] | None = None  # by URI: schemas that the one asked for refers to
+    lenient: bool | None = None  # what of the schema cannot be enforced is left out and listed
     ignore_eos: bool | None = None
     cache_salt: str | None = None
     return_token_ids: bool | None = None
@@ -163,7 +165,8 @@ class ChoiceExtras(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     closed_early: the token limit was near and the constraint was steered to a valid end.
     forward_passes: steps of the model this choice took part in. matched_stop: the stop string that ended it.
     token_ids: only with `return_token_ids`; in a stream, the ids of this chunk. verbatim: where in the document each
-    verbatim value stands, where the schema has some (docs/verbatim.md).
+    verbatim value stands, where the schema has some (docs/verbatim.md). lenience: only with `lenient`: what was left
+    out of the schema, and whether the value is right all the same.
     """
 
     closed_early: bool | UnsetType = UNSET
@@ -171,6 +174,7 @@ class ChoiceExtras(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     matched_stop: str | UnsetType | None = UNSET
     token_ids: tuple[int, ...] | UnsetType = UNSET
     verbatim: tuple[VerbatimField, ...] | UnsetType = UNSET
+    lenience: Lenience | UnsetType = UNSET
 
 
 class TopLogprob(msgspec.Struct, frozen=True):

@@ -88,7 +88,7 @@ def test_gen_takes_grammars_and_tags() -> None:
     assert gen("x", grammar=Grammar("a", start="b")).constraint == Grammar("a", start="b")
     assert gen("x", structural_tag=json.loads(TAG)).constraint == StructuralTag(TAG)
     assert gen("x", choices=["a"], backend="outlines").constraint == Choice(("a",), "outlines")
-    with pytest.raises(RootformError, match="give one of"):
+    with pytest.raises(RootformError, match="give only one of regex and grammar"):
         gen("x", grammar="a", regex="b")
     with pytest.raises(RootformError, match="backend goes with"):
         gen("x", backend="outlines")

@@ -73,6 +73,11 @@ def test_bodies_that_are_not_a_json_object(url, body, message):
         ),
         ({"spacing": "compact"}, "spacing", "spacing: only means something with a JSON response_format or a grammar"),
         (
+            {"regex": "a", "lenient": True},
+            "lenient",
+            "lenient: only means something with a response_format of type json_schema",
+        ),
+        (
             {"response_format": {"type": "json_object"}, "property_order": "any"},
             "property_order",
             "property_order: only means something with a response_format of type json_schema",

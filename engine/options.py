@@ -1,0 +1,89 @@
+"""The constraint that a caller's keywords ask for; those that contradict each other, or mean nothing, are refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+import msgspec
+
+from ..grammar.constraints import (
+    Backend,
+    Choice,
+    Constraint,
+    Draft,
+    Grammar,
+    JsonObject,
+    JsonSchema,
+    PropertyOrder,
+    Regex,
+    Spacing,
+    StructuralTag,
+)
+from .types import RootformError
+
+SchemaText = dict[str, Any] | bool | str
+"""A JSON Schema as plain data, or as JSON text."""
+
+NO_DOCUMENTS: Mapping[str, SchemaText] = MappingProxyType({})
+
+_OF_SCHEMAS = ("property_order", "draft", "documents", "lenient")
+
+
+def make_constraint(
+    *,
+    schema: SchemaText | None = None,
+    regex: str | None = None,
+    choice: Iterable[str] | None = None,
+    json_object: bool = False,
+    grammar: str | Grammar | None = None,
+    structural_tag: dict[str, Any] | str | None = None,
+    backend: Backend = "rootform",
+    spacing: Spacing | None = None,
+    property_order: PropertyOrder = "schema",
+    draft: Draft | None = None,
+    documents: Mapping[str, SchemaText] = NO_DOCUMENTS,
+    lenient: bool = False,
+    document: str | None = None,
+) -> Constraint | None:
+    """The one constraint; None when none is given. Raises RootformError for several, and for options without theirs."""
+    others = tuple((uri, _json_text(text)) for uri, text in documents.items())
+    options = JsonSchema("", spacing or "compact", document, property_order, draft, others, lenient)
+    constraints = {
+        "schema": None if schema is None else msgspec.structs.replace(options, schema=_json_text(schema)),
+        "regex": None if regex is None else Regex(regex, backend),
+        "choice": None if choice is None else Choice(tuple(choice), backend),
+        "json_object": JsonObject(options.spacing) if json_object else None,
+        "grammar": Grammar(grammar, spacing=options.spacing) if isinstance(grammar, str) else grammar,
+        "structural_tag": None if structural_tag is None else _structural_tag(structural_tag, options.spacing),
+    }
+    given = [name for name, constraint in constraints.items() if constraint is not None]
+    if len(given) > 1:
+        raise RootformError(f"give only one of {' and '.join(given)}", param=given[1])
+    kind = given[0] if given else None
+    if spacing is not None and kind in (None, "regex", "choice"):
+        raise RootformError("spacing is about JSON; give it together with a constraint that has some", param="spacing")
+    if spacing is not None and isinstance(grammar, Grammar) and grammar.spacing != spacing:
+        raise RootformError("the Grammar has a spacing of its own; say it there alone", param="spacing")
+    if backend != "rootform" and kind not in ("regex", "choice"):
+        raise RootformError("backend goes with regex or choice", param="backend")
+    if kind != "schema":
+        _check_no_schema_options(options)
+    return constraints[kind] if kind else None
+
+
+def _check_no_schema_options(options: JsonSchema) -> None:
+    if options.document is not None:
+        raise RootformError("document is for verbatim values; give it together with schema", param="document")
+    for name in _OF_SCHEMAS:
+        if getattr(options, name) != getattr(JsonSchema(""), name):
+            raise RootformError(f"{name} is about a JSON Schema; give it together with schema", param=name)
+
+
+def _structural_tag(tag: dict[str, Any] | str, spacing: Spacing) -> StructuralTag:
+    return StructuralTag(_json_text(tag), spacing)
+
+
+def _json_text(value: SchemaText) -> str:
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
