@@ -146,7 +146,11 @@ class _Residues:
     def _outline(self, residue: int) -> int:
         """A shortest string of `_more`: at least one digit, then perhaps a fraction."""
         found = []
+        if not self._wanted and self._fraction:
+            found.append((self._places + 3, "0." + "0" * self._places + "1"))
         for place in range(self._places + 1 if self._fraction else 1):
+            if not self._wanted and self._divides(place) == 1:
+                continue  # all that end here are multiples
             digits, point = 1 + place, 1 if place else 0
             while (text := self._digits(residue, digits, place)) is None:
                 digits += 1
@@ -160,9 +164,13 @@ class _Residues:
                 return POOL.literal(text.encode())
         return EMPTY if self._wanted else POOL.concat(POOL.repeat(ZERO, self._places - place, None), POOL.literal(b"1"))
 
+    def _divides(self, place: int) -> int:
+        """What the digits up to a place of the fraction, read as a whole number, have to be a multiple of."""
+        return self._divisor // math.gcd(self._divisor, 10 ** (self._places - place))
+
     def _digits(self, residue: int, count: int, place: int) -> str | None:
         """So many digits behind a residue, the last of them at a place of the fraction, that may end there."""
-        step = self._divisor // math.gcd(self._divisor, 10 ** (self._places - place))
+        step = self._divides(place)
         least = -residue * 10**count % step
         if not self._wanted:
             least = 1 if least == 0 else 0

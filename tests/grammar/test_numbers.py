@@ -82,6 +82,19 @@ def test_steps_of_any_size(step: str) -> None:
     assert not accepts(expression, "1")
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    step=st.sampled_from(["1", "2", "3", "10", "0.5", "0.25", "2.5", "0.3", "7"]).map(Fraction), samples=st.lists(texts)
+)
+def test_what_is_no_multiple(step: Fraction, samples: list[str]) -> None:
+    expression = number(False, Interval(), None, (step,))
+    for text in [*samples, "0", "0.5", "0.50", "0.51", "3", "10", "10.0", "7.25"]:
+        assert accepts(expression, text) == ((Fraction(text) / step).denominator != 1), text
+    shortest = POOL.shortest(expression)
+    assert shortest is not None
+    assert (Fraction(shortest.decode()) / step).denominator != 1
+
+
 def test_a_step_with_too_many_residues_beside_bounds_is_refused() -> None:
     with pytest.raises(GrammarError, match="multiples of 2003 beside bounds need more than 2000 states"):
         number(True, Interval(low=Fraction(1)), Fraction(2003))
