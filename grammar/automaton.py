@@ -18,6 +18,7 @@ from .chars import JSON_CHAR
 from .compile import expression_of, place_of
 from .constraints import Constraint, bytes_of_constraint
 from .dfa import SPLITS, Dfa, bytes_of
+from .digests import Digests
 from .errors import GrammarError
 from .expr import LONGEST, POOL, Exprs
 from .kept_rows import KeptRow, KeptRows
@@ -84,7 +85,9 @@ class Automaton:
         self._root_starts: list[tuple[int, int, int]] = []
         self._stays: dict[tuple[int, int], int] = {}  # rows of `stay`, -1 where a state has none
         self._behind = {0: 0}  # by stack: see _bytes_behind
-        self._recall = None if kept is None else Recall(kept, self.stacks)
+        self._recall: Recall | None = None
+        if kept is not None:
+            self._recall = Recall(kept, self.stacks, Digests(self.exprs), self._dfa, self._places)
         self._n_records = 0
         self._forget_transitions()
 
