@@ -44,11 +44,12 @@ class Setup(NamedTuple):
     engines: list[str]
     timeout_s: float
     cache_bytes: int
+    cpu_clock: bool
 
 
 def measure_cases(setup: Setup, cases: Sequence[Case], *, compact: bool, any_order: bool) -> dict[str, Any]:
     """Every figure over a list of schemas, printed and returned."""
-    options = Options(compact, any_order, setup.cache_bytes)
+    options = Options(compact, any_order, setup.cache_bytes, setup.cpu_clock)
     workers = [Worker(name, setup.tokens, options) for name in setup.engines]
     results: dict[str, list[Measured]] = {worker.name: [] for worker in workers}
     for i, case in enumerate(cases):
@@ -83,7 +84,7 @@ def measure_batch(setup: Setup, sizes: Sequence[int], *, compact: bool = True) -
     documents = invoice_documents(setup.encode, 1 + len(sizes), max(sizes), compact=compact)
     figures: dict[str, Figures] = {}
     for name in setup.engines:
-        worker = Worker(name, setup.tokens, Options(compact, False, setup.cache_bytes))
+        worker = Worker(name, setup.tokens, Options(compact, False, setup.cache_bytes, setup.cpu_clock))
         measured = worker.batch(INVOICE_CASE, documents, sizes, seconds=10 * setup.timeout_s)
         worker.stop()
         if isinstance(measured, str):
@@ -126,6 +127,9 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--batch", default="64,256,512", help="sizes of batches; empty: none")
     parser.add_argument("--timeout", type=float, default=60, help="seconds an engine has for one schema")
     parser.add_argument("--cache-mb", type=int, default=512, help="Rootform's bound on what it keeps")
+    parser.add_argument(
+        "--clock", choices=("wall", "cpu"), default="wall", help="cpu: processor time, on busy machines"
+    )
     parser.add_argument("--json", type=Path, help="every count and percentile is written here")
     given = parser.parse_args(arguments)
     given.engines = [name for name in given.engines.split(",") if name]
@@ -148,12 +152,13 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     versions = {name: version(name) for name in given.engines}
     engines = [name for name in given.engines if versions[name] is not None]
     tokens, encode = load_tokens(given.tokenizer)
-    setup = Setup(tokens, encode, engines, given.timeout, given.cache_mb << 20)
+    setup = Setup(tokens, encode, engines, given.timeout, given.cache_mb << 20, given.clock == "cpu")
     for name in set(given.engines) - set(engines):
         print(f"{name} is not installed and is left out")
     if given.tokenizer is None and not tokens.pattern:
         print("mistral-common is not installed: the bundled model's own tokenizer stands in for a large vocabulary")
     machine = f"{platform.processor() or platform.machine()}, Python {platform.python_version()}"
+    machine += f", {given.clock} clock"
     print(f"{tokens.name}: {tokens.size} wide; {', '.join(f'{n} {versions[n]}' for n in engines)}; {machine}")
     found: dict[str, Any] = {"versions": versions, "tokenizer": tokens.name, "width": tokens.size, "machine": machine}
     if given.cases:

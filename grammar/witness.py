@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from .errors import GrammarError
 from .nodes import Kind
 from .verbatim_search import Along
+from .work import tick
 
 if TYPE_CHECKING:
     from .expr import Exprs
@@ -21,7 +22,7 @@ NEVER = 1 << 60
 """The length of a shortest string that does not exist."""
 
 SEARCH_BUDGET = 30_000
-"""States one search may open before the combination is refused."""
+"""States one search may open before the combination is refused. Its time is limited by `work.within`."""
 
 _OUTLINED = (Kind.REF, Kind.WORDS, Kind.CAPTURE)
 
@@ -73,6 +74,8 @@ class Witness:
     def take_lengths(self, other: Witness) -> None:
         """Take over what another pool's witness knows, where all nodes mean the same."""
         self._length = dict(other._length)
+        self._next = dict(other._next)
+        self._found = dict(other._found)
 
     def has_member(self, item: int) -> bool:
         """Whether any string is in the language."""
@@ -210,6 +213,7 @@ class Witness:
             if rest is not None:
                 return self._keep_path(start, item, rest, came)
             opened += 1
+            tick()
             if opened > SEARCH_BUDGET:
                 raise GrammarError(
                     "constraint",
