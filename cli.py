@@ -273,6 +273,8 @@ def _add_schema_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--lenient", action="store_true", help=lenient)
     choices = ("compact", "canonical", "flexible")
     parser.add_argument("--spacing", choices=choices, default="compact", help="whitespace between JSON tokens")
+    how = "escapes in strings: every legal one (default), or only those that have to be"
+    parser.add_argument("--escapes", choices=("any", "minimal"), default="any", help=how)
     where = "where members of an object may stand: as in the schema (default), or anywhere"
     parser.add_argument("--property-order", choices=("schema", "any"), default="schema", help=where)
 
@@ -363,6 +365,7 @@ def _options(given: argparse.Namespace) -> Options:
         draft=given.draft,
         documents=tuple(_other_schema(ref) for ref in given.ref or ()),
         lenient=given.lenient,
+        escapes=given.escapes,
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any, TypedDict, cast
 
 import msgspec
 
-from ..grammar.constraints import Backend, Draft, PropertyOrder, Spacing
+from ..grammar.constraints import Backend, Draft, Escapes, PropertyOrder, Spacing
 from .options import NO_DOCUMENTS, SchemaText, make_constraint
 from .tokenizer import Tokenizer
 from .types import (
@@ -144,6 +144,7 @@ class CallOptions(TypedDict, total=False):
     structural_tag: dict[str, Any] | str | None
     backend: Backend
     spacing: Spacing | None
+    escapes: Escapes | None
     property_order: PropertyOrder
     draft: Draft | None
     documents: Mapping[str, SchemaText]
@@ -173,6 +174,7 @@ def make_call(
     structural_tag: dict[str, Any] | str | None = None,
     backend: Backend = "rootform",
     spacing: Spacing | None = None,
+    escapes: Escapes | None = None,
     property_order: PropertyOrder = "schema",
     draft: Draft | None = None,
     documents: Mapping[str, SchemaText] = NO_DOCUMENTS,
@@ -201,6 +203,7 @@ def make_call(
         structural_tag=structural_tag,
         backend=backend,
         spacing=spacing,
+        escapes=escapes,
         property_order=property_order,
         draft=draft,
         documents=documents,

@@ -13,6 +13,7 @@ from ..grammar.constraints import (
     Choice,
     Constraint,
     Draft,
+    Escapes,
     Grammar,
     JsonObject,
     JsonSchema,
@@ -41,6 +42,7 @@ def make_constraint(
     structural_tag: dict[str, Any] | str | None = None,
     backend: Backend = "rootform",
     spacing: Spacing | None = None,
+    escapes: Escapes | None = None,
     property_order: PropertyOrder = "schema",
     draft: Draft | None = None,
     documents: Mapping[str, SchemaText] = NO_DOCUMENTS,
@@ -49,12 +51,13 @@ def make_constraint(
 ) -> Constraint | None:
     """The one constraint; None when none is given. Raises RootformError for several, and for options without theirs."""
     others = tuple((uri, _json_text(text)) for uri, text in documents.items())
-    options = JsonSchema("", spacing or "compact", document, property_order, draft, others, lenient)
+    written = spacing or "compact", escapes or "any"
+    options = JsonSchema("", written[0], document, property_order, draft, others, lenient, written[1])
     constraints = {
         "schema": None if schema is None else msgspec.structs.replace(options, schema=_json_text(schema)),
         "regex": None if regex is None else Regex(regex, backend),
         "choice": None if choice is None else Choice(tuple(choice), backend),
-        "json_object": JsonObject(options.spacing) if json_object else None,
+        "json_object": JsonObject(*written) if json_object else None,
         "grammar": Grammar(grammar, spacing=options.spacing) if isinstance(grammar, str) else grammar,
         "structural_tag": None if structural_tag is None else _structural_tag(structural_tag, options.spacing),
     }
@@ -64,6 +67,8 @@ def make_constraint(
     kind = given[0] if given else None
     if spacing is not None and kind in (None, "regex", "choice"):
         raise RootformError("spacing is about JSON; give it together with a constraint that has some", param="spacing")
+    if escapes is not None and kind not in ("schema", "json_object"):
+        raise RootformError("escapes goes with schema or json_object", param="escapes")
     if spacing is not None and isinstance(grammar, Grammar) and grammar.spacing != spacing:
         raise RootformError("the Grammar has a spacing of its own; say it there alone", param="spacing")
     if backend != "rootform" and kind not in ("regex", "choice"):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import msgspec
 
 from ..engine.types import Call, JsonSchema, Message, ModelInfo, RootformError, Sampling
-from ..grammar.constraints import Draft, PropertyOrder, Spacing
+from ..grammar.constraints import Draft, Escapes, PropertyOrder, Spacing
 from .prompt import Template, compact_json, default_template
 
 _MOST_TOKENS = 1024
@@ -30,6 +30,7 @@ class Options:
     draft: Draft | None = None
     documents: tuple[tuple[str, str], ...] = ()
     lenient: bool = False
+    escapes: Escapes = "any"
 
     def constraint(self, schema: str, document: str | None = None) -> JsonSchema:
         """The constraint of a schema's text. document: what verbatim values stand in."""
@@ -40,6 +41,7 @@ class Options:
             draft=self.draft,
             documents=self.documents,
             lenient=self.lenient,
+            escapes=self.escapes,
         )
         return msgspec.structs.replace(found, document=document) if found.may_be_verbatim else found
 

@@ -231,6 +231,19 @@ JSON_CHAR = json_char(ANY_CHARACTER)
 """One character (code point) of a JSON string, in any legal spelling."""
 
 
+_ESCAPED_BRIEFLY = {34: b'\\"', 92: b"\\\\", 8: b"\\b", 9: b"\\t", 10: b"\\n", 12: b"\\f", 13: b"\\r"}
+
+PLAIN_CHAR = POOL.alt(
+    utf8(complement(_MUST_ESCAPE)),
+    *[
+        POOL.literal(_ESCAPED_BRIEFLY.get(point, b"\\u%04x" % point))
+        for lo, hi in _MUST_ESCAPE
+        for point in range(lo, hi + 1)
+    ],
+)
+"""One character of a JSON string, in the one spelling that `json.dumps` with `ensure_ascii=False` has for it."""
+
+
 def json_text(text: str) -> int:
     """All spellings of `text` inside a JSON string, without the quotes. Raises ValueError for lone surrogates."""
     parts = []

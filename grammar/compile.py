@@ -49,7 +49,7 @@ def _expression(constraint: Constraint) -> int:
     if isinstance(constraint, StructuralTag):
         return compile_structural_tag(constraint.tag, _structural_parts(constraint.spacing))
     assert isinstance(constraint, JsonObject)
-    return compile_json_object(constraint.spacing)
+    return compile_json_object(constraint.spacing, constraint.escapes)
 
 
 def _choice(options: tuple[str, ...]) -> int:

@@ -14,6 +14,10 @@ Spacing = Literal["compact", "canonical", "flexible"]
 """How JSON text looks. compact: no whitespace outside strings. canonical: one space after each comma and colon.
 flexible: bounded whitespace where JSON allows it, and any spelling of numbers, keys and listed values."""
 
+Escapes = Literal["any", "minimal"]
+"""How strings are spelled. any: with every escape that JSON allows. minimal: each in one way, as `json.dumps` with
+`ensure_ascii=False` writes it: nothing is escaped but quotes, backslashes and control characters, these briefly."""
+
 PropertyOrder = Literal["schema", "any"]
 """Where members of an object may stand."""
 
@@ -57,6 +61,7 @@ class JsonSchema(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="j
     draft: Draft | None = None
     documents: tuple[tuple[str, str], ...] = ()
     lenient: bool = False
+    escapes: Escapes = "any"
 
     @property
     def may_be_verbatim(self) -> bool:
@@ -69,6 +74,7 @@ class JsonObject(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="j
     """The output is any JSON object."""
 
     spacing: Spacing = "compact"
+    escapes: Escapes = "any"
 
 
 class Grammar(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="grammar"):

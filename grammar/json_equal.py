@@ -71,13 +71,15 @@ def _texts(form: Layout, value: Any) -> int:
     if isinstance(value, Number):
         return _number(value)
     if isinstance(value, tuple) and value[0] == "object":
-        members = [Member(_text(name), (Way(_texts(form, item)),), True) for name, item in sorted(value[1], key=_name)]
+        members = [
+            Member(_text(form, name), (Way(_texts(form, item)),), True) for name, item in sorted(value[1], key=_name)
+        ]
         return object_(form, members, (), any_order=True)
     if isinstance(value, tuple):
         elements = [[Way(_texts(form, item))] for item in value[1]]
         return array(form, elements, (), len(elements), len(elements))
     if isinstance(value, str):
-        return _text(value)
+        return _text(form, value)
     return POOL.literal({None: b"null", True: b"true", False: b"false"}[value])
 
 
@@ -85,7 +87,9 @@ def _name(member: tuple[str, Hashable]) -> str:
     return member[0]
 
 
-def _text(text: str) -> int:
+def _text(form: Layout, text: str) -> int:
+    if form.escapes == "minimal":
+        return POOL.literal(json.dumps(text, ensure_ascii=False).encode())
     return POOL.concat(QUOTE, POOL.frame(json_text(text)), QUOTE)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from .constraints import Spacing
+from .constraints import Escapes, Spacing
 from .expr import EPSILON, POOL
 from .pools import memo
 
@@ -20,7 +20,8 @@ QUOTE = POOL.literal(b'"')
 
 
 class Layout(NamedTuple):
-    """The structural tokens of one spacing, as expressions with the whitespace that belongs to them."""
+    """The structural tokens of one spacing, as expressions with the whitespace that belongs to them; and how strings
+    are spelled between them."""
 
     spacing: Spacing
     open_array: int
@@ -31,10 +32,11 @@ class Layout(NamedTuple):
     close_empty_object: int
     comma: int
     colon: int
+    escapes: Escapes = "any"
 
 
 @memo
-def layout(spacing: Spacing) -> Layout:
+def layout(spacing: Spacing, escapes: Escapes = "any") -> Layout:
     """The tokens of a spacing."""
     gap = _gap() if spacing == "flexible" else EPSILON
     after = {c: POOL.concat(POOL.literal(c), gap) for c in (b"[", b"{", b",", b":")}
@@ -51,6 +53,7 @@ def layout(spacing: Spacing) -> Layout:
         close_empty_object=POOL.literal(b"}"),
         comma=POOL.concat(gap, after[b","]),
         colon=POOL.concat(gap, after[b":"]),
+        escapes=escapes,
     )
 
 

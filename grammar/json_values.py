@@ -7,13 +7,14 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Any
 
-from .chars import JSON_CHAR, json_text
-from .constraints import Spacing
+from .chars import JSON_CHAR, PLAIN_CHAR, json_text
+from .constraints import Escapes, Spacing
 from .counts import Way
 from .expr import EMPTY, POOL
 from .json_arrays import array
 from .json_layout import QUOTE, Layout, layout
 from .json_objects import Member, object_
+from .nodes import Kind
 from .numbers import NUMBER, spelled_number
 from .words import Words
 from .work import tick
@@ -23,12 +24,33 @@ _MANY_NAMES = 200  # more are kept as words
 ANY_TEXT = POOL.repeat(JSON_CHAR, 0, None)
 """What may stand between the quotes of a string."""
 
+PLAIN_TEXT = POOL.repeat(PLAIN_CHAR, 0, None)
+"""The same, each character in its one plain spelling."""
+
 # -- parts ----------------------------------------------------------------------------------------------------
 
 
 def string(body: int) -> int:
     """A string of which `body` is what stands between the quotes."""
     return POOL.concat(QUOTE, POOL.frame(body), QUOTE) if body != EMPTY else EMPTY
+
+
+def plainly(strings: int) -> int:
+    """Of strings and alternatives among them, those that spell each character plainly."""
+    node = POOL.node(strings)
+    if node[0] == Kind.ALT:
+        return POOL.alt(*map(plainly, node[1]))
+    if node[0] == Kind.CAT:
+        return POOL.concat(plainly(node[1]), plainly(node[2]))
+    return POOL.frame(_plain_body(node[1])) if node[0] == Kind.FRAME else strings
+
+
+def _plain_body(body: int) -> int:
+    node = POOL.node(body)
+    if node[0] in (Kind.COUNTED, Kind.REPEAT) and node[1] == JSON_CHAR:
+        make = POOL.counted if node[0] == Kind.COUNTED else POOL.repeat
+        return make(PLAIN_CHAR, node[2], node[3])
+    return POOL.and_(body, PLAIN_TEXT)
 
 
 def key(name: str) -> int:
@@ -52,27 +74,32 @@ def _any_spelling_of(names: Sequence[str]) -> int:
 # -- values ---------------------------------------------------------------------------------------------------
 
 
-def any_value(spacing: Spacing) -> int:
+def any_value(spacing: Spacing, escapes: Escapes = "any") -> int:
     """Any JSON value."""
-    name = ("json value", spacing)
+    name = ("json value", spacing, escapes)
     if not POOL.is_defined(name):
-        POOL.define(name, lambda: _any_value(spacing))
+        POOL.define(name, lambda: _any_value(spacing, escapes))
     return POOL.ref(name)
 
 
-def any_array(spacing: Spacing) -> int:
+def any_string(escapes: Escapes = "any") -> int:
+    """Any JSON string."""
+    return string(ANY_TEXT if escapes == "any" else PLAIN_TEXT)
+
+
+def any_array(spacing: Spacing, escapes: Escapes = "any") -> int:
     """Any JSON array."""
-    return array(layout(spacing), (), [Way(any_value(spacing))])
+    return array(layout(spacing), (), [Way(any_value(spacing, escapes))])
 
 
-def any_object(spacing: Spacing) -> int:
+def any_object(spacing: Spacing, escapes: Escapes = "any") -> int:
     """Any JSON object."""
-    return object_(layout(spacing), (), [Member(string(ANY_TEXT), (Way(any_value(spacing)),), False)])
+    return object_(layout(spacing), (), [Member(any_string(escapes), (Way(any_value(spacing, escapes)),), False)])
 
 
-def _any_value(spacing: Spacing) -> int:
+def _any_value(spacing: Spacing, escapes: Escapes) -> int:
     words = POOL.alt(*map(POOL.literal, (b"null", b"true", b"false")))
-    return POOL.alt(words, NUMBER, string(ANY_TEXT), any_array(spacing), any_object(spacing))
+    return POOL.alt(words, NUMBER, any_string(escapes), any_array(spacing, escapes), any_object(spacing, escapes))
 
 
 def this_value(form: Layout, value: Any) -> int:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import msgspec
 
 from .chars import json_text
-from .constraints import JsonSchema, Spacing
+from .constraints import Escapes, JsonSchema, Spacing
 from .counts import Way
 from .errors import GrammarError
 from .expr import EMPTY, POOL
@@ -23,7 +23,7 @@ from .json_arrays import array
 from .json_equal import values_equal
 from .json_layout import layout
 from .json_objects import Member, object_
-from .json_values import any_object, any_value, key, string, these_values
+from .json_values import any_object, any_value, key, plainly, string, these_values
 from .numbers import exact, number
 from .schema import Schema, places_of
 from .schema_notes import Notes, Refusal
@@ -58,9 +58,9 @@ def compile_with_refusals(constraint: JsonSchema) -> Compiled:
     return Compiled(expression, tuple(notes.refused.values()))
 
 
-def compile_json_object(spacing: Spacing) -> int:
+def compile_json_object(spacing: Spacing, escapes: Escapes = "any") -> int:
     """The expression of any JSON object."""
-    return any_object(spacing)
+    return any_object(spacing, escapes)
 
 
 def read_schema(constraint: JsonSchema, notes: Notes) -> Schema:
@@ -98,7 +98,8 @@ class _Emitter:
 
     def __init__(self, schema: Schema, constraint: JsonSchema, name: Hashable) -> None:
         self._schema = schema
-        self._form = layout(constraint.spacing)
+        self._form = layout(constraint.spacing, constraint.escapes)
+        self._spell = plainly if constraint.escapes == "minimal" else _as_it_is
         self._any_spelling = constraint.spacing == "flexible"
         self._any_order = constraint.property_order == "any"
         self._name = name
@@ -163,7 +164,7 @@ class _Emitter:
     def _part(self, conj: Conj) -> int:
         """The expression of an inner schema."""
         if not conj:
-            return any_value(self._form.spacing)
+            return any_value(self._form.spacing, self._form.escapes)
         if conj in self._done:
             return self._done[conj]
         if conj not in self._referred:
@@ -175,7 +176,7 @@ class _Emitter:
     def _value(self, conj: Conj, planned: _Planned) -> int:
         shape = planned.shape
         if shape is ANYTHING:
-            return any_value(self._form.spacing)
+            return any_value(self._form.spacing, self._form.escapes)
         words = [b"null"] if shape.null else []
         words += [b"true" if value else b"false" for value in shape.booleans]
         parts = [POOL.literal(word) for word in words]
@@ -198,7 +199,7 @@ class _Emitter:
         return number(rule.integer, *found, self._any_spelling)
 
     def _string(self, rule: StringRule) -> int:
-        return string(self._schema.body(rule)) if rule.values is None else self._these(rule.values)
+        return self._spell(string(self._schema.body(rule))) if rule.values is None else self._these(rule.values)
 
     def _array(self, conj: Conj, rule: ArrayRule, plan: ArrayPlan | None) -> int:
         if plan is None:
@@ -253,11 +254,15 @@ class _Emitter:
 
     def _key(self, name: str | int) -> int:
         if isinstance(name, int):
-            return name
-        return string(json_text(name)) if self._any_spelling else key(name)
+            return self._spell(name)
+        return self._spell(string(json_text(name))) if self._any_spelling else key(name)
 
     def _ways(self, ways: tuple[PlannedWay, ...]) -> tuple[Way, ...]:
         return tuple(Way(self._part(way.conj), way.counts) for way in ways)
+
+
+def _as_it_is(strings: int) -> int:
+    return strings
 
 
 def _uncounted(ways: tuple[Way, ...]) -> tuple[Way, ...]:

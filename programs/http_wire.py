@@ -146,8 +146,9 @@ def _constraint_fields(constraint: Constraint | None) -> dict[str, object]:
             return {"grammar": text, "grammar_syntax": syntax, "grammar_start": start or None, "spacing": spacing}
         case StructuralTag(tag, spacing):
             return {"response_format": {"type": "structural_tag", **_members(tag)}, "spacing": spacing}
-        case JsonObject(spacing):
-            return {"response_format": {"type": "json_object"}, "spacing": spacing}
+        case JsonObject(spacing, escapes):
+            form = {"response_format": {"type": "json_object"}, "spacing": spacing}
+            return form if escapes == "any" else form | {"escapes": escapes}
         case JsonSchema():
             return _schema_fields(constraint)
 
@@ -163,6 +164,8 @@ def _schema_fields(constraint: JsonSchema) -> dict[str, object]:
         fields |= {"schema_draft": constraint.draft}
     if constraint.lenient:
         fields |= {"lenient": True}
+    if constraint.escapes != "any":
+        fields |= {"escapes": constraint.escapes}
     if constraint.documents:
         fields |= {"schema_documents": {uri: _as_json(text) for uri, text in constraint.documents}}
     return fields

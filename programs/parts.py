@@ -13,7 +13,7 @@ from ..engine.types import (
     RootformError,
     Sampling,
 )
-from ..grammar.constraints import Backend, Draft, PropertyOrder, Spacing
+from ..grammar.constraints import Backend, Draft, Escapes, PropertyOrder, Spacing
 from .typed import Typed, typed_json
 
 Role = Literal["system", "user", "assistant"]
@@ -102,6 +102,7 @@ def gen(
     backend: Backend = "rootform",
     document: str | None = None,
     spacing: Spacing | None = None,
+    escapes: Escapes | None = None,
     property_order: PropertyOrder = "schema",
     draft: Draft | None = None,
     documents: Mapping[str, SchemaText] = NO_DOCUMENTS,
@@ -121,7 +122,7 @@ def gen(
     dataclass, TypedDict, Enum, Literal, Pydantic model, list[...]: the value is of that type).
     document: the text its verbatim values stand in; None: the last user turn (docs/verbatim.md). property_order, draft,
     documents (other schemas by their URIs), lenient (what cannot be enforced is left out; the value is of its type only
-    if `state.completion(name).lenience` says it is valid): docs/json-schema.md. spacing None: compact.
+    if `state.completion(name).lenience` says it is valid): docs/json-schema.md.
     grammar: GBNF, EBNF or Lark; structural_tag: free text with tags in it (docs/grammars.md). backend: what compiles
     regex and choices. At most one of schema, regex, choices, json_object, grammar and structural_tag; none of them
     means free text.
@@ -139,6 +140,7 @@ def gen(
             structural_tag=structural_tag,
             backend=backend,
             spacing=spacing,
+            escapes=escapes,
             property_order=property_order,
             draft=draft,
             documents=documents,

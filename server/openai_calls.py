@@ -158,6 +158,9 @@ def read_constraint(asked: Asked) -> Constraint | None:
         raise RootformError(f"{fields}: one constraint at most; keep one of them", param=list(given)[1])
     check_goes_with(asked, given)
     about_schema = ("property_order", "schema_draft", "schema_documents", "document", "lenient")
+    if asked.escapes is not None and not isinstance(given.get("response_format"), JsonSchema | JsonObject):
+        message = "escapes: only means something with a response_format of type json_schema or json_object"
+        raise RootformError(message, param="escapes")
     if not isinstance(given.get("response_format"), JsonSchema):
         for field in about_schema:
             if getattr(asked, field) is not None:
@@ -199,6 +202,7 @@ def read_response_format(form: ResponseFormat, asked: Asked) -> Constraint | Non
             document=asked.document,
             documents=tuple((uri, bytes(text).decode()) for uri, text in documents),
             lenient=bool(asked.lenient),
+            escapes=asked.escapes or "any",
         )
     if form.json_schema is not None:
         where = "response_format.json_schema"
@@ -209,7 +213,7 @@ def read_response_format(form: ResponseFormat, asked: Asked) -> Constraint | Non
     for field in tag:
         where = f"response_format.{field}"
         raise RootformError(f"{where}: only goes with type structural_tag, not {form.type}", param=where)
-    return JsonObject(spacing) if form.type == "json_object" else None
+    return JsonObject(spacing, asked.escapes or "any") if form.type == "json_object" else None
 
 
 def read_messages(messages: Sequence[ChatMessage], continue_final: bool) -> tuple[Message, ...]:

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from ..engine.types import Lenience
-from ..grammar.constraints import Backend, Draft, PropertyOrder, Spacing, Syntax, VerbatimField
+from ..grammar.constraints import Backend, Draft, Escapes, PropertyOrder, Spacing, Syntax, VerbatimField
 
 MAX_LOGPROBS = 20
 MAX_SAMPLES = 128
@@ -73,6 +73,7 @@ class _Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     grammar_start: str | None = None
     response_format: ResponseFormat | None = None
     spacing: Spacing | None = None
+    escapes: Escapes | None = None  # in strings
     property_order: PropertyOrder | None = None
     schema_draft: Draft | None = None
     document: str | None = None  # what verbatim values stand in; None: the last user message

@@ -178,7 +178,7 @@ def test_generate_refuses_unless_it_is_lenient(engine) -> None:
     assert certain.lenience.valid
 
 
-OPTIONS = {"draft": "7", "property_order": "any", "spacing": "canonical", "lenient": True}
+OPTIONS = {"escapes": "minimal", "draft": "7", "property_order": "any", "spacing": "canonical", "lenient": True}
 OPTIONS |= {"documents": {"urn:b": {"enum": ["a-a", "no"], "pattern": TWICE}}}
 
 
@@ -205,6 +205,7 @@ def test_programs_and_the_server_tell_the_same(engine, over_http) -> None:
         ({"json_object": True, "draft": "7"}, "draft is about a JSON Schema"),
         ({"grammar": 'root ::= "a"', "documents": {"a": True}}, "documents is about a JSON Schema"),
         ({"property_order": "any"}, "property_order is about a JSON Schema"),
+        ({"grammar": 'root ::= "a"', "escapes": "any"}, "escapes goes with schema or json_object"),
         ({"regex": "a", "spacing": "compact"}, "spacing is about JSON"),
     ],
 )

@@ -123,7 +123,7 @@ CALLS = [
     Call(messages=(Message("user", "u"), Message("assistant", "a")), continue_final=True, top_logprobs=0),
     Call(prompt="x", constraint=Regex(r"\d+")),
     Call(prompt="x", constraint=Choice(("ä", "b"))),
-    Call(prompt="x", constraint=JsonObject("flexible")),
+    Call(prompt="x", constraint=JsonObject("flexible", "minimal")),
     Call(messages=(Message("user", "u"),), constraint=JsonSchema('{"b": {"é": 1},  "a": 2.50}', "flexible")),
     Call(
         prompt="x",
@@ -134,6 +134,7 @@ CALLS = [
             draft="7",
             documents=(("urn:a", '{"type": "null"}'),),
             lenient=True,
+            escapes="minimal",
         ),
     ),
 ]

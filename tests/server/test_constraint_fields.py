@@ -73,6 +73,8 @@ def test_a_structural_tag_need_not_say_its_type() -> None:
         ({"grammar_syntax": "lark"}, "grammar_syntax"),
         ({"grammar_start": "x", "regex": "a"}, "grammar_start"),
         ({"spacing": "flexible", "regex": "a"}, "spacing"),
+        ({"escapes": "minimal", "grammar": "x"}, "escapes"),
+        ({"lenient": True, "response_format": {"type": "json_object"}}, "lenient"),
         ({"response_format": {"type": "json_object", "format": {}}}, "response_format.format"),
         ({"response_format": {"type": "structural_tag", "json_schema": {"schema": {}}}}, "response_format.json_schema"),
     ],
