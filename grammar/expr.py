@@ -500,7 +500,7 @@ class Exprs:
         if kind == Kind.CAT:
             return self._derive_cat(item, byte)
         if kind == Kind.ALT:
-            members = node[1] if len(node[1]) < _MANY else self._first_bytes.members(item)[byte]
+            members = node[1] if len(node[1]) < _MANY else self._first_bytes.members(item, byte)
             return self.alt(*[self.raw_derivative(m, byte) for m in members])
         if kind == Kind.AND:
             return self._derive_and(node[1], byte)

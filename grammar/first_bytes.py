@@ -19,12 +19,12 @@ class FirstBytes:
         self._exprs = exprs
         self._classes: dict[int, tuple[int, ...]] = {}
         self._masks: dict[int, int] = {}
-        self._members: dict[int, list[list[int]]] = {}
+        self._members: dict[int, list[tuple[int, int]]] = {}
 
     @property
     def remembered(self) -> int:
         """How many answers are kept."""
-        return len(self._classes) + len(self._masks)
+        return len(self._classes) + len(self._masks) + 2 * len(self._members)
 
     def classes(self, item: int) -> tuple[int, ...]:
         """A partition of the 256 bytes, as masks; bytes of one class have the same derivative."""
@@ -40,18 +40,12 @@ class FirstBytes:
             known = self._masks[item] = self._find_mask(item)
         return known
 
-    def members(self, item: int) -> list[list[int]]:
-        """For each byte the members of an alternation that may begin with it."""
+    def members(self, item: int, byte: int) -> list[int]:
+        """The members of an alternation that may begin with a byte."""
         known = self._members.get(item)
         if known is None:
-            known = self._members[item] = [[] for _ in range(256)]
-            for member in self._exprs.node(item)[1]:
-                mask = self.mask(member)
-                while mask:
-                    lowest = mask & -mask
-                    known[lowest.bit_length() - 1].append(member)
-                    mask ^= lowest
-        return known
+            known = self._members[item] = [(self.mask(member), member) for member in self._exprs.node(item)[1]]
+        return [member for mask, member in known if mask >> byte & 1]
 
     def _find_classes(self, item: int) -> tuple[int, ...]:
         node = self._exprs.node(item)
