@@ -165,7 +165,7 @@ class _Checker:
                 adapted[keyword] = {name(each): self._adapted(part) for each, part in value.items()}
             else:
                 adapted[keyword] = self._adapted(value)
-        return adapted
+        return _renamed(adapted, self._draft)
 
     def _same_draft(self, said: Json) -> None:
         uri = said if isinstance(said, str) else ""
@@ -181,6 +181,7 @@ class _Checker:
     def _validator(self) -> Any:
         base = validators.validator_for({"$schema": _URIS[self._draft]})
         checks = base.VALIDATORS | {
+            "dependencies": validators.Draft7Validator.VALIDATORS["dependencies"],
             "format": _format,
             "multipleOf": _multiple_of,
             "x-rootform": self._extensions,
@@ -194,6 +195,21 @@ class _Checker:
             document = self._document
             if document is None or occurrence(document, value, words=asked == "words") is None:
                 yield ValidationError("stands nowhere in the document")
+
+
+def _renamed(schema: dict[str, Json], draft: Draft) -> dict[str, Json]:
+    """A schema in which what the draft has only renamed has its new name, as the grammar room reads it."""
+    for keyword, bound in (("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")):
+        is_exclusive = schema.get(keyword)
+        if draft != "4" and isinstance(is_exclusive, bool):
+            del schema[keyword]
+            if is_exclusive and bound in schema:
+                schema[keyword] = schema.pop(bound)
+    if draft == "2020-12" and isinstance(schema.get("items"), list):
+        schema["prefixItems"] = schema.pop("items")
+        if "additionalItems" in schema:
+            schema["items"] = schema.pop("additionalItems")
+    return schema
 
 
 # -- keywords ---------------------------------------------------------------------------------------------------------

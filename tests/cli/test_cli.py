@@ -117,6 +117,18 @@ def test_check_reads_a_schema_as_told(folder: Path, capsys: pytest.CaptureFixtur
     assert (code, "give the URI of the schema and its file" in err) == (2, True)
 
 
+def test_check_of_a_lenient_schema(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("a.json").write_text(r'{"type": "string", "pattern": "^(a|b)-\\1$", "enum": ["a-a", "a"]}')
+    assert said(capsys, "check", "a.json")[0] == 1
+    code, out, _ = said(capsys, "check", "a.json", "--lenient", "--json")
+    found = json.loads(out)
+    assert (code, found["refused"], found["shortest"]) == (0, [], '"a"')
+    assert [(each["where"], each["keyword"]) for each in found["dropped"]] == [("#", "pattern")]
+    assert found["lenience"]["valid"] == (found["example"] == '"a-a"')
+    code, out, _ = said(capsys, "check", "a.json", "--lenient")
+    assert (code, "left out" in out, "1 left out, and checked on the whole result" in out) == (0, True, True)
+
+
 def test_an_unwritable_folder(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     if not os.path.isdir("/proc/self"):
         pytest.skip("needs a place where nobody, not even root, can write")

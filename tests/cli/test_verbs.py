@@ -9,7 +9,17 @@ import pytest
 
 from rootform import cli
 from rootform.engine.job import Job
-from rootform.engine.types import Call, Completion, Delta, JsonSchema, ModelInfo, RootformError, Usage
+from rootform.engine.types import (
+    Call,
+    Completion,
+    Delta,
+    JsonSchema,
+    Lenience,
+    ModelInfo,
+    Refusal,
+    RootformError,
+    Usage,
+)
 
 
 class Echo:
@@ -20,6 +30,7 @@ class Echo:
     def __init__(self) -> None:
         self.calls: list[Call] = []
         self.closed = False
+        self.lenience: Lenience | None = None
 
     def submit(self, call: Call) -> Job:
         self.calls.append(call)
@@ -31,7 +42,8 @@ class Echo:
         job.push(Delta(request_id=0, text=text, token_ids=()))
         usage = Usage(prompt_tokens=4, cached_tokens=1, completion_tokens=3, forward_passes=3)
         early = "long" in str(call.prompt)
-        job.finish(Completion(text=text, token_ids=(), finish_reason="stop", usage=usage, closed_early=early))
+        found = {"closed_early": early, "lenience": self.lenience}
+        job.finish(Completion(text=text, token_ids=(), finish_reason="stop", usage=usage, **found))
         return job
 
     def close(self) -> None:
@@ -61,6 +73,32 @@ def test_extract(echo: Echo, capsys: pytest.CaptureFixture[str]) -> None:
     assert [(call.sampling.temperature, call.sampling.seed) for call in echo.calls] == [(0.5, 3), (0.5, 4)]
     assert echo.calls[0].constraint == JsonSchema('{"type": "object"}', spacing="flexible")
     assert echo.closed
+
+
+def test_all_schema_options_arrive(echo: Echo) -> None:
+    Path("in.jsonl").write_text('{"text": "one"}\n')
+    Path("s.json").write_text('{"$ref": "urn:b", "type": "object"}')
+    Path("b.json").write_text('{"minProperties": 1}')
+    options = "--spacing canonical --property-order any --draft 2019-09 --ref urn:b=b.json --lenient --escapes minimal"
+    assert cli.main([*["extract", "in.jsonl", "--schema", "s.json", "--output", "out.jsonl"], *options.split()]) == 0
+    assert cli.main([*["run", "one", "--schema", "s.json"], *options.split()]) == 0
+    documents = (("urn:b", '{"minProperties": 1}'),)
+    schema = '{"$ref": "urn:b", "type": "object"}'
+    wanted = JsonSchema(schema, "canonical", None, "any", "2019-09", documents, True, "minimal")
+    assert [call.constraint for call in echo.calls] == [wanted, wanted]
+
+
+def test_a_lenient_run_tells_what_was_left_out_and_whether_the_result_is_valid(
+    echo: Echo, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dropped = (Refusal("#/a", "pattern", "is odd", "write less"),)
+    echo.lenience = Lenience(dropped, False, "/a is not as #/a/pattern asks")
+    assert cli.main(["run", "one", "--schema", "s.json", "--lenient"]) == 1
+    err = capsys.readouterr().err
+    assert "#/a, 'pattern': is odd; write less" in err
+    assert "the result is not valid: /a is not as #/a/pattern asks" in err
+    echo.lenience = Lenience(dropped, True)
+    assert cli.main(["run", "one", "--schema", "s.json", "--lenient"]) == 0
 
 
 def test_failed_rows_are_exit_code_1(echo: Echo, capsys: pytest.CaptureFixture[str]) -> None:

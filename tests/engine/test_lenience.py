@@ -60,6 +60,17 @@ def lenient(schema: Any, **options: Any) -> JsonSchema:
         ),
         ({"patternProperties": {TWICE: False, r"\p{Lu}": True}, "additionalProperties": False}, '{"É":1}', ""),
         ({"patternProperties": {TWICE: False}}, '{"a-a":1}', "the value is not as #/patternProperties asks"),
+        (
+            {"pattern": TWICE, "minimum": 2, "exclusiveMinimum": True, "type": ["string", "number"]},
+            "1.5",
+            "exclusiveMinimum",
+        ),
+        (
+            {"items": [{"pattern": TWICE}], "additionalItems": {"type": "null"}},
+            '["a-a",1]',
+            "/1 is not as #/items/type",
+        ),
+        ({"properties": {"a": {"pattern": TWICE}}, "dependencies": {"a": ["b"]}}, '{"a":1}', "#/dependencies asks"),
         ({"type": "string", "pattern": 3}, '"a"', "cannot be checked: TypeError"),
         ({"type": "string", "pattern": "("}, '"a"', "cannot be checked: the pattern '(' cannot be read"),
         ({"pattern": TWICE, "$ref": "#/nowhere"}, '"a-a"', "cannot be checked: "),
