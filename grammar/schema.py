@@ -8,29 +8,37 @@ places, read when asked for, so that recursion in a schema is no recursion here.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from enum import IntEnum
 from itertools import combinations
-from typing import NamedTuple
 
 from msgspec.structs import replace
 
 from .errors import GrammarError
 from .schema_accepts import Judge
+from .schema_clauses import (
+    Clause,
+    Track,
+    asking_for_names,
+    flipped,
+    objects_as,
+    others_and,
+    places_of,
+    untracked,
+    with_unseen_elements,
+    with_unseen_members,
+)
 from .schema_document import Document, child, stands_alone
 from .schema_keywords import ANNOTATIONS, Draft, draft_of, is_of
-from .schema_negation import negation, unseen_elements, unseen_members, without_member
+from .schema_negation import negation, without_member
 from .schema_notes import Notes
+from .schema_possible import Possible
 from .schema_read import Place, read_shape
 from .schema_rules import (
-    EVERY_ELEMENT,
     NEVER,
     ArrayRule,
     Conj,
     Either,
     Literal,
     ObjectRule,
-    SeenElements,
-    SeenMembers,
     StringRule,
 )
 from .schema_shapes import (
@@ -42,7 +50,6 @@ from .schema_shapes import (
     TooMany,
     is_tracked,
     meet,
-    meet_elements,
     union,
 )
 from .schema_text import Json
@@ -50,24 +57,6 @@ from .work import tick
 
 MAX_CHAIN = 64
 """Schemas that may be entered one from another (`$ref`, `allOf`...) without going into the value."""
-
-_OVERLAP_DEPTH = 3
-
-
-class Track(IntEnum):
-    """Whether rules tell what has been evaluated: not at all; at least one rule that a value follows does; all do."""
-
-    NO = 0
-    SOME = 1
-    ALL = 2
-
-
-class _Clause(NamedTuple):
-    """A keyword that applies schemas to the value itself: the shape of values for which it holds, and of the others."""
-
-    keyword: str
-    holds: Callable[[Track], Shape]
-    breaks: Callable[[], Shape]
 
 
 class Schema:
@@ -86,11 +75,11 @@ class Schema:
         self._notes = notes
         self._check_dialect()
         self._judge = Judge(self._unsettled_shape, source)
+        self._possible = Possible(self._judge, self._unsettled_shape)
         self._of_literal: dict[tuple[Literal, Track], Shape] = {}
         self._unsettled: dict[Conj, Shape] = {}
         self._of_conj: dict[Conj, Shape] = {}
         self._open: list[Literal] = []
-        self._possible: dict[tuple[Conj, int], bool] = {}
 
     @property
     def root(self) -> Conj:
@@ -208,7 +197,7 @@ class Schema:
         for keyword in asks:
             shape = self._with_unevaluated(shape, here, keyword, broken=False)
         if asks and track == Track.NO:
-            shape = _untracked(shape)
+            shape = untracked(shape)
         return union(shape, NULL) if self._is_nullable(here) else shape
 
     def _breaking(self, here: Place) -> Shape:
@@ -222,7 +211,7 @@ class Schema:
         for keyword in ("unevaluatedProperties", "unevaluatedItems"):
             if self._has(here, keyword):
                 whole = self._all_but_unevaluated(here, Track.ALL)
-                result = union(result, _untracked(self._with_unevaluated(whole, here, keyword, broken=True)))
+                result = union(result, untracked(self._with_unevaluated(whole, here, keyword, broken=True)))
         return replace(result, null=False) if self._is_nullable(here) else result
 
     def _all_but_unevaluated(self, here: Place, track: Track) -> Shape:
@@ -258,7 +247,7 @@ class Schema:
 
     # -- keywords that apply schemas to the value itself ------------------------------------------------------
 
-    def _clauses(self, here: Place) -> Iterator[_Clause]:
+    def _clauses(self, here: Place) -> Iterator[Clause]:
         for keyword in here.schema:
             if keyword in _IN_PLACE and self._has(here, keyword):
                 yield from _IN_PLACE[keyword](self, here)
@@ -273,10 +262,10 @@ class Schema:
         self._notes.refuse(here.name, keyword, "must be a list of at least one schema", "list the schemas")
         return []
 
-    def _applied(self, keyword: str, literal: Literal) -> _Clause:
-        return _Clause(keyword, lambda track: self._read(literal, track), lambda: self._read(_flipped(literal)))
+    def _applied(self, keyword: str, literal: Literal) -> Clause:
+        return Clause(keyword, lambda track: self._read(literal, track), lambda: self._read(flipped(literal)))
 
-    def _reference(self, here: Place, keyword: str) -> Iterator[_Clause]:
+    def _reference(self, here: Place, keyword: str) -> Iterator[Clause]:
         target = self._target(here, keyword)
         if target is not None:
             yield self._applied(keyword, target)
@@ -300,27 +289,27 @@ class Schema:
             return None
         return Literal(target, False, here.scope)
 
-    def _ref(self, here: Place) -> Iterator[_Clause]:
+    def _ref(self, here: Place) -> Iterator[Clause]:
         yield from self._reference(here, "$ref")
 
-    def _dynamic_ref(self, here: Place) -> Iterator[_Clause]:
+    def _dynamic_ref(self, here: Place) -> Iterator[Clause]:
         yield from self._reference(here, "$dynamicRef")
 
-    def _recursive_ref(self, here: Place) -> Iterator[_Clause]:
+    def _recursive_ref(self, here: Place) -> Iterator[Clause]:
         yield from self._reference(here, "$recursiveRef")
 
-    def _all_of(self, here: Place) -> Iterator[_Clause]:
+    def _all_of(self, here: Place) -> Iterator[Clause]:
         for inner in self._branches(here, "allOf"):
             yield self._applied("allOf", inner)
 
-    def _not(self, here: Place) -> Iterator[_Clause]:
+    def _not(self, here: Place) -> Iterator[Clause]:
         inner = Literal(child(here.name, "not"), False, here.scope)
-        yield _Clause("not", lambda _track: self._read(_flipped(inner)), lambda: self._read(inner))
+        yield Clause("not", lambda _track: self._read(flipped(inner)), lambda: self._read(inner))
 
-    def _any_of(self, here: Place) -> Iterator[_Clause]:
+    def _any_of(self, here: Place) -> Iterator[Clause]:
         inner = self._branches(here, "anyOf")
         if inner:
-            yield _Clause("anyOf", lambda track: self._some_of(inner, track), lambda: self._none_of(inner))
+            yield Clause("anyOf", lambda track: self._some_of(inner, track), lambda: self._none_of(inner))
 
     def _some_of(self, inner: list[Literal], track: Track) -> Shape:
         if track == Track.NO:
@@ -328,7 +317,7 @@ class Schema:
         none, some = ANYTHING, NOTHING
         for literal in inner:
             shape = self._read(literal, track)
-            without = self._read(_flipped(literal)) if track == Track.ALL else ANYTHING
+            without = self._read(flipped(literal)) if track == Track.ALL else ANYTHING
             both = meet(some, shape) if track == Track.ALL or is_tracked(shape) else NOTHING
             some = union(meet(some, without), both, meet(none, shape))
             none = meet(none, without)
@@ -340,7 +329,7 @@ class Schema:
     def _without(self, shape: Shape, inner: Iterable[Literal]) -> Shape:
         """The shape of those of its values that satisfy none of some schemas."""
         for literal in inner:
-            shape = meet(shape, self._read(_flipped(literal)))
+            shape = meet(shape, self._read(flipped(literal)))
         return shape
 
     def _one_of(self, around: Shape, inner: list[Literal], track: Track) -> Shape:
@@ -348,7 +337,7 @@ class Schema:
         branches = [meet(around, self._read(literal, track)) for literal in inner]
         overlaps: list[list[Literal]] = [[] for _ in inner]
         for (i, first), (j, second) in combinations(enumerate(branches), 2):
-            if self._is_possible(meet(first, second), _OVERLAP_DEPTH):
+            if self._possible.shape(meet(first, second)):
                 overlaps[i].append(inner[j])
                 overlaps[j].append(inner[i])
         return union(*[self._without(branch, others) for branch, others in zip(branches, overlaps, strict=True)])
@@ -358,7 +347,7 @@ class Schema:
         pairs = (meet(self._read(first), self._read(second)) for first, second in combinations(inner, 2))
         return union(self._none_of(inner), *pairs)
 
-    def _if(self, here: Place) -> Iterator[_Clause]:
+    def _if(self, here: Place) -> Iterator[Clause]:
         condition = Literal(child(here.name, "if"), False, here.scope)
         then, otherwise = (
             Literal(child(here.name, keyword), False, here.scope) if self._has(here, keyword) else None
@@ -369,21 +358,21 @@ class Schema:
             if track == Track.NO and then is None and otherwise is None:
                 return ANYTHING
             first = self._read(condition, track)
-            second = self._read(_flipped(condition))
+            second = self._read(flipped(condition))
             return union(
                 first if then is None else meet(first, self._read(then, track)),
                 second if otherwise is None else meet(second, self._read(otherwise, track)),
             )
 
         def breaks() -> Shape:
-            first = NOTHING if then is None else meet(self._read(condition), self._read(_flipped(then)))
+            first = NOTHING if then is None else meet(self._read(condition), self._read(flipped(then)))
             if otherwise is None:
                 return first
-            return union(first, meet(self._read(_flipped(condition)), self._read(_flipped(otherwise))))
+            return union(first, meet(self._read(flipped(condition)), self._read(flipped(otherwise))))
 
-        yield _Clause("if", holds, breaks)
+        yield Clause("if", holds, breaks)
 
-    def _dependent(self, here: Place, keyword: str) -> Iterator[_Clause]:
+    def _dependent(self, here: Place, keyword: str) -> Iterator[Clause]:
         """Members whose presence asks for others, or for a schema of the whole object."""
         asked = here.schema[keyword]
         if not isinstance(asked, dict):
@@ -394,7 +383,7 @@ class Schema:
                 if not all(isinstance(other, str) for other in wanted):
                     self._notes.refuse(here.name, keyword, "must list names", "list the names that are needed")
                     continue
-                yield _asking_for_names(keyword, name, tuple(dict.fromkeys(wanted)))
+                yield asking_for_names(keyword, name, tuple(dict.fromkeys(wanted)))
             elif isinstance(wanted, (dict, bool)) and keyword != "dependentRequired":
                 yield self._asking_for_schema(
                     keyword, name, Literal(child(here.name, keyword, name), False, here.scope)
@@ -403,21 +392,21 @@ class Schema:
                 rewrite = "give a list of names" if keyword == "dependentRequired" else "give a schema"
                 self._notes.refuse(here.name, keyword, f"cannot be read for {name!r}", rewrite)
 
-    def _asking_for_schema(self, keyword: str, name: str, literal: Literal) -> _Clause:
-        has, lacks = _objects(ObjectRule(required=(name,))), _others(without_member(name))
-        return _Clause(
+    def _asking_for_schema(self, keyword: str, name: str, literal: Literal) -> Clause:
+        has, lacks = objects_as(ObjectRule(required=(name,))), others_and(without_member(name))
+        return Clause(
             keyword,
             lambda track: union(lacks, meet(has, self._read(literal, track))),
-            lambda: meet(has, self._read(_flipped(literal))),
+            lambda: meet(has, self._read(flipped(literal))),
         )
 
-    def _dependencies(self, here: Place) -> Iterator[_Clause]:
+    def _dependencies(self, here: Place) -> Iterator[Clause]:
         yield from self._dependent(here, "dependencies")
 
-    def _dependent_required(self, here: Place) -> Iterator[_Clause]:
+    def _dependent_required(self, here: Place) -> Iterator[Clause]:
         yield from self._dependent(here, "dependentRequired")
 
-    def _dependent_schemas(self, here: Place) -> Iterator[_Clause]:
+    def _dependent_schemas(self, here: Place) -> Iterator[Clause]:
         yield from self._dependent(here, "dependentSchemas")
 
     # -- what has not been evaluated --------------------------------------------------------------------------
@@ -433,47 +422,14 @@ class Schema:
             else (Literal(child(here.name, keyword), False, here.scope),)
         )
         if keyword == "unevaluatedProperties":
-            objects = [_with_unseen_members(rule, conj, broken=broken) for rule in shape.objects]
+            objects = [with_unseen_members(rule, conj, broken=broken) for rule in shape.objects]
             kept = tuple(rule for rule in objects if rule is not None)
             return replace(NOTHING if broken else shape, objects=kept)
-        arrays = [_with_unseen_elements(rule, conj, broken=broken) for rule in shape.arrays]
+        arrays = [with_unseen_elements(rule, conj, broken=broken) for rule in shape.arrays]
         return replace(NOTHING if broken else shape, arrays=tuple(rule for rule in arrays if rule is not None))
 
-    # -- what is possible -------------------------------------------------------------------------------------
 
-    def _is_possible(self, shape: Shape, depth: int) -> bool:
-        """Whether a value might have this shape. Errs towards True."""
-        if shape.null or shape.booleans:
-            return True
-        settled = self._judge.settled(shape)
-        if settled.numbers or settled.strings:
-            return True
-        if any(self._is_array_possible(rule, depth) for rule in settled.arrays):
-            return True
-        return any(self._is_object_possible(rule, depth) for rule in settled.objects)
-
-    def _is_array_possible(self, rule: ArrayRule, depth: int) -> bool:
-        if rule.values is not None:
-            return True
-        return all(self._may_hold(rule.elements.at(i), depth) for i in range(min(rule.min_items, 8)))
-
-    def _is_object_possible(self, rule: ObjectRule, depth: int) -> bool:
-        if rule.values is not None:
-            return True
-        return all(self._may_hold(self._judge.member(rule, name), depth) for name in rule.required)
-
-    def _may_hold(self, conj: Conj, depth: int) -> bool:
-        if depth == 0 or not conj:
-            return True
-        if (conj, depth) not in self._possible:
-            try:
-                self._possible[conj, depth] = self._is_possible(self._unsettled_shape(conj), depth - 1)
-            except GrammarError:
-                return True  # it is being read just now, or cannot be
-        return self._possible[conj, depth]
-
-
-_IN_PLACE: dict[str, Callable[[Schema, Place], Iterator[_Clause]]] = {
+_IN_PLACE: dict[str, Callable[[Schema, Place], Iterator[Clause]]] = {
     "$ref": Schema._ref,
     "$dynamicRef": Schema._dynamic_ref,
     "$recursiveRef": Schema._recursive_ref,
@@ -485,54 +441,3 @@ _IN_PLACE: dict[str, Callable[[Schema, Place], Iterator[_Clause]]] = {
     "dependentRequired": Schema._dependent_required,
     "dependentSchemas": Schema._dependent_schemas,
 }
-
-
-def places_of(conj: Conj) -> Iterator[str]:
-    """The places that a conjunction speaks of."""
-    for part in conj:
-        if isinstance(part, Literal):
-            yield part.place
-        else:
-            for option in part.options:
-                yield from places_of(option)
-
-
-def _flipped(literal: Literal) -> Literal:
-    return literal._replace(negated=not literal.negated)
-
-
-def _objects(*rules: ObjectRule) -> Shape:
-    return replace(NOTHING, objects=rules)
-
-
-def _others(*rules: ObjectRule) -> Shape:
-    """Anything, objects by these rules."""
-    return replace(ANYTHING, objects=rules)
-
-
-def _asking_for_names(keyword: str, name: str, wanted: tuple[str, ...]) -> _Clause:
-    holds = _others(without_member(name), ObjectRule(required=tuple(dict.fromkeys((name, *wanted)))))
-    lacking = _objects(*[without_member(other) for other in wanted if other != name])
-    return _Clause(keyword, lambda _track: holds, lambda: meet(_objects(ObjectRule(required=(name,))), lacking))
-
-
-def _untracked(shape: Shape) -> Shape:
-    arrays = tuple(dict.fromkeys(replace(rule, seen=SeenElements()) for rule in shape.arrays))
-    objects = tuple(dict.fromkeys(replace(rule, seen=SeenMembers()) for rule in shape.objects))
-    return replace(shape, arrays=arrays, objects=objects)
-
-
-def _with_unseen_members(rule: ObjectRule, conj: Conj, *, broken: bool) -> ObjectRule | None:
-    part = unseen_members(rule.seen, conj)
-    if broken:
-        return None if part is None or not conj else replace(rule, broken=(*rule.broken, part))
-    members = rule.members if part is None or not conj else (*rule.members, part)
-    return replace(rule, members=members, seen=SeenMembers(every=True))
-
-
-def _with_unseen_elements(rule: ArrayRule, conj: Conj, *, broken: bool) -> ArrayRule | None:
-    part = unseen_elements(rule.seen, conj)
-    if broken:
-        return None if part is None or not conj else replace(rule, broken=(*rule.broken, part))
-    elements = rule.elements if part is None or not conj else meet_elements(rule.elements, part)
-    return replace(rule, elements=elements, seen=SeenElements(EVERY_ELEMENT))

@@ -25,7 +25,8 @@ from .json_layout import layout
 from .json_objects import Member, object_
 from .json_values import any_object, any_value, key, plainly, string, these_values
 from .numbers import exact, number
-from .schema import Schema, places_of
+from .schema import Schema
+from .schema_clauses import places_of
 from .schema_notes import Notes, Refusal
 from .schema_plan import ArrayPlan, ObjectPlan, PlannedMember, PlannedWay, Planner
 from .schema_rules import ArrayRule, Conj, NumberRule, ObjectRule, StringRule, Values

@@ -15,7 +15,8 @@ from .errors import GrammarError
 from .expr import EMPTY, POOL
 from .json_values import ANY_TEXT, key_besides
 from .regex import compile_pattern
-from .schema import Schema, places_of
+from .schema import Schema
+from .schema_clauses import places_of
 from .schema_rules import NEVER, ArrayRule, Conj, ObjectRule, join, opposite
 from .schema_strings import matches, string_body
 
