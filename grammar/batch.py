@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 
 import numpy as np
 
 from . import kernels
 from .automaton import Automaton
 from .errors import GrammarError
+from .pools import current
+from .vocab import Vocabulary
 from .work import Limit, within
 
 Saved = tuple[int, ...]
@@ -27,6 +30,7 @@ class StateBatch:
     """
 
     def __init__(self, automaton: Automaton) -> None:
+        _compile_loops()
         self._automaton = automaton
         self._sequences = np.zeros((64, 3), np.int32)
         self._free = list(range(63, -1, -1))
@@ -203,6 +207,12 @@ class StateBatch:
             with self._automaton.lock:
                 self._only_eos = self._automaton.row_table.add(allowed, True, len(vocabulary.eos_ids))
         return self._only_eos
+
+
+@cache
+def _compile_loops() -> None:
+    """Have machine code made where that was never done; the time it takes is no fault of what is looked up first."""
+    Automaton(Vocabulary([b'"', b"a"], [2], 3), exprs=current().fork()).warm()
 
 
 def _pairs(slots: np.ndarray, tokens: np.ndarray) -> list[tuple[int, int]]:
