@@ -16,7 +16,7 @@ costs less (see cascade.py).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from itertools import pairwise
@@ -65,6 +65,7 @@ class CpuMemory:
         self.total_pages = total_tokens
         self.keys = [_lazy_zeros((each.kv_heads, total_tokens, each.key_dim), dtype) for each in layers]
         self.values = [_lazy_zeros((each.kv_heads, total_tokens, each.value_dim), dtype) for each in layers]
+        self._row_items = sum(pool.shape[0] * pool.shape[2] for pool in (*self.keys, *self.values))
         self.version = 0  # goes up whenever what a slot reads changes; writing tokens does not count
         self._allocator = PageAllocator(total_tokens)
         self._slabs = Slabs(self._allocator)
@@ -138,6 +139,27 @@ class CpuMemory:
         """See ports.Memory. A page that is free already: ValueError, nothing changed."""
         self._allocator.give(pages)
 
+    def copy_out(self, pages: np.ndarray) -> np.ndarray:
+        """See ports.Memory. A page's bytes: keys then values of each layer, (kv_heads, dim) each."""
+        rows = torch.from_numpy(np.asarray(pages, dtype=np.int64))
+        out = torch.empty((len(pages), self._row_items), dtype=self.keys[0].dtype)
+        for pool, part in self._parts(out):
+            part.copy_(pool.index_select(1, rows).transpose(0, 1))
+        return out.view(torch.uint8).numpy()
+
+    def copy_in(self, pieces: Sequence[np.ndarray]) -> np.ndarray | None:
+        """See ports.Memory."""
+        pages = self._allocator.take(sum(len(piece) for piece in pieces))
+        if pages is None:
+            return None
+        rows, start = torch.from_numpy(pages.astype(np.int64)), 0
+        for piece in pieces:
+            data = torch.from_numpy(piece).view(self.keys[0].dtype)
+            for pool, part in self._parts(data):
+                pool.index_copy_(1, rows[start : start + len(piece)], part.transpose(0, 1))
+            start += len(piece)
+        return pages
+
     # -- for the model ----------------------------------------------------------------------------------------
 
     def check_room(self, slots: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> None:
@@ -174,6 +196,15 @@ class CpuMemory:
     def _new_slot(self) -> int:
         self._slots.append(None)
         return len(self._slots) - 1
+
+    def _parts(self, data: torch.Tensor) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Each pool, and its part of pages' contents (pages, items) as (pages, kv_heads, dim)."""
+        start = 0
+        for layer_keys, layer_values in zip(self.keys, self.values, strict=True):
+            for pool in (layer_keys, layer_values):
+                heads, _, dim = pool.shape
+                yield pool, data[:, start : start + heads * dim].unflatten(1, (heads, dim))
+                start += heads * dim
 
     def _copy(self, source: np.ndarray, target: np.ndarray) -> None:
         """Copy rows to rows in all layers."""

@@ -73,6 +73,20 @@ class Memory(Protocol):
         """Pages the tree evicted, or never took, are free again."""
         ...
 
+    def copy_out(self, pages: np.ndarray) -> np.ndarray:
+        """The contents of pages somebody owns, (pages, page bytes) uint8 in host memory, the caller's own.
+
+        The same bytes in any memory of the same model, number format and page_tokens.
+        """
+        ...
+
+    def copy_in(self, pieces: Sequence[np.ndarray]) -> np.ndarray | None:
+        """Pages (int32), now owned by the caller, with what copy_out() gave, one piece after the other; None: no room.
+
+        The pieces are not changed, and not looked at after this returns.
+        """
+        ...
+
 
 class Model(Protocol):
     """A loaded model with its memory."""

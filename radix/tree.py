@@ -15,7 +15,7 @@ lock() says so.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
 from typing import NamedTuple
 
@@ -112,15 +112,18 @@ class RadixTree:
     """Prefixes of token ids and the pages that hold their KV, whole pages only.
 
     page_tokens: how many tokens a page holds. A prefix is cached, matched and evicted in whole pages.
+    on_evict: called with each node that evict() is about to forget, while it and its path still stand; it may look,
+    and change nothing.
     Namespaces never meet: ids inserted in one are not found in another.
     """
 
-    def __init__(self, page_tokens: int = 1) -> None:
+    def __init__(self, page_tokens: int = 1, on_evict: Callable[[Node], None] | None = None) -> None:
         if page_tokens < 1:
             raise ValueError(f"page_tokens is {page_tokens}; a page holds 1 token or more")
         self.page_tokens = page_tokens
         self.cached_pages = 0  # pages the tree owns
         self.locked_pages = 0  # those of them that lie under a lock
+        self.on_evict = on_evict
         self.clock = 0  # one tick for each match() and insert()
         self._nodes_made = 0
         self._heap: list[tuple[int, int, Node]] = []  # (last_use when queued, number, node); see evict()
@@ -152,6 +155,17 @@ class RadixTree:
     def path_pages(self, node: Node) -> np.ndarray:
         """The pages (int32) of the whole prefix that ends with node, in order."""
         return self._join_pages(self._path_to(node))
+
+    def path_ids(self, node: Node) -> np.ndarray:
+        """The token ids (int32) of the whole prefix that ends with node."""
+        return np.concatenate([self.root.ids, *(part.ids for part in self._path_to(node))])
+
+    def leaves(self) -> list[Node]:
+        """The ends of all cached prefixes that no other goes on with, most recently used first. Walks the tree."""
+        nodes = [self.root]
+        for node in nodes:  # grows while it is walked
+            nodes.extend(node.children.values())
+        return sorted((node for node in nodes[1:] if not node.children), key=lambda node: -node.last_use)
 
     def _walk(self, ids: np.ndarray, namespace: str) -> tuple[list[Node], int]:
         """The nodes whose runs ids goes through, and the tokens found; the last run may be found in part only."""
@@ -309,13 +323,15 @@ class RadixTree:
         while missing and (leaf := self._least_recent_leaf()) is not None:
             if len(leaf.pages) > missing:
                 self._split(leaf, leaf.end - missing * self.page_tokens)
+            if self.on_evict is not None:
+                self.on_evict(leaf)
             missing -= len(leaf.pages)
             freed.append(leaf.pages)
             self._remove(leaf)
         return np.concatenate(freed)
 
     def clear(self) -> np.ndarray:
-        """Forget all that is not locked; the pages, int32, now the caller's."""
+        """Forget all that is not locked, by evict(); the pages, int32, now the caller's."""
         return self.evict(self.evictable_pages)
 
     def _least_recent_leaf(self) -> Node | None:

@@ -79,6 +79,19 @@ class ListMemory:
     def close(self, slot: int) -> None:
         self.free.update(self.slots.pop(slot).room)
 
+    def copy_out(self, pages: np.ndarray) -> np.ndarray:
+        ids = np.array([self.content[page] for page in pages.tolist()], dtype=np.int32)
+        return ids.reshape(len(pages), self.page_tokens).view(np.uint8)
+
+    def copy_in(self, pieces) -> np.ndarray | None:
+        ids = np.concatenate([np.ascontiguousarray(piece).view(np.int32) for piece in pieces])
+        pages = self._take(len(ids))
+        if pages is None:
+            return None
+        for page, content in zip(pages, ids.tolist(), strict=True):
+            self.content[page] = content
+        return np.array(pages, dtype=np.int32)
+
     def give_back(self, pages: np.ndarray) -> None:
         for page in pages.tolist():
             assert page not in self.free
