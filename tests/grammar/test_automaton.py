@@ -7,9 +7,10 @@ import random
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from rootform.grammar import masks
 from rootform.grammar.automaton import Automaton
 from rootform.grammar.batch import StateBatch
 from rootform.grammar.constraints import Choice, JsonSchema, Regex
@@ -83,6 +84,21 @@ def test_masks_are_exactly_the_tokens_that_can_be_completed(rng, automata, rando
     expression, _ = random_expression(rng)
     if not POOL.is_empty(expression):
         check_walks(automata, expression, rng, tokens_of)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rng=randoms)
+def test_masks_that_take_most_from_earlier_ones(rng, toy, random_expression, tokens_of, monkeypatch) -> None:
+    """The same with every walk a base of the next, as those of a large vocabulary are."""
+    for name, value in {"_WIDE": 0, "_MANY_BYTES": 1, "_FEW_TOKENS": 0, "_MOST_BASES": 3}.items():
+        monkeypatch.setattr(masks, name, value)
+    automata = [Automaton(toy)]
+    wide = POOL.repeat(POOL.byte_set(b'ab,"'), 0, None)
+    for other in (wide, random_expression(rng, regular=True)[0]):
+        expression, _ = random_expression(rng)
+        for each in (wide, expression, POOL.and_(wide, POOL.not_(other)), POOL.alt(POOL.frame(expression), other)):
+            if not POOL.is_empty(each):
+                check_walks(automata, each, rng, tokens_of, n_walks=1)
 
 
 def json_like(lo: int, hi: int | None) -> int:
