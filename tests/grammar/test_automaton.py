@@ -15,7 +15,7 @@ from rootform.grammar.automaton import Automaton
 from rootform.grammar.batch import StateBatch
 from rootform.grammar.constraints import Choice, JsonSchema, Regex
 from rootform.grammar.errors import GrammarError
-from rootform.grammar.expr import POOL
+from rootform.grammar.expr import EPSILON, POOL
 from rootform.grammar.regex import compile_pattern
 from rootform.grammar.vocab import Vocabulary
 
@@ -99,6 +99,9 @@ def test_masks_that_take_most_from_earlier_ones(rng, toy, random_expression, tok
         for each in (wide, expression, POOL.and_(wide, POOL.not_(other)), POOL.alt(POOL.frame(expression), other)):
             if not POOL.is_empty(each):
                 check_walks(automata, each, rng, tokens_of, n_walks=1)
+    text, quote = POOL.frame(POOL.repeat(POOL.byte_set(b"ab,"), 0, None)), POOL.literal(b'"')
+    for start in (EPSILON, POOL.byte_set(b"ab"), POOL.alt(POOL.literal(b"b"), POOL.literal(b",b"))):
+        check_walks(automata, POOL.concat(start, text, quote), rng, tokens_of, n_walks=1)
 
 
 def json_like(lo: int, hi: int | None) -> int:
