@@ -97,6 +97,7 @@ SCHEMAS: dict[str, Any] = {
         "contains": {"type": "integer", "minimum": 3},
         "minContains": 2,
         "maxContains": 3,
+        "uniqueItems": True,
         "maxItems": 5,
     },
     "conditions": {
