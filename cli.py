@@ -290,7 +290,10 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", metavar="PATH_OR_NAME", help=what)
 
 
-_ENGINE_OPTIONS = ("dtype", "max_batch", "threads", "drafts", "compile_seconds", "grammar_mib", "grammar_cache")
+_ENGINE_OPTIONS = (
+    *("dtype", "max_batch", "threads", "drafts", "compile_seconds", "grammar_mib"),
+    *("cache_dir", "disk_cache_mib", "host_cache_mib"),
+)
 
 
 def _add_engine(parser: argparse.ArgumentParser) -> None:
@@ -303,14 +306,25 @@ def _add_engine(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--compile-seconds", type=float, metavar="S", help=limit)
     memory = "memory for compiled constraints (default: 512)"
     parser.add_argument("--grammar-mib", type=_positive, metavar="MIB", help=memory)
-    kept = "keep mask rows in this folder from one start to the next"
-    parser.add_argument("--grammar-cache", type=Path, metavar="FOLDER", help=kept)
+    kept = "keep cached prefixes and mask rows in this folder from one start to the next"
+    parser.add_argument("--cache-dir", type=Path, metavar="FOLDER", help=kept)
+    files = "size that cached prefixes in --cache-dir may have (default: 4096; 0: none are kept)"
+    parser.add_argument("--disk-cache-mib", type=_not_negative_int, metavar="MIB", help=files)
+    host = "host memory for cached prefixes that leave the KV memory (default: 0)"
+    parser.add_argument("--host-cache-mib", type=_not_negative_int, metavar="MIB", help=host)
 
 
 def _positive(text: str) -> int:
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text} is less than 1")
+    return number
+
+
+def _not_negative_int(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"{text} is less than 0")
     return number
 
 
@@ -406,7 +420,9 @@ def _engine(given: argparse.Namespace, *, quiet: bool) -> Engine:
         drafts=given.drafts != "off",
         compile_seconds=2.0 if given.compile_seconds is None else given.compile_seconds,
         grammar_bytes=(given.grammar_mib or 512) << 20,
-        grammar_cache=given.grammar_cache,
+        cache_dir=given.cache_dir,
+        disk_cache_bytes=(4096 if given.disk_cache_mib is None else given.disk_cache_mib) << 20,
+        host_cache_bytes=(given.host_cache_mib or 0) << 20,
     )
     gc.collect()
     gc.freeze()  # looking through all of torch again and again takes a quarter of a second each time

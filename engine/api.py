@@ -14,6 +14,7 @@ import torch
 
 from ..grammar.generations import DEFAULT_MAX_BYTES, GenerationBatch
 from ..grammar.vocab import Vocabulary
+from ..radix.tiers import Tiers
 from ..radix.tree import TreeView
 from .accept import CallOptions, Prompt, accept_call, is_one_prompt, make_call, split_prompts
 from .compiling import Compilers, GrammarLimits
@@ -25,6 +26,7 @@ from .spelling import Speller
 from .step import StepLoop
 from .thread import StepThread
 from .threads import choose_threads
+from .tiers import DEFAULT_DISK_BYTES, TierLimits, make_tiers
 from .tokenizer import Tokenizer
 from .types import Call, Completion, ModelInfo, RootformError
 
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     from . import ports
 
 
+GRAMMAR_FOLDER = "grammar"
+"""Inside the cache folder."""
 Dtype = Literal["float32", "bfloat16"]
 
 
@@ -57,6 +61,11 @@ class EngineStats(msgspec.Struct, frozen=True, kw_only=True):
     pages_free: int = 0
     pages_cached: int = 0  # held by the tree
     pages_locked: int = 0  # of those, read by running requests
+    host_tier_tokens: int = 0  # tokens of cached_tokens that were read back from host memory
+    disk_tier_tokens: int = 0  # and those read back from files
+    host_tier_bytes: int = 0  # of prefixes in host memory beside the pages
+    disk_tier_bytes: int = 0  # of this model's prefixes in files
+    disk_tier_written_bytes: int = 0
     grammar_rows: int = 0  # rows in the tables of allowed tokens
     grammar_bytes: int = 0  # memory of compiled constraints, partly estimated
     grammar_generations: int = 0  # sets of compiled constraints: one, and others that requests still use
@@ -77,8 +86,10 @@ class Engine:
     may choose, none is guessed ahead; the output is the same.  kv_bytes: memory for KV; None: derived.
     threads: CPU threads of torch, for the whole process; None: as many as are measured to pay, up to torch's own.
     grammar_bytes: memory for compiled constraints.  compile_seconds: processor time one constraint may take to compile;
-    a request whose constraint needs more fails, others go on.  grammar_cache: folder in which the grammar's mask rows
-    are kept from one start to the next (64 MiB at most for one tokenizer); None: they are not.
+    a request whose constraint needs more fails, others go on.
+    cache_dir: folder in which cached prefixes (disk_cache_bytes at most) and the grammar's mask rows (64 MiB at most
+    for one tokenizer) are kept from one start to the next; None: they are not.  host_cache_bytes: host memory, beside
+    kv_bytes, for prefixes that leave the KV memory.
     Raises RootformError for a model that is not there or cannot be served.
     """
 
@@ -96,18 +107,33 @@ class Engine:
         kv_bytes: int | None = None,
         grammar_bytes: int = DEFAULT_MAX_BYTES,
         compile_seconds: float = 2.0,
-        grammar_cache: str | Path | None = None,
+        cache_dir: str | Path | None = None,
+        disk_cache_bytes: int = DEFAULT_DISK_BYTES,
+        host_cache_bytes: int = 0,
     ) -> None:
         from .model import load_model
 
+        cache = None if cache_dir is None else Path(cache_dir).expanduser()
+        tier_limits = TierLimits(host_bytes=host_cache_bytes, cache_dir=cache, disk_bytes=disk_cache_bytes).check()
+        constraints = _constraint_limits(grammar_bytes, compile_seconds, cache_dir)
         folder = resolve_model(model)
         notes = read_notes(folder)
         tokenizer = Tokenizer.load(folder)
         loaded = load_model(folder, dtype=dtype or "float32", kv_bytes=kv_bytes)
         limits = _limits_of(loaded, max_batch, prefill_tokens, max_context)
         _set_threads(threads, loaded)
-        constraints = _constraint_limits(grammar_bytes, compile_seconds, grammar_cache)
-        self._start(loaded, tokenizer, limits, str(model), notes, constraints, prefix_cache=prefix_cache, drafts=drafts)
+        tiers = make_tiers(loaded, folder, dtype or "float32", tier_limits) if prefix_cache else None
+        self._start(
+            loaded,
+            tokenizer,
+            limits,
+            str(model),
+            notes,
+            constraints,
+            prefix_cache=prefix_cache,
+            drafts=drafts,
+            tiers=tiers,
+        )
 
     @classmethod
     def from_parts(
@@ -124,14 +150,29 @@ class Engine:
         drafts: bool = True,
         grammar_bytes: int = DEFAULT_MAX_BYTES,
         compile_seconds: float = 2.0,
-        grammar_cache: str | Path | None = None,
+        cache_dir: str | Path | None = None,
+        tiers: Tiers | None = None,
     ) -> Engine:
-        """An engine around a model that is already there: one of your own, or a test's stand-in."""
+        """An engine around a model that is already there: one of your own, or a test's stand-in.
+
+        cache_dir: for the grammar's mask rows alone, as nothing names the weights behind the KV.
+        tiers: for prefixes that leave its memory; the engine closes them.
+        """
         engine = cls.__new__(cls)
         limits = _limits_of(model, max_batch, prefill_tokens, max_context)
         notes = ModelNotes(extract_prompt)
-        constraints = _constraint_limits(grammar_bytes, compile_seconds, grammar_cache)
-        engine._start(model, tokenizer, limits, name, notes, constraints, prefix_cache=prefix_cache, drafts=drafts)
+        constraints = _constraint_limits(grammar_bytes, compile_seconds, cache_dir)
+        engine._start(
+            model,
+            tokenizer,
+            limits,
+            name,
+            notes,
+            constraints,
+            prefix_cache=prefix_cache,
+            drafts=drafts,
+            tiers=tiers,
+        )
         return engine
 
     def _start(
@@ -145,6 +186,7 @@ class Engine:
         *,
         prefix_cache: bool,
         drafts: bool,
+        tiers: Tiers | None,
     ) -> None:
         tokens = tokenizer.token_bytes[: model.vocab_size]
         self.limits = limits
@@ -171,6 +213,7 @@ class Engine:
             grammars=grammars,
             prefix_cache=prefix_cache,
             drafts=drafts,
+            tiers=tiers,
         )
         self._stats = EngineStats()
         self._note_stats(0)
@@ -253,8 +296,8 @@ class Engine:
         return self._thread.ask(lambda: self._loop.prefixes.tree.snapshot(ids_per_node))
 
     def clear_cache(self) -> None:
-        """Forget all cached prefixes that no running request reads."""
-        self._thread.ask(self._loop.prefixes.forget_all)
+        """Forget all cached prefixes that no running request reads, in host memory and in files too."""
+        self._thread.ask(self._loop.prefixes.clear)
 
     def _note_stats(self, compiling: int) -> None:
         """Runs on the step thread."""
@@ -280,6 +323,7 @@ class Engine:
             pages_free=memory.free_pages,
             pages_cached=tree.cached_pages,
             pages_locked=tree.locked_pages,
+            **_tier_stats(self._loop.prefixes.tiers),
             grammar_rows=sum(len(each.automaton.rows) for each in generations),
             grammar_bytes=sum(each.automaton.nbytes for each in generations),
             grammar_generations=len(generations),
@@ -288,8 +332,13 @@ class Engine:
     # -- the end ----------------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """End the engine; jobs still running are cancelled. Calling it again does nothing."""
+        """End the engine; jobs still running are cancelled. Calling it again does nothing.
+
+        With cache_dir, cached prefixes that are not in files yet are written there, as far as there is room.
+        """
+        is_well = self._thread.trouble is None
         self._thread.close()
+        self._loop.prefixes.close(keep=is_well)
         atexit.unregister(self.close)
 
     def __enter__(self) -> Engine:
@@ -332,8 +381,21 @@ def _limits_of(
     )
 
 
+def _tier_stats(tiers: Tiers | None) -> dict[str, int]:
+    if tiers is None:
+        return {}
+    host, disk = tiers.host, tiers.disk
+    return {
+        "host_tier_tokens": tiers.host_tokens,
+        "disk_tier_tokens": tiers.disk_tokens,
+        "host_tier_bytes": 0 if host is None else host.nbytes,
+        "disk_tier_bytes": 0 if disk is None else disk.nbytes,
+        "disk_tier_written_bytes": 0 if disk is None else disk.written * disk.block_bytes,
+    }
+
+
 def _constraint_limits(max_bytes: int, seconds: float, cache_dir: str | Path | None) -> GrammarLimits:
-    folder = None if cache_dir is None else Path(cache_dir)
+    folder = None if cache_dir is None else Path(cache_dir).expanduser() / GRAMMAR_FOLDER
     return GrammarLimits(max_bytes=max_bytes, compile_seconds=seconds, cache_dir=folder).check()
 
 

@@ -65,7 +65,8 @@ class CpuMemory:
         self.total_pages = total_tokens
         self.keys = [_lazy_zeros((each.kv_heads, total_tokens, each.key_dim), dtype) for each in layers]
         self.values = [_lazy_zeros((each.kv_heads, total_tokens, each.value_dim), dtype) for each in layers]
-        self._row_items = sum(pool.shape[0] * pool.shape[2] for pool in (*self.keys, *self.values))
+        row_items = sum(pool.shape[0] * pool.shape[2] for pool in (*self.keys, *self.values))
+        self.page_bytes = row_items * dtype.itemsize
         self.version = 0  # goes up whenever what a slot reads changes; writing tokens does not count
         self._allocator = PageAllocator(total_tokens)
         self._slabs = Slabs(self._allocator)
@@ -142,7 +143,8 @@ class CpuMemory:
     def copy_out(self, pages: np.ndarray) -> np.ndarray:
         """See ports.Memory. A page's bytes: keys then values of each layer, (kv_heads, dim) each."""
         rows = torch.from_numpy(np.asarray(pages, dtype=np.int64))
-        out = torch.empty((len(pages), self._row_items), dtype=self.keys[0].dtype)
+        dtype = self.keys[0].dtype
+        out = torch.empty((len(pages), self.page_bytes // dtype.itemsize), dtype=dtype)
         for pool, part in self._parts(out):
             part.copy_(pool.index_select(1, rows).transpose(0, 1))
         return out.view(torch.uint8).numpy()

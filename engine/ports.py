@@ -38,6 +38,7 @@ class Memory(Protocol):
     """
 
     page_tokens: int
+    page_bytes: int
     total_pages: int
 
     @property

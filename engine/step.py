@@ -16,6 +16,7 @@ import torch
 
 from ..grammar.errors import GrammarError
 from ..grammar.generations import Root
+from ..radix.tiers import Tiers
 from .detokenise import Detokeniser
 from .drafts import Drafter, plain, without_space
 from .grammars import Grammars
@@ -63,10 +64,11 @@ class StepLoop:
         grammars: Grammars | None = None,
         prefix_cache: bool = True,
         drafts: bool = True,
+        tiers: Tiers | None = None,
     ) -> None:
         self.model = model
         self.limits = limits
-        self.prefixes = Prefixes(model.memory, prefix_cache)
+        self.prefixes = Prefixes(model.memory, prefix_cache, tiers)
         self.counts = Counts()
         self.waiting: dict[int, Sequence] = {}  # in order of arrival
         self.running: dict[int, Running] = {}

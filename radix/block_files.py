@@ -73,7 +73,7 @@ class BlockFiles:
         path = self.path(block.key)
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         head = self._head(block.key, block.ids)
-        data = memoryview(np.ascontiguousarray(block.data)).cast("B")
+        data = np.ascontiguousarray(block.data).data.cast("B")
         digest = hashlib.sha256(head)
         digest.update(data)
         descriptor, name = tempfile.mkstemp(suffix=_UNFINISHED, dir=path.parent)

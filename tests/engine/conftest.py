@@ -23,6 +23,7 @@ class ListMemory:
     def __init__(self, total_pages: int = 256, page_tokens: int = 1) -> None:
         self.total_pages = total_pages
         self.page_tokens = page_tokens
+        self.page_bytes = 4 * page_tokens
         self.free = set(range(total_pages))
         self.content: dict[int, list[int]] = {}
         self.slots: dict[int, SimpleNamespace] = {}
