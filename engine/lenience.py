@@ -126,7 +126,7 @@ class _Checker:
         said = schema.get("$schema") if isinstance(schema, dict) else None
         self._draft: Draft = constraint.draft or draft_of(said if isinstance(said, str) else "") or "2020-12"
         self._may_differ = said if constraint.draft else None
-        self._schema = self._adapted(schema)
+        self._schema = self._adapted(schema, is_root=True)
         specification = specification_with(_URIS[self._draft])
         self._registry = METASCHEMAS.with_resources(
             (uri, self._resource(text, specification)) for uri, text in constraint.documents
@@ -143,9 +143,9 @@ class _Checker:
         return f"{where} is not as #{_pointer(steps)} asks"
 
     def _resource(self, text: str, specification: Specification[Any]) -> Resource[Any]:
-        return Resource(self._adapted(parse(text)), specification)
+        return Resource(self._adapted(parse(text), is_root=True), specification)
 
-    def _adapted(self, schema: Json) -> Json:
+    def _adapted(self, schema: Json, *, is_root: bool = False) -> Json:
         """A schema with patterns that list what they match, and without a word on its draft."""
         tick()
         if isinstance(schema, list):
@@ -154,8 +154,9 @@ class _Checker:
             return schema
         adapted = {}
         for keyword, value in schema.items():
-            if keyword == "$schema":
-                self._same_draft(value)
+            if keyword == "$schema":  # which means nothing inside of a resource
+                if is_root or "$id" in schema or "id" in schema:
+                    self._same_draft(value)
             elif keyword in _DATA:
                 adapted[keyword] = value
             elif keyword == "pattern" and isinstance(value, str):
@@ -169,8 +170,8 @@ class _Checker:
 
     def _same_draft(self, said: Json) -> None:
         uri = said if isinstance(said, str) else ""
-        if said != self._may_differ and (draft_of(uri) != self._draft or uri in self._given):
-            raise _Unjudged("cannot be checked: its schemas are of several drafts, or of one that is not standard")
+        if said != self._may_differ and (draft_of(uri) not in (None, self._draft) or uri in self._given):
+            raise _Unjudged("cannot be checked: its schemas are of several drafts, or of one that is given beside it")
 
     def _listing(self, pattern: str) -> str:
         found = [re.escape(text) for text in self._strings if _is_found(pattern, text)]

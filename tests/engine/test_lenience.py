@@ -5,7 +5,10 @@ from __future__ import annotations
 import gzip
 import itertools
 import json
+import queue
+import re
 import threading
+from concurrent.futures import CancelledError
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,13 +18,15 @@ import uvicorn
 
 from rootform import Engine, HttpClient, assistant, gen, program, user
 from rootform.engine import lenience
+from rootform.engine.compiling import Compilers, GrammarLimits
 from rootform.engine.lenience import dropped_from, judge
-from rootform.engine.types import RootformError
+from rootform.engine.types import Lenience, RootformError
 from rootform.extract.asking import Options
 from rootform.extract.job import Settings, run_job
 from rootform.extract.progress import NoProgress
 from rootform.grammar.constraints import Draft, JsonSchema
 from rootform.grammar.errors import GrammarError
+from rootform.grammar.vocab import Vocabulary
 from rootform.grammar.work import Limit, within
 from rootform.server.app import create_app
 
@@ -32,6 +37,9 @@ SCHEMA = {
     "required": ["x"],
     "additionalProperties": False,
 }
+
+
+VOCABULARY = Vocabulary([bytes([byte]) for byte in range(256)] + [b""], [256], 257)
 
 
 def lenient(schema: Any, **options: Any) -> JsonSchema:
@@ -109,12 +117,54 @@ def test_drafts_and_given_documents_are_minded() -> None:
     assert "several drafts" in judge(lenient({"$ref": "urn:b", "pattern": TWICE}, documents=other), '"a-a"').reason
 
 
-def test_checking_keeps_to_its_limit() -> None:
+def test_the_draft_of_a_schema_is_said_where_it_begins() -> None:
+    inside = {"$schema": "http://json-schema.org/draft-04/schema#", "exclusiveMinimum": 1, "pattern": TWICE}
+    assert judge(lenient({"items": inside}), "[2]").valid
+    assert not judge(lenient({"items": inside}), "[1]").valid
+    assert "several drafts" in judge(lenient({"items": inside | {"$id": "urn:c"}}), "[1]").reason
+
+
+def exploding() -> JsonSchema:
     names = [f"d{i}" for i in range(24)]
     defs = {a: {"allOf": [{"$ref": f"#/$defs/{b}"}] * 2} for a, b in itertools.pairwise(names)}
     schema = {"$ref": "#/$defs/d0", "pattern": TWICE, "$defs": defs | {"d23": {"maxLength": 9}}}
+    return lenient(schema)
+
+
+def test_checking_keeps_to_its_limit() -> None:
     with within(Limit(0.3)), pytest.raises(GrammarError, match=r"more than 0\.3 s of work"):
-        judge(lenient(schema), '"a-a"')
+        judge(exploding(), '"a-a"')
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_a_check_that_takes_too_long_says_so_and_none_is_forgotten(closed: bool) -> None:
+    compilers = Compilers(VOCABULARY, GrammarLimits(compile_seconds=0.3))
+    dropped_from(exploding())
+    answers: queue.Queue[Lenience | BaseException] = queue.Queue()
+    if closed:
+        compilers.close()
+    compilers.judge(exploding(), '"a-a"', answers.put)
+    answer = answers.get(timeout=60)
+    compilers.close()
+    if closed:
+        assert isinstance(answer, CancelledError)
+    else:
+        assert isinstance(answer, Lenience)
+        assert not answer.valid
+        assert re.search(r"cannot be checked: .* more than 0\.3 s", answer.reason)
+
+
+REAL = Path(__file__).parents[2] / "../shared/maskbench/public.jsonl.gz"
+
+
+@pytest.mark.skipif(not REAL.exists(), reason="no copy of MaskBench's schemas beside the repository")
+def test_real_values_are_judged_right() -> None:
+    with gzip.open(REAL, "rt") as lines:
+        for line in itertools.islice(lines, 0, 900, 10):
+            case = json.loads(line)
+            for test in case["tests"][:3]:
+                why = lenience._why_wrong(lenient(case["schema"]), lenience._value(json.dumps(test["data"])), True)
+                assert (why == "") == test["valid"], (case["name"], why)
 
 
 SUITE = Path(__file__).parents[2] / "../shared/json-schema-test-suite.json.gz"
