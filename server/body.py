@@ -71,7 +71,7 @@ def _wrong_value(message: str, kind: type[msgspec.Struct]) -> RootformError:
 
 
 def _unknown_field(field: str, path: str, kind: type[msgspec.Struct]) -> RootformError:
-    close = difflib.get_close_matches(field, kind.__struct_fields__, n=1, cutoff=0.7) if path == "$" else []
+    close = difflib.get_close_matches(field, kind.__struct_fields__, n=1, cutoff=0.75) if path == "$" else []
     hint = f"did you mean `{close[0]}`?" if close else "remove it"
     where = f"{_param(path)}.{field}" if path != "$" else field
     return RootformError(f"{path}: unknown field `{field}`; {hint}", param=where)
