@@ -147,7 +147,15 @@ class Stand:
     """A step loop around a stand-in, and what came out of it."""
 
     def __init__(
-        self, *, prefix_cache: bool = True, drafts: bool = True, grammars=None, model=None, token_bytes=None, **limits
+        self,
+        *,
+        prefix_cache: bool = True,
+        drafts: bool = True,
+        grammars=None,
+        model=None,
+        token_bytes=None,
+        tiers=None,
+        **limits,
     ) -> None:
         self.model = model or StandIn()
         memory = self.model.memory
@@ -166,6 +174,7 @@ class Stand:
             grammars=grammars,
             prefix_cache=prefix_cache,
             drafts=drafts,
+            tiers=tiers,
         )
         self.events: dict[int, list] = {}
         self._n_added = 0

@@ -1,0 +1,355 @@
+"""What leaves KV memory and comes back, from host memory or a restart later, changes no token."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
+
+from rootform.engine import tiers as engine_tiers
+from rootform.engine.accept import make_call
+from rootform.engine.api import Engine
+from rootform.engine.geometry import LayerGeometry
+from rootform.engine.memory_cpu import CpuMemory
+from rootform.engine.tiers import fingerprint
+from rootform.engine.types import RootformError
+from rootform.radix.blocks import BlockNames
+from rootform.radix.disk_tier import DiskTier
+from rootform.radix.host_tier import HostTier
+from rootform.radix.tiers import LoadRule, Tiers
+
+PROMPT = [1 + (7 * n + n * n) % 250 for n in range(200)]
+N_BLOCKS_TOKENS = 192  # of the 199 tokens before the last
+DATA = 8
+
+
+@pytest.fixture(autouse=True)
+def always_worth_reading(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a machine under load would measure is not for a test."""
+    monkeypatch.setattr(engine_tiers, "_seconds_per_token", lambda _: 1.0)
+
+
+# -- pages out of memory and into it --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_pages_come_back_bit_by_bit_wherever_they_go(dtype: torch.dtype) -> None:
+    layers = [
+        LayerGeometry(query_heads=4, kv_heads=2, key_dim=8, value_dim=6),
+        LayerGeometry(query_heads=4, kv_heads=1, key_dim=4, value_dim=16),
+    ]
+    memory = CpuMemory(layers, 40, dtype)
+    for pool in (*memory.keys, *memory.values):
+        pool.copy_(torch.randn(pool.shape).to(dtype))
+    pages = memory._allocator.take(30)
+    assert pages is not None
+    some = pages[[5, 3, 20, 21, 22, 8]]
+    before = [pool[:, some.tolist()].clone() for pool in (*memory.keys, *memory.values)]
+    data = memory.copy_out(some)
+    assert data.shape == (6, memory.page_bytes)
+    assert data.dtype == np.uint8
+    memory.give_back(pages)
+    other = CpuMemory(layers, 11, dtype)  # another process: other rows are free
+    hole = other._allocator.take(4)
+    assert hole is not None
+    other.give_back(hole[1:2])
+    back = other.copy_in([data[:2], data[2:2], data[2:]])
+    assert back is not None
+    assert other.free_pages == 11 - 3 - 6
+    for pool, kept in zip((*other.keys, *other.values), before, strict=True):
+        assert torch.equal(pool[:, back.tolist()], kept)
+    assert other.copy_in([data]) is None
+    assert other.free_pages == 2
+
+
+# -- the step loop with little memory -------------------------------------------------------------------------
+
+
+def make_tiers(page_tokens: int, host_blocks: int | None, folder: Path | None, block_tokens: int = DATA) -> Tiers:
+    names = BlockNames(b"stand-in", block_tokens)
+    data_bytes = 4 * block_tokens
+    host = None if host_blocks is None else HostTier(host_blocks * data_bytes)
+    disk = None
+    if folder is not None:
+        disk = DiskTier(folder, names.fingerprint, block_tokens, data_bytes, max_bytes=1 << 20)
+    return Tiers(names, page_tokens, host, disk, LoadRule(1.0))
+
+
+families = st.lists(
+    st.tuples(st.integers(0, 5), st.integers(1, 60), st.integers(1, 6), st.integers(0, 3)), min_size=1, max_size=14
+)
+
+
+@given(
+    asked=families,
+    page_tokens=st.sampled_from([1, 4]),
+    host_blocks=st.sampled_from([None, 2, 1000]),
+    on_disk=st.booleans(),
+    total_tokens=st.sampled_from([80, 120, 400]),
+)
+@settings(max_examples=40, deadline=None)
+def test_any_requests_get_the_same_tokens_with_tiers(
+    standins,
+    tmp_path_factory: pytest.TempPathFactory,
+    asked: list[tuple[int, int, int, int]],
+    page_tokens: int,
+    host_blocks: int | None,
+    on_disk: bool,
+    total_tokens: int,
+) -> None:
+    """The stand-in's KV is the tokens themselves: a wrong page, or one of another prefix, changes the answer."""
+    folder = tmp_path_factory.mktemp("kv") if on_disk else None
+    for _ in range(2):  # the second time as after a restart
+        memory = standins.ListMemory(total_tokens // page_tokens, page_tokens)
+        model = standins.StandIn(memory=memory)
+        stand = standins.Stand(model=model, tiers=make_tiers(page_tokens, host_blocks, folder), max_batch=3)
+        keys = {}
+        for family, n_prompt, n_new, steps in asked:
+            prompt = [1 + (family * 7 + n * (1 + family % 2)) % 49 for n in range(n_prompt)]
+            keys[stand.add(prompt, n_new, namespace="ab"[family % 2])] = (prompt, n_new)
+            for _ in range(steps):
+                stand.step()
+        stand.run()
+        for key, (prompt, n_new) in keys.items():
+            assert stand.ids(key) == stand.greedy(prompt, n_new)
+        stand.check_nothing_is_held()
+        stand.loop.prefixes.close(keep=True)
+        assert memory.free_pages + stand.loop.prefixes.tree.cached_pages == memory.total_pages
+
+
+def test_what_was_evicted_is_not_computed_again(standins) -> None:
+    stand = standins.Stand(model=standins.StandIn(memory=standins.ListMemory(150)), tiers=make_tiers(1, 1000, None))
+    prompts = [[1 + (k + n * k) % 49 for n in range(65)] for k in (1, 2, 3)]
+    for prompt in prompts:  # each needs most of the memory
+        stand.add(prompt, 2)
+        stand.run()
+    assert stand.loop.counts.cached_tokens == 0
+    stand.add(prompts[0], 2)
+    stand.run()
+    assert stand.loop.counts.cached_tokens == 64
+    assert stand.loop.prefixes.tiers is not None
+    assert 0 < stand.loop.prefixes.tiers.host_tokens <= 64
+
+
+def test_namespaces_are_kept_apart(standins, tmp_path: Path) -> None:
+    def cached(namespace: str) -> int:
+        stand = standins.Stand(tiers=make_tiers(1, None, tmp_path))
+        stand.add(list(range(1, 41)), 1, namespace=namespace)
+        stand.run()
+        stand.loop.prefixes.close(keep=True)
+        return stand.loop.counts.cached_tokens
+
+    assert [cached("a"), cached("b"), cached("a"), cached("")] == [0, 0, 32, 0]
+
+
+def test_reading_that_does_not_pay_is_left(standins, tmp_path: Path) -> None:
+    for _ in range(2):
+        tiers = make_tiers(1, None, tmp_path)
+        tiers._rule.compute_s = 0.0
+        stand = standins.Stand(tiers=tiers)
+        stand.add(list(range(1, 41)), 1)
+        stand.run()
+        stand.loop.prefixes.close(keep=True)
+        assert stand.loop.counts.cached_tokens == 0
+    assert list(tmp_path.rglob("*.kv"))
+
+
+def test_the_planner_knows_what_the_tiers_hold(standins, tmp_path: Path) -> None:
+    first = standins.Stand(tiers=make_tiers(1, None, tmp_path))
+    prompt = list(range(1, 41))
+    first.add(prompt, 1)
+    first.run()
+    first.loop.prefixes.close(keep=True)
+    prefixes = standins.Stand(tiers=make_tiers(1, None, tmp_path)).loop.prefixes
+    assert prefixes.n_cached(np.array(prompt, dtype=np.int32), "") == 32
+    assert prefixes.n_cached(np.array(prompt[:32], dtype=np.int32), "") == 24  # never the last token
+    prefixes.close(keep=False)
+
+
+def test_what_several_requests_read_is_in_files_before_the_end(standins, tmp_path: Path) -> None:
+    stand = standins.Stand(tiers=make_tiers(1, None, tmp_path))
+    tiers = stand.loop.prefixes.tiers
+    shared = list(range(1, 25))
+    for last in (30, 31):
+        assert not list(tmp_path.rglob("*.kv"))
+        stand.add([*shared, last, 9, 9, 9, 9, 9, 9, 9, 9], 1)
+        stand.run()
+        tiers.disk.flush()
+    assert len(list(tmp_path.rglob("*.kv"))) == len(shared) // DATA
+    stand.loop.prefixes.close(keep=False)
+
+
+# -- a real model ---------------------------------------------------------------------------------------------
+
+
+def ask(engine: Engine, prompts: list[list[int]], namespace: str = "") -> list[tuple[int, ...]]:
+    jobs = [engine.submit(make_call(each, max_tokens=12, namespace=namespace)) for each in prompts]
+    return [job.result().token_ids for job in jobs]
+
+
+def kv_of(engine: Engine, ids: list[int]) -> bytes:
+    """The KV the engine has of a prefix, all of which must be cached."""
+
+    def read() -> bytes:
+        prefixes = engine._loop.prefixes
+        match = prefixes.tree.match(np.array(ids, dtype=np.int32))
+        assert match.n_tokens == len(ids)
+        return prefixes.memory.copy_out(match.pages).tobytes()
+
+    return engine._thread.ask(read)
+
+
+PROMPTS = [PROMPT, PROMPT[:150], [*PROMPT[:130], 9, 9, 9], PROMPT[50:120], [5, 6, 7]]
+
+
+def test_cold_warm_and_restored_are_the_same(tiny_model: Path, tmp_path: Path) -> None:
+    with Engine(tiny_model, threads=1, prefix_cache=False) as engine:
+        wanted = ask(engine, PROMPTS)
+    with Engine(tiny_model, threads=1, cache_dir=tmp_path, kv_bytes=1 << 20) as engine:
+        assert ask(engine, PROMPTS) == wanted
+        assert ask(engine, PROMPTS) == wanted
+        assert engine.stats().disk_tier_tokens == 0
+        computed = kv_of(engine, PROMPT[:N_BLOCKS_TOKENS])
+    with Engine(tiny_model, threads=1, cache_dir=tmp_path, kv_bytes=1 << 20) as engine:
+        assert ask(engine, PROMPTS) == wanted
+        assert engine.stats().disk_tier_tokens >= N_BLOCKS_TOKENS
+        assert engine.stats().cached_tokens >= engine.stats().disk_tier_tokens
+        assert kv_of(engine, PROMPT[:N_BLOCKS_TOKENS]) == computed
+
+
+def test_little_memory_and_tiers_are_the_same_too(tiny_model: Path, tmp_path: Path) -> None:
+    prompts = [PROMPT[:170], [*PROMPT[:100], *PROMPT[20:90]], PROMPT[::-1][:170], PROMPT[:170]] * 3
+    with Engine(tiny_model, threads=1, prefix_cache=False) as engine:
+        wanted = [ask(engine, [each])[0] for each in prompts]
+    with Engine(tiny_model, threads=1, cache_dir=tmp_path, kv_bytes=400 * 256, host_cache_bytes=100 * 256) as engine:
+        assert engine.stats().pages_total == 400
+        assert [ask(engine, [each])[0] for each in prompts] == wanted
+        stats = engine.stats()
+        assert stats.host_tier_tokens + stats.disk_tier_tokens > 0
+        assert 0 < stats.host_tier_bytes <= 100 * 256
+        assert stats.disk_tier_bytes > 0
+        engine.clear_cache()
+        assert not list(tmp_path.rglob("*.kv"))
+
+
+def test_a_damaged_file_is_recomputed(tiny_model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with Engine(tiny_model, threads=1, cache_dir=tmp_path) as engine:
+        wanted = ask(engine, [PROMPT])
+    files = sorted(tmp_path.rglob("*.kv"))
+    assert len(files) == 3
+    for file in files:
+        raw = bytearray(file.read_bytes())
+        raw[len(raw) // 2] ^= 4
+        file.write_bytes(raw)
+    with Engine(tiny_model, threads=1, cache_dir=tmp_path) as engine:
+        assert ask(engine, [PROMPT]) == wanted
+        assert engine.stats().cached_tokens == 0
+    warned = [record.getMessage() for record in caplog.records if "not used" in record.getMessage()]
+    assert len(warned) == 1  # of the first block; what follows it was not asked for
+    assert "checksum" in warned[0]
+
+
+def test_other_weights_tokenizers_and_formats_have_other_names(tiny_model: Path, tmp_path: Path) -> None:
+    def copy(name: str) -> Path:
+        folder = tmp_path / name
+        folder.mkdir()
+        for file in tiny_model.iterdir():
+            (folder / file.name).write_bytes(file.read_bytes())
+        return folder
+
+    first = fingerprint(tiny_model, "float32", 64)
+    assert fingerprint(copy("same"), "float32", 64) == first
+    weights = load_file(copy("weights") / "model.safetensors")
+    weights[min(weights)].view(-1)[-1] += 1e-3
+    save_file(weights, tmp_path / "weights" / "model.safetensors", {"format": "pt"})
+    words = copy("words") / "tokenizer.json"
+    words.write_text(words.read_text().replace('"Ġa"', '"Ġb"'))
+    others = [
+        fingerprint(tmp_path / "weights", "float32", 64),
+        fingerprint(tmp_path / "words", "float32", 64),
+        fingerprint(tiny_model, "bfloat16", 64),
+        fingerprint(tiny_model, "float32", 128),
+    ]
+    assert len({first, *others}) == 5
+    with Engine(tiny_model, threads=1, cache_dir=tmp_path / "cache") as engine:
+        ask(engine, [PROMPT])
+    with Engine(tmp_path / "weights", threads=1, cache_dir=tmp_path / "cache") as engine:
+        ask(engine, [PROMPT])
+        assert engine.stats().cached_tokens == 0
+
+
+def test_what_cannot_be_had_is_said_at_the_start(tiny_model: Path, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("")
+    for options in ({"cache_dir": file}, {"disk_cache_bytes": -1}, {"host_cache_bytes": -1}):
+        with pytest.raises(RootformError, match=next(iter(options)) + r"|cannot be kept in .*file"):
+            Engine(tiny_model, threads=1, **options)
+
+
+# -- killed at any moment -------------------------------------------------------------------------------------
+
+WRITER = """
+    import sys
+    from pathlib import Path
+    import numpy as np
+    from rootform.radix.blocks import Block, BlockNames
+    from rootform.radix.disk_tier import DiskTier
+
+    names = BlockNames(b"killed", 64)
+    disk = DiskTier(Path(sys.argv[1]), names.fingerprint, 64, 40_000, max_bytes=4_000_000)
+    print("began", flush=True)
+    rng = np.random.default_rng(int(sys.argv[2]))
+    while True:
+        n = int(rng.integers(300))
+        ids = np.full(64, n, dtype=np.int32)
+        data = np.full((64, 625), n % 251, dtype=np.uint8)
+        disk.put(Block(names.keys(ids, "")[0], 0, ids, data), read_again=n % 2 == 0, wait=True)
+"""
+
+
+def test_killed_writers_leave_only_whole_files(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Two processes write to one folder, and remove what is too much, until both are killed; three times."""
+    rng = np.random.default_rng(5)
+    names = BlockNames(b"killed", 64)
+    n_found = 0
+    for life in range(3):
+        writers = [
+            subprocess.Popen(
+                [sys.executable, "-c", textwrap.dedent(WRITER), str(tmp_path), str(2 * life + n)],
+                stdout=subprocess.PIPE,
+                env=os.environ | {"OMP_NUM_THREADS": "1"},
+            )
+            for n in range(2)
+        ]
+        for writer in writers:
+            assert writer.stdout is not None
+            assert writer.stdout.readline() == b"began\n"
+        with pytest.raises(subprocess.TimeoutExpired):  # they run on until they are killed
+            writers[0].wait(timeout=float(rng.uniform(0.05, 0.4)))
+        for writer in writers:
+            writer.send_signal(signal.SIGKILL)
+            writer.communicate()
+            assert writer.returncode == -signal.SIGKILL
+        disk = DiskTier(tmp_path, names.fingerprint, 64, 40_000, max_bytes=4_000_000)
+        for n in range(300):
+            ids = np.full(64, n, dtype=np.int32)
+            key = names.keys(ids, "")[0]
+            data = disk.read(key, ids)
+            assert (key in disk) == (data is not None)
+            if data is not None:
+                n_found += 1
+                assert (data == n % 251).all()
+        disk.close()
+        assert sum(file.stat().st_size for file in tmp_path.rglob("*.kv")) <= 4_000_000
+    assert n_found > 0
+    assert not caplog.records
