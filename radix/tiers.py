@@ -22,7 +22,7 @@ Copy = Callable[[int, int], np.ndarray]
 
 _FIRST_GUESS = 1e9  # bytes a second
 _NEWEST_SHARE = 0.3  # of a speed: how much the latest reading counts
-_SECOND_CHANCE = 1.01  # what was once slow is asked again after a while
+_DOUBLES_S = 60.0  # what was slow once is thought twice as fast after each such time: it gets another chance
 
 
 class LoadRule:
@@ -35,18 +35,19 @@ class LoadRule:
     def __init__(self, compute_s: float, clock: Callable[[], float] = time.perf_counter) -> None:
         self.compute_s = compute_s
         self.clock = clock
-        self.bytes_per_s = _FIRST_GUESS
+        self.bytes_per_s = _FIRST_GUESS  # at the last reading
+        self._read_at = clock()
 
     def pays(self, n_tokens: int, n_bytes: int) -> bool:
         """n_tokens: to be computed otherwise.  n_bytes: to be read from files."""
-        if n_bytes <= n_tokens * self.compute_s * self.bytes_per_s:
-            return True
-        self.bytes_per_s *= _SECOND_CHANCE
-        return False
+        hope = min((self.clock() - self._read_at) / _DOUBLES_S, 30.0)
+        speed = max(self.bytes_per_s, min(self.bytes_per_s * 2**hope, _FIRST_GUESS))
+        return n_bytes <= n_tokens * self.compute_s * speed
 
     def note(self, n_bytes: int, seconds: float) -> None:
         """So many bytes were read in that time."""
         self.bytes_per_s += _NEWEST_SHARE * (n_bytes / max(seconds, 1e-9) - self.bytes_per_s)
+        self._read_at = self.clock()
 
 
 class Tiers:
