@@ -100,7 +100,7 @@ class Keys(NamedTuple):
                 rest = POOL.and_(rest, POOL.not_(POOL.alt(*self.taken(text))))
             more = POOL.shortest(rest)
             if more is not None:
-                seen = {read(text + more)} if member in self.others else set()
+                seen: set[str] = {str(read(text + more))} if member in self.others else set()
                 choices.append(POOL.concat(POOL.literal(more), next_rule._value(member, seen, briefly=True)))
         return POOL.alt(*choices)
 
@@ -150,7 +150,7 @@ class Keys(NamedTuple):
             return EMPTY
         listed = _by_name(self.members).get(name)
         for member, rule in self._listed():
-            if member.key == listed and POOL.fullmatch(listed, text):
+            if listed is not None and member.key == listed and POOL.fullmatch(listed, text):
                 return rule._value(member, set(), briefly=False)
         rule = self if self.any_order else self._replace(members=())
         kinds = [other for other in self._others() if POOL.fullmatch(other.key, text)]

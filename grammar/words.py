@@ -10,7 +10,7 @@ import hashlib
 import heapq
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -35,11 +35,11 @@ class Letter(NamedTuple):
 class Words:
     """A sorted set of words; equal sets are equal. Never changes.
 
-    spell: the expression of one letter. weigh: how many bytes the shortest spelling of a word has.
+    spell: the expression of one letter, a byte (int) of bytes or a character of str. weigh: how many bytes the shortest spelling of a word has.
     """
 
     def __init__(
-        self, words: Iterable[Word], spell: Callable[[Word | int], int], weigh: Callable[[Word], int] = len
+        self, words: Iterable[Word], spell: Callable[[Any], int], weigh: Callable[[Word], int] = len
     ) -> None:
         self.words: Sequence[bytes | str] = _sorted_set(words)
         self.spell = spell

@@ -147,7 +147,7 @@ def _constraint_fields(constraint: Constraint | None) -> dict[str, object]:
         case StructuralTag(tag, spacing):
             return {"response_format": {"type": "structural_tag", **_members(tag)}, "spacing": spacing}
         case JsonObject(spacing, escapes):
-            form = {"response_format": {"type": "json_object"}, "spacing": spacing}
+            form: dict[str, object] = {"response_format": {"type": "json_object"}, "spacing": spacing}
             return form if escapes == "any" else form | {"escapes": escapes}
         case JsonSchema():
             return _schema_fields(constraint)

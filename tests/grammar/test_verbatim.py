@@ -80,7 +80,12 @@ def test_the_language_is_every_part_of_the_document_and_nothing_else(document, w
 
 
 @settings(deadline=None)
-@given(documents, st.booleans(), limits, st.sampled_from(["a", "b$", "^[ab]+$", "[^a]$", "(ab|é)", "^$", '"', "a[^x]*1"]))
+@given(
+    documents,
+    st.booleans(),
+    limits,
+    st.sampled_from(["a", "b$", "^[ab]+$", "[^a]$", "(ab|é)", "^$", '"', "a[^x]*1"]),
+)
 def test_beside_a_pattern_just_the_parts_that_match_are_left(document, words, counts, pattern):
     found = compile_pattern(pattern, mode="search", encoding="json")
     both = POOL.and_(POOL.verbatim(indexed(document, words=words), *counts), found)
