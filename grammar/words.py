@@ -35,12 +35,11 @@ class Letter(NamedTuple):
 class Words:
     """A sorted set of words; equal sets are equal. Never changes.
 
-    spell: the expression of one letter, a byte (int) of bytes or a character of str. weigh: how many bytes the shortest spelling of a word has.
+    spell: the expression of one letter, a byte (int) of bytes or a character of str. weigh: how many bytes the
+    shortest spelling of a word has.
     """
 
-    def __init__(
-        self, words: Iterable[Word], spell: Callable[[Any], int], weigh: Callable[[Word], int] = len
-    ) -> None:
+    def __init__(self, words: Iterable[Word], spell: Callable[[Any], int], weigh: Callable[[Word], int] = len) -> None:
         self.words: Sequence[bytes | str] = _sorted_set(words)
         self.spell = spell
         self._weights = np.empty(len(self.words), np.int64)
