@@ -1,0 +1,307 @@
+"""Our engine against its peers, by processor time: `python -m benchmarks.serving --size tiny --requests 64`.
+
+Models and prompts are made from the seed. Each engine has a process of its own for each round, and the engines take
+turns; figures are medians over the rounds. All answers are held against the schema. `floor` is what the products of
+the layers alone would cost, each distinct token once, at the rate measured here for many rows: attention, the output
+layer, masks and sampling are not in it. A peer that is not installed is named and left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from .serving_engines import PACKAGES, SETTINGS, Answers, Setting, lacking, make
+from .serving_worker import Worker, WorkerError
+from .serving_workload import SCHEMA, SHAPES, Shape, Workload, distinct_prefixes, make_model, make_workload
+
+CONTEXTS, BATCHES = [750, 2000, 8000], [1, 8, 64]
+_WARM_ROUND = -1
+
+
+class Row(NamedTuple):
+    """One setting's figures over its rounds. None: not known."""
+
+    setting: Setting
+    requests: int
+    invalid: int
+    tokens: float  # of output, of one request
+    cpu_s: float  # of one request
+    requests_s: float
+    tokens_s: float
+    passes_token: float | None
+    cached_share: float | None
+    kept_share: float | None
+    floor_cpu_s: float | None
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, print tables, write the JSON file; 1 when an answer of ours is not valid."""
+    given = _parsed(arguments)
+    print(f"{machine()}; {given.threads} thread(s) an engine")
+    results: dict[str, Any] = {"machine": machine(), "arguments": {k: str(v) for k, v in vars(given).items()}}
+    wrong = 0
+    for size in given.size:
+        shape = SHAPES[size]
+        folder = make_model(shape, given.models, given.seed)
+        found: dict[str, Any] = results.setdefault(size, {})
+        if given.stall:
+            found["stall"] = _stall(shape, folder, given)
+        if given.trace:
+            found["trace"] = _trace(shape, folder, given)
+        if given.stall or given.trace:
+            continue
+        rates = {dtype: _floor(shape, dtype, given.threads, []) for dtype in ("fp32", "bf16")}
+        rows = _serve(shape, folder, given, {dtype: rate for dtype, (rate, _) in rates.items()})
+        wrong += sum(row.invalid for row in rows if row.setting.engine == "rootform")
+        found["serving"] = [row._asdict() | {"setting": row.setting.name} for row in rows]
+        found["gflops"] = {dtype: rate for dtype, (rate, _) in rates.items()}
+        if given.steps:
+            found["steps"] = _steps(shape, folder, given)
+    if given.json:
+        given.json.write_text(json.dumps(results, indent=1))
+    return 1 if wrong else 0
+
+
+# -- serving --------------------------------------------------------------------------------------------------
+
+
+def _serve(shape: Shape, folder: Path, given: argparse.Namespace, rates: dict[str, float]) -> list[Row]:
+    settings = [each for each in SETTINGS if each.engine in given.engines and each.dtype in given.dtypes]
+    failures: dict[str, str] = {}
+    for engine in given.engines:
+        if lacking(engine):
+            failures[engine] = f"not installed ({', '.join(lacking(engine))}): not measured"
+    settings = [each for each in settings if each.engine not in failures]
+    answers: dict[Setting, list[Answers]] = {each: [] for each in settings}
+    floors: list[float] = []
+    for n in range(given.repeat):
+        work = make_workload(folder, given.seed, n, given.requests)
+        warm = make_workload(folder, given.seed, _WARM_ROUND, 2)
+        for setting in settings[n % len(settings) :] + settings[: n % len(settings)]:
+            if setting.name not in failures:
+                try:
+                    answers[setting].append(_round(setting, folder, given, warm, work))
+                except WorkerError as error:
+                    failures[setting.name] = str(error)
+        floors.append(distinct_prefixes(work.prompts))
+    rows = [
+        _row(each, answers[each], shape, given.requests, statistics.median(floors), rates)
+        for each in settings
+        if answers[each]
+    ]
+    print(f"\n{shape.name}: {given.requests} requests, {given.repeat} round(s), load {_load()}")
+    print(table(rows))
+    for name, reason in failures.items():
+        print(f"{name}: {reason}")
+    return rows
+
+
+def _round(setting: Setting, folder: Path, given: argparse.Namespace, warm: Workload, work: Workload) -> Answers:
+    worker = Worker(make, setting, folder, given.threads, given.batch, threads=given.threads)
+    try:
+        worker.ask("answer", warm.prompts)
+        return worker.ask("answer", work.prompts)
+    finally:
+        worker.stop()
+
+
+def _row(
+    setting: Setting, rounds: list[Answers], shape: Shape, requests: int, prompt_tokens: float, rates: dict[str, float]
+) -> Row:
+    def median(values: list[float]) -> float:
+        return statistics.median(values)
+
+    tokens = median([each.output_tokens / requests for each in rounds])
+    rate = rates.get(setting.dtype)
+    return Row(
+        setting=setting,
+        requests=requests,
+        invalid=sum(count_invalid(each.texts) for each in rounds),
+        tokens=tokens,
+        cpu_s=median([each.cpu_s / requests for each in rounds]),
+        requests_s=median([requests / each.wall_s for each in rounds]),
+        tokens_s=median([each.output_tokens / each.wall_s for each in rounds]),
+        passes_token=_ratio([(each.passes, each.output_tokens) for each in rounds]),
+        cached_share=_ratio([(each.cached, 750 * requests) for each in rounds]),
+        kept_share=_ratio([(each.accepted, each.drafted) for each in rounds]),
+        floor_cpu_s=None if rate is None else floor_cpu_s(shape, prompt_tokens / requests, tokens, rate),
+    )
+
+
+def _ratio(pairs: Sequence[tuple[int | None, int | None]]) -> float | None:
+    known = [(a, b) for a, b in pairs if a is not None and b]
+    return sum(a for a, _ in known) / sum(b for _, b in known) if known else None
+
+
+def floor_cpu_s(shape: Shape, prompt_tokens: float, output_tokens: float, gflops: float) -> float:
+    """Of one request: its share of distinct prompt tokens and all its output but the last token, through the layers."""
+    return (prompt_tokens + output_tokens - 1) * shape.layer_flops / gflops / 1e9
+
+
+def count_invalid(texts: Sequence[str]) -> int:
+    """How many are not JSON texts of the schema."""
+    import jsonschema
+
+    validator = jsonschema.Draft202012Validator(SCHEMA)
+
+    def valid(text: str) -> bool:
+        try:
+            return validator.is_valid(json.loads(text))
+        except ValueError:
+            return False
+
+    return sum(not valid(text) for text in texts)
+
+
+_COLUMNS = ("", "CPU-s/request", "vs", "floor", "x floor", "requests/s", "tokens/s", "tokens/request")
+_COLUMNS += ("passes/token", "cached %", "drafts kept %", "invalid")
+
+
+def table(rows: Sequence[Row]) -> str:
+    """vs: processor seconds of a request as a multiple of the best peer's, where OpenVINO is there of its best."""
+    peers = [row for row in rows if row.setting.engine == "openvino"]
+    peers = peers or [row for row in rows if row.setting.engine != "rootform"]
+    best = min((row.cpu_s for row in peers), default=None)
+    lines = [_COLUMNS, ("---",) * len(_COLUMNS)]
+    for row in rows:
+        lines.append(
+            (
+                row.setting.name,
+                f"{row.cpu_s:.4f}",
+                "-" if best is None else f"{row.cpu_s / best:.2f}x",
+                _shown(row.floor_cpu_s, ".4f"),
+                "-" if row.floor_cpu_s is None else f"{row.cpu_s / row.floor_cpu_s:.1f}",
+                f"{row.requests_s:.2f}",
+                f"{row.tokens_s:,.0f}",
+                f"{row.tokens:.0f}",
+                _shown(row.passes_token, ".3f"),
+                _shown(row.cached_share, ".0%"),
+                _shown(row.kept_share, ".0%"),
+                str(row.invalid),
+            )
+        )
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _shown(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)
+
+
+# -- arithmetic -----------------------------------------------------------------------------------------------
+
+
+def _floor(shape: Shape, dtype: str, threads: int, batches: list[int]) -> tuple[float, dict[int, float]]:
+    """Operations a second, and ms of the products of one decoding step."""
+    from .serving_floor import Products
+
+    worker = Worker(Products, shape, dtype, threads, threads=threads)
+    try:
+        return worker.ask("gflops"), {batch: worker.ask("step_ms", batch) for batch in batches}
+    finally:
+        worker.stop()
+
+
+def _steps(shape: Shape, folder: Path, given: argparse.Namespace) -> list[dict[str, Any]]:
+    from .serving_floor import Stepper, needed_tokens
+
+    measured = []
+    print(f"\n{shape.name}: one decoding step, CPU ms, all but 150 tokens shared; floor: its products; load {_load()}")
+    print("| | batch | context | ms | products | x floor |\n|---|---|---|---|---|---|")
+    for dtype in [each for each in ("fp32", "bf16") if each in given.dtypes]:
+        _, floors = _floor(shape, dtype, given.threads, BATCHES)
+        needed = needed_tokens(CONTEXTS, BATCHES)
+        worker = Worker(Stepper, folder, dtype, given.threads, needed, threads=given.threads)
+        try:
+            for batch in BATCHES:
+                for context in CONTEXTS:
+                    step = worker.ask("step", context, batch)
+                    floor = floors[batch]
+                    print(f"| {dtype} | {batch} | {context} | {step.ms:.1f} | {floor:.1f} | {step.ms / floor:.2f} |")
+                    measured.append({"dtype": dtype, "floor_ms": floor, **step._asdict()})
+        finally:
+            worker.stop()
+    return measured
+
+
+# -- other loads ----------------------------------------------------------------------------------------------
+
+
+def _stall(shape: Shape, folder: Path, given: argparse.Namespace) -> dict[str, Any]:
+    from .serving_load import measure_stall
+
+    gaps = measure_stall(folder, given.seed, given.threads, given.prefill_tokens)
+    print(f"\n{shape.name}: 8 streams, then a prompt of 6,000 tokens; ms between tokens, wall clock, load {_load()}")
+    print("| | p50 | p99 | max |\n|---|---|---|---|")
+    print(f"| before | {gaps.before_p50:.1f} | {gaps.before_p99:.1f} | |")
+    print(f"| while it is computed | {gaps.during_p50:.1f} | {gaps.during_p99:.1f} | {gaps.during_max:.1f} |")
+    print(f"p99 during vs before: {gaps.during_p99 / gaps.before_p99:.1f}x; the prompt took {gaps.long_s:.1f} s")
+    return gaps._asdict()
+
+
+def _trace(shape: Shape, folder: Path, given: argparse.Namespace) -> dict[str, Any]:
+    from .serving_load import measure_trace
+
+    trace = measure_trace(folder, shape, given.seed, given.threads, given.trace, 40)
+    print(f"\n{shape.name}: {trace.requests} prompts of 40 families, {trace.prompt_tokens:,} tokens, all at once")
+    print("| memory | computed | minimum | vs |\n|---|---|---|---|")
+    for name, computed in (("for all", trace.computed), ("for a third", trace.tight)):
+        print(f"| {name} | {computed:,} | {trace.minimum:,} | {computed / trace.minimum:.4f}x |")
+    return trace._asdict()
+
+
+# -- arguments ------------------------------------------------------------------------------------------------
+
+
+def machine() -> str:
+    """What it ran on: processor, cores, versions."""
+    import torch
+
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
+    model = next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine())
+    return f"{model}, {os.cpu_count()} cores, Python {platform.python_version()}, torch {torch.__version__}"
+
+
+def _load() -> str:
+    return ", ".join(f"{each:.1f}" for each in os.getloadavg())
+
+
+def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", nargs="+", choices=list(SHAPES), default=["tiny", "small"])
+    parser.add_argument("--peers", default="openvino,transformers", help="comma-separated; empty: none")
+    parser.add_argument("--dtypes", default="fp32,bf16,int8", help="formats, comma-separated (int8: of peers)")
+    parser.add_argument("--requests", type=int, default=64)
+    parser.add_argument("--repeat", type=int, default=3, help="rounds, each with other prompts")
+    parser.add_argument("--batch", type=int, default=64, help="sequences an engine may run together")
+    parser.add_argument("--threads", type=int, default=1, help="of each engine; more can spin and cost processor time")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--steps", action=argparse.BooleanOptionalAction, default=True, help="cost of decoding steps")
+    parser.add_argument("--stall", action="store_true", help="instead: a long prompt among running streams")
+    parser.add_argument("--trace", type=int, metavar="REQUESTS", help="instead: prompts of 40 families, 1000 say")
+    parser.add_argument("--prefill-tokens", type=int, help="of our engine, for --stall")
+    parser.add_argument("--models", type=Path, default=Path(tempfile.gettempdir()) / "rootform-serving-models")
+    parser.add_argument("--json", type=Path, help="all figures are written here")
+    given = parser.parse_args(arguments)
+    given.engines = ["rootform", *(name for name in given.peers.split(",") if name)]
+    given.dtypes = given.dtypes.split(",")
+    unknown = [name for name in given.engines if name not in PACKAGES]
+    if unknown:
+        parser.error(f"--peers: {', '.join(unknown)} is not one of openvino, transformers")
+    for name in ("requests", "repeat", "batch", "threads"):
+        if getattr(given, name) < 1:
+            parser.error(f"--{name} must be 1 or more")
+    return given
+
+
+if __name__ == "__main__":
+    sys.exit(main())
