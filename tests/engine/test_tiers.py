@@ -21,6 +21,7 @@ from rootform.engine.accept import make_call
 from rootform.engine.api import Engine
 from rootform.engine.geometry import LayerGeometry
 from rootform.engine.memory_cpu import CpuMemory
+from rootform.engine.prefixes import Prefixes
 from rootform.engine.tiers import fingerprint
 from rootform.engine.types import RootformError
 from rootform.radix.blocks import BlockNames
@@ -125,6 +126,65 @@ def test_any_requests_get_the_same_tokens_with_tiers(
         stand.check_nothing_is_held()
         stand.loop.prefixes.close(keep=True)
         assert memory.free_pages + stand.loop.prefixes.tree.cached_pages == memory.total_pages
+
+
+TRUNK = [n * n % 7 for n in range(40)]
+texts = st.builds(  # most share a beginning, in both namespaces
+    lambda n, twig: [*TRUNK[:n], *twig], st.integers(1, 36), st.lists(st.integers(0, 1), min_size=1, max_size=12)
+).map(lambda text: text[:40])
+
+
+@given(
+    calls=st.lists(
+        st.tuples(st.sampled_from(["use", "use", "use", "forget", "restart"]), texts, st.sampled_from(["", "a"])),
+        max_size=25,
+    ),
+    page_tokens=st.sampled_from([1, 4]),
+    host_blocks=st.sampled_from([None, 1, 1000]),
+    on_disk=st.booleans(),
+)
+@settings(max_examples=60, deadline=None)
+def test_tree_and_tiers_against_a_dict(
+    standins,
+    tmp_path_factory: pytest.TempPathFactory,
+    calls: list[tuple[str, list[int], str]],
+    page_tokens: int,
+    host_blocks: int | None,
+    on_disk: bool,
+) -> None:
+    """`plain` knows every prefix the tree ever held. No other is found; and none is lost, but for the end that fills no
+    block, where a tier has room for all."""
+    folder = tmp_path_factory.mktemp("kv") if on_disk else None
+    loses_nothing = on_disk or host_blocks == 1000
+
+    def make() -> Prefixes:
+        memory = standins.ListMemory(120 // page_tokens, page_tokens)
+        return Prefixes(memory, tiers=make_tiers(page_tokens, host_blocks, folder))
+
+    plain: set[tuple] = set()
+    prefixes = make()
+    for verb, text, namespace in calls:
+        ids = np.array(text, dtype=np.int32)
+        if verb == "forget":
+            prefixes.forget_all()
+        elif verb == "restart":
+            prefixes.close(keep=True)
+            prefixes = make()
+            plain = plain if on_disk else set()
+        known = max((n for n in range(len(text)) if (namespace, *text[:n]) in plain), default=0)
+        found = prefixes.n_cached(ids, namespace)
+        assert found <= known
+        assert found >= known // DATA * DATA or not loses_nothing
+        room = prefixes.take(ids, namespace, len(ids))
+        assert room is not None
+        assert room.n_shared >= found  # nothing else runs, so there is room to read it back
+        assert prefixes.memory.read(room.slot) == text[: room.n_shared]
+        prefixes.memory.write(room.slot, text[room.n_shared :])
+        prefixes.leave(room, ids)
+        assert prefixes.memory.slots == {}
+        assert prefixes.memory.free_pages + prefixes.tree.cached_pages == prefixes.memory.total_pages
+        plain |= {(namespace, *text[:n]) for n in range(1, prefixes.tree.peek(ids, namespace) + 1)}
+    prefixes.close(keep=False)
 
 
 def test_what_was_evicted_is_not_computed_again(standins) -> None:
