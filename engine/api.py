@@ -26,7 +26,7 @@ from .spelling import Speller
 from .step import StepLoop
 from .thread import StepThread
 from .threads import choose_threads
-from .tiers import DEFAULT_DISK_BYTES, TierLimits, make_tiers
+from .tiers import DEFAULT_DISK_BYTES, TierLimits, make_tiers, tier_stats
 from .tokenizer import Tokenizer
 from .types import Call, Completion, ModelInfo, RootformError
 
@@ -323,7 +323,7 @@ class Engine:
             pages_free=memory.free_pages,
             pages_cached=tree.cached_pages,
             pages_locked=tree.locked_pages,
-            **_tier_stats(self._loop.prefixes.tiers),
+            **tier_stats(self._loop.prefixes.tiers),
             grammar_rows=sum(len(each.automaton.rows) for each in generations),
             grammar_bytes=sum(each.automaton.nbytes for each in generations),
             grammar_generations=len(generations),
@@ -379,19 +379,6 @@ def _limits_of(
         prefill_tokens=prefill_tokens,
         max_context=max_context,
     )
-
-
-def _tier_stats(tiers: Tiers | None) -> dict[str, int]:
-    if tiers is None:
-        return {}
-    host, disk = tiers.host, tiers.disk
-    return {
-        "host_tier_tokens": tiers.host_tokens,
-        "disk_tier_tokens": tiers.disk_tokens,
-        "host_tier_bytes": 0 if host is None else host.nbytes,
-        "disk_tier_bytes": 0 if disk is None else disk.nbytes,
-        "disk_tier_written_bytes": 0 if disk is None else disk.written * disk.block_bytes,
-    }
 
 
 def _constraint_limits(max_bytes: int, seconds: float, cache_dir: str | Path | None) -> GrammarLimits:

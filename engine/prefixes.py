@@ -64,8 +64,12 @@ class Prefixes:
         match = self.tree.match(ids[:-1], namespace)
         self.tree.lock(match.node)
         if self.tiers is not None:
-            match = self._read_back(self.tiers, match, ids[:-1], namespace, capacity)
-            self.tiers.read_again(ids[: match.n_tokens], namespace, self._copier(match.pages))
+            try:
+                match = self._read_back(self.tiers, match, ids[:-1], namespace, capacity)
+                self.tiers.read_again(ids[: match.n_tokens], namespace, self._copier(match.pages))
+            except BaseException:
+                self.tree.unlock(match.node)
+                raise
         while (slot := self.memory.open(match.pages, match.n_tokens, capacity)) is None:
             if not self._evict(self._pages(capacity - match.n_tokens) - self.memory.free_pages):
                 self.tree.unlock(match.node)

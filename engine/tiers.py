@@ -80,6 +80,20 @@ def make_tiers(model: Model, folder: Path, dtype: str, limits: TierLimits) -> Ti
     return Tiers(names, page_tokens, host, disk, LoadRule(_seconds_per_token(model)))
 
 
+def tier_stats(tiers: Tiers | None) -> dict[str, int]:
+    """Its part of EngineStats, by field."""
+    if tiers is None:
+        return {}
+    host, disk = tiers.host, tiers.disk
+    return {
+        "host_tier_tokens": tiers.host_tokens,
+        "disk_tier_tokens": tiers.disk_tokens,
+        "host_tier_bytes": 0 if host is None else host.nbytes,
+        "disk_tier_bytes": 0 if disk is None else disk.nbytes,
+        "disk_tier_written_bytes": 0 if disk is None else disk.written * disk.block_bytes,
+    }
+
+
 def fingerprint(folder: Path, dtype: str, block_bytes: int) -> bytes:
     """Names everything that decides the KV of a text, and how it is written down: each byte of the model's files
     (weights, configuration, tokenizer), the number format, the versions and the code that compute, the processor's
