@@ -53,10 +53,10 @@ class Prefixes:
         n_tokens = self.tree.peek(ids[:-1], namespace)
         return n_tokens if self.tiers is None else self.tiers.reach(ids[:-1], namespace, n_tokens)
 
-    def take(self, ids: np.ndarray, namespace: str, capacity: int) -> Room | None:
+    def take(self, ids: np.ndarray, namespace: str, capacity: int, *, again: bool = False) -> Room | None:
         """Room for a sequence of up to `capacity` tokens that begins with ids; None when there is none now.
 
-        Evicts unlocked prefixes when memory is short.
+        again: it had room before, and what it finds may be its own.  Evicts unlocked prefixes when memory is short.
         """
         if not self.enabled:
             slot = self.memory.open(np.empty(0, dtype=np.int32), 0, capacity)
@@ -66,7 +66,8 @@ class Prefixes:
         if self.tiers is not None:
             try:
                 match = self._read_back(self.tiers, match, ids[:-1], namespace, capacity)
-                self.tiers.read_again(ids[: match.n_tokens], namespace, self._copier(match.pages))
+                if not again:
+                    self.tiers.read_again(ids[: match.n_tokens], namespace, self._copier(match.pages))
             except BaseException:
                 self.tree.unlock(match.node)
                 raise

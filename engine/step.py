@@ -317,7 +317,8 @@ class StepLoop:
         # Growing means reading the sequence's own KV back from the tree; without the tree it gets all its room now.
         growth = self.limits.growth_tokens if self.prefixes.enabled else n_most
         capacity = min(n_most, len(sequence.ids) + growth)
-        room = self.prefixes.take(sequence.ids.view, sequence.request.namespace, capacity)
+        begun = sequence.n_cached is not None
+        room = self.prefixes.take(sequence.ids.view, sequence.request.namespace, capacity, again=begun)
         if room is None:
             return False
         del self.waiting[sequence.key]

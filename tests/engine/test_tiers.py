@@ -249,6 +249,21 @@ def test_what_several_requests_read_is_in_files_before_the_end(standins, tmp_pat
     stand.loop.prefixes.close(keep=False)
 
 
+def test_a_sequence_that_gets_more_room_is_no_second_reader(standins, tmp_path: Path) -> None:
+    prefixes = Prefixes(standins.ListMemory(), tiers=make_tiers(1, None, tmp_path))
+    ids = np.arange(1, 41, dtype=np.int32)
+    for again, n_files in ((False, 0), (True, 0), (False, 4)):
+        room = prefixes.take(ids, "", 60, again=again)
+        assert room is not None
+        prefixes.memory.write(room.slot, ids[room.n_shared :].tolist())
+        prefixes.leave(room, ids)
+        assert prefixes.tiers is not None
+        assert prefixes.tiers.disk is not None
+        prefixes.tiers.disk.flush()
+        assert len(list(tmp_path.rglob("*.kv"))) == n_files
+    prefixes.close(keep=False)
+
+
 # -- a real model ---------------------------------------------------------------------------------------------
 
 
