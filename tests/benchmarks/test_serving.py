@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from rootform.benchmarks import serving, serving_workload
 from rootform.benchmarks.serving_engines import Answers, Rootform, Setting
 from rootform.benchmarks.serving_load import measure_trace
+from rootform.benchmarks.serving_worker import Worker, WorkerError
 from rootform.benchmarks.serving_workload import GRAMMAR, MAX_OUTPUT_TOKENS, Shape
 
 MINI = Shape("mini", 32, 1, 2, 1, 64, 700)
@@ -84,3 +85,19 @@ def test_rows_are_told_as_multiples_of_the_best_of_openvino() -> None:
     assert [line.split(" | ")[2] for line in lines[2:]] == ["0.50x", "2.00x", "1.00x", "0.75x"]
     assert rows[0].invalid == 4
     assert rows[0].passes_token is None
+
+
+def test_a_worker_answers_and_tells_what_fails() -> None:
+    worker = Worker(str, "abc")
+    try:
+        assert worker.ask("upper") == "ABC"
+        with pytest.raises(WorkerError, match="ValueError"):
+            worker.ask("index", "d")
+        assert worker.ask("upper") == "ABC"
+    finally:
+        worker.stop()
+
+
+def test_a_worker_that_cannot_start_says_why() -> None:
+    with pytest.raises(WorkerError, match="ValueError: invalid literal"):
+        Worker(int, "abc")
