@@ -134,6 +134,8 @@ class Engine:
             drafts=drafts,
             tiers=tiers,
         )
+        if self._compilers is not None:  # so that no request pays for it
+            self._compilers.wait_until_warm()
 
     @classmethod
     def from_parts(
@@ -201,7 +203,8 @@ class Engine:
         self._ids = itertools.count(1)
         eos_ids = frozenset(each for each in tokenizer.eos_ids if each < model.vocab_size)
         # Without an end-of-sequence token there is no telling where constrained output ends; plain output needs none.
-        compilers = Compilers(Vocabulary(tokens, tuple(eos_ids), model.vocab_size), constraints) if eos_ids else None
+        vocabulary = Vocabulary(tokens, tuple(eos_ids), model.vocab_size)
+        self._compilers = compilers = Compilers(vocabulary, constraints) if eos_ids else None
         self._generations = compilers.generations if compilers else None
         speller = Speller(tokens, tokenizer.encode_inside)
         grammars = Grammars(GenerationBatch(self._generations), speller) if self._generations else None

@@ -97,7 +97,11 @@ class Compilers:
         self._lock = threading.Lock()
         self._works: dict[Constraint, _Work] = {}
         self._threads = ThreadPoolExecutor(_WORKERS, thread_name_prefix="rootform-compile")
-        self._threads.submit(warm, generations)
+        self._warm = self._threads.submit(warm, generations)
+
+    def wait_until_warm(self) -> None:
+        """Return when the grammar's machine code is made: once per installation that takes seconds."""
+        self._warm.result()
 
     def compile(self, constraint: Constraint, done: Callable[[Root | RootformError], None]) -> Compilation:
         """Have `done` called with the root or the error, on some thread, perhaps this one before this returns.

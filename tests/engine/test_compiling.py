@@ -5,10 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import Future
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from rootform.engine import compiling
+from rootform.engine.api import Engine
 from rootform.engine.compiling import Compilers, GrammarLimits
 from rootform.engine.types import Regex, RootformError
 from rootform.grammar import compile as grammar_compile
@@ -156,3 +159,15 @@ def test_limits_that_cannot_be_had(name: str, value: float) -> None:
     field = "max_bytes" if name == "grammar_bytes" else name
     with pytest.raises(RootformError, match=name):
         GrammarLimits(**{field: value}).check()
+
+
+def test_an_engine_opens_when_the_grammar_is_warm(monkeypatch: pytest.MonkeyPatch, tiny_model: Path) -> None:
+    warmed = []
+
+    def slowly(generations: object) -> None:
+        time.sleep(0.3)
+        warmed.append(generations)
+
+    monkeypatch.setattr(compiling, "warm", slowly)
+    with Engine(tiny_model, kv_bytes=2**24, threads=1):
+        assert warmed
