@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
@@ -29,6 +29,14 @@ SchemaText = dict[str, Any] | bool | str
 
 NO_DOCUMENTS: Mapping[str, SchemaText] = MappingProxyType({})
 
+_WORDS: dict[str, tuple[str, ...]] = {
+    "spacing": get_args(Spacing),
+    "escapes": get_args(Escapes),
+    "property_order": get_args(PropertyOrder),
+    "draft": get_args(Draft),
+    "backend": get_args(Backend),
+}
+
 _OF_SCHEMAS = ("property_order", "draft", "documents", "lenient")
 
 
@@ -50,6 +58,7 @@ def make_constraint(
     document: str | None = None,
 ) -> Constraint | None:
     """The one constraint; None when none is given. Raises RootformError for several, and for options without theirs."""
+    _check_words(spacing=spacing, escapes=escapes, property_order=property_order, draft=draft, backend=backend)
     others = tuple((uri, _json_text(text)) for uri, text in documents.items())
     written = spacing or "compact", escapes or "any"
     options = JsonSchema("", written[0], document, property_order, draft, others, lenient, written[1])
@@ -76,6 +85,13 @@ def make_constraint(
     if kind != "schema":
         _check_no_schema_options(options)
     return constraints[kind] if kind else None
+
+
+def _check_words(**given: str | None) -> None:
+    """Each is one of its words, or not given."""
+    for name, value in given.items():
+        if value is not None and value not in _WORDS[name]:
+            raise RootformError(f"{name} is one of {', '.join(_WORDS[name])}; not {value!r}", param=name)
 
 
 def _check_no_schema_options(options: JsonSchema) -> None:
