@@ -38,7 +38,8 @@ class Part(NamedTuple):
     """What a walk inside one frame came to. Arrays of int32; `counts` are the units begun on the way.
 
     tokens: those that end inside, with the DFA state they end in (-1: not known), fewest units first; `most_units` is
-    the largest count. words: bits of the tokens, where they are many; with a base, of those taken from there too.
+    the largest count. words: bits of the tokens, where they are many and each has one count; with a base, of those
+    taken from there too.
     exits: trie nodes below which the frame may be over. shared_exits: for each node whether it is one more; None: none
     are. entries: for each DFA state at which a frame within begins, the trie nodes that come to it.
     """
@@ -266,7 +267,9 @@ class Masks:
         if unit != NO_UNIT:
             order = np.argsort(counts, kind="stable")
             tokens, states, counts = tokens[order], states[order], counts[order]
-        words = self._bits(tokens) if len(tokens) > _FEW_TOKENS and base is None else None
+        # From several nodes a token may be come to with different counts: no bit of it stands for one of them.
+        one_count = unit == NO_UNIT or len(nodes) == 1
+        words = self._bits(tokens) if len(tokens) > _FEW_TOKENS and base is None and one_count else None
         shared = None
         if base is not None:
             drops = walked.drops if at_base is None else self._all_but(nodes[at_base])

@@ -104,6 +104,15 @@ def test_masks_that_take_most_from_earlier_ones(rng, toy, random_expression, tok
         check_walks(automata, POOL.concat(start, text, quote), rng, tokens_of, n_walks=1)
 
 
+@pytest.mark.parametrize("bounds", [(2, 2), (3, 3), (1, 3)])
+def test_a_token_that_is_come_to_with_several_counts(bounds, toy, tokens_of, monkeypatch) -> None:
+    """A run may be over after each character and begin again, so a limit that ends one reading leaves others."""
+    monkeypatch.setattr(masks, "_FEW_TOKENS", 0)
+    low, high = bounds
+    runs = POOL.repeat(POOL.counted(POOL.byte_set(b"ab"), low - 1, high), low - 1, high)
+    check_walks([Automaton(toy)], runs, random.Random(1), tokens_of, n_walks=10)
+
+
 def json_like(lo: int, hi: int | None) -> int:
     """`"xyz","xyz",...`: strings as frames with counted bodies, one of whose characters takes two bytes."""
     char = POOL.alt(POOL.byte_set(b"ab,"), POOL.literal("é".encode()))
