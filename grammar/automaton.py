@@ -367,7 +367,7 @@ class Automaton:
         found: set[int] = set()
         path = path.copy()
         while True:
-            found.update(self._next_bytes(path, most=2 - len(found)))
+            found.update(self._next_bytes(path, most=2))
             if len(found) > 1:
                 return None
             if not path.may_leave() or not path.leave():

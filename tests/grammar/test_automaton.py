@@ -113,6 +113,13 @@ def test_a_token_that_is_come_to_with_several_counts(bounds, toy, tokens_of, mon
     check_walks([Automaton(toy)], runs, random.Random(1), tokens_of, n_walks=10)
 
 
+def test_a_byte_is_not_forced_where_the_text_behind_the_frame_may_begin_with_it_or_another(automata) -> None:
+    inside = POOL.frame(POOL.repeat(POOL.literal(b'"a'), 0, 1))
+    behind = POOL.alt(POOL.literal(b'",'), POOL.literal(b"ba"))
+    root = automata[0].root_of(POOL.concat(inside, behind))
+    assert automata[0].forced(*automata[0].start(root)) == b""
+
+
 def json_like(lo: int, hi: int | None) -> int:
     """`"xyz","xyz",...`: strings as frames with counted bodies, one of whose characters takes two bytes."""
     char = POOL.alt(POOL.byte_set(b"ab,"), POOL.literal("é".encode()))
