@@ -1,10 +1,16 @@
-"""What several rooms' tests need: a tiny real model in a folder."""
+"""What several rooms' tests need: a tiny real model in a folder, and a client of a server around an engine."""
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import uvicorn
+
+from rootform import Engine, HttpClient
+from rootform.server.app import create_app
 
 CHAT_TEMPLATE = (
     "{% for m in messages %}{{ m['role'] + ': ' + m['content'] + '\n' }}{% endfor %}"
@@ -51,3 +57,18 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tiny")
     save_tiny_model(folder)
     return folder
+
+
+@pytest.fixture(scope="module")
+def over_http(engine: Engine) -> Iterator[HttpClient]:
+    """A client of a server around the module's own `engine`."""
+    server = uvicorn.Server(uvicorn.Config(create_app(engine), port=0, log_level="error"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        thread.join(0.01)
+        assert thread.is_alive()
+    with HttpClient(f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}") as client:
+        yield client
+    server.should_exit = True
+    thread.join()

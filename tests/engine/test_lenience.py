@@ -7,16 +7,14 @@ import itertools
 import json
 import queue
 import re
-import threading
 from concurrent.futures import CancelledError
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import uvicorn
 
-from rootform import Engine, HttpClient, assistant, gen, program, user
+from rootform import Engine, assistant, gen, program, user
 from rootform.engine import lenience
 from rootform.engine.compiling import Compilers, GrammarLimits
 from rootform.engine.lenience import dropped_from, judge
@@ -28,7 +26,6 @@ from rootform.grammar.constraints import Draft, JsonSchema
 from rootform.grammar.errors import GrammarError
 from rootform.grammar.vocab import Vocabulary
 from rootform.grammar.work import Limit, within
-from rootform.server.app import create_app
 
 TWICE = r"^(a|bb)-\1$"
 SCHEMA = {
@@ -211,20 +208,6 @@ def test_the_official_suite_is_judged_right(draft: str) -> None:
 def engine(tiny_model):
     with Engine(tiny_model, kv_bytes=16 * 2**20, threads=1) as engine:
         yield engine
-
-
-@pytest.fixture(scope="module")
-def over_http(engine):
-    server = uvicorn.Server(uvicorn.Config(create_app(engine), port=0, log_level="error"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        thread.join(0.01)
-        assert thread.is_alive()
-    with HttpClient(f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}") as client:
-        yield client
-    server.should_exit = True
-    thread.join()
 
 
 def test_generate_refuses_unless_it_is_lenient(engine) -> None:

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import json
-import threading
 from types import SimpleNamespace
 
 import pytest
-import uvicorn
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rootform import Engine, HttpClient, assistant, gen, program, user
+from rootform import Engine, assistant, gen, program, user
 from rootform.engine.types import RootformError
 from rootform.extract.asking import Options
 from rootform.extract.job import Settings, run_job
 from rootform.extract.progress import NoProgress
-from rootform.server.app import create_app
 
 ITEM = {"type": "string", "maxLength": 30, "x-rootform": {"verbatim": True}}
 SCHEMA = {
@@ -70,20 +67,6 @@ def test_a_document_that_satisfies_nothing_fails_its_request_alone(engine):
 
 
 # -- through the other rooms ----------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def over_http(engine):
-    server = uvicorn.Server(uvicorn.Config(create_app(engine), port=0, log_level="error"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        thread.join(0.01)
-        assert thread.is_alive()
-    with HttpClient(f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}") as client:
-        yield client
-    server.should_exit = True
-    thread.join()
 
 
 @program

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-import uvicorn
 
 from rootform import Engine, HttpClient, assistant, gen, program, select, system, user
 from rootform.programs import join
-from rootform.server.app import create_app
 
 SHARED = "You answer in few words, and you know the harbours of the northern seas by heart. " * 2
 
@@ -27,21 +24,6 @@ class Harbour(msgspec.Struct):
 def engine(tiny_model: Path) -> Iterator[Engine]:
     with Engine(tiny_model, kv_bytes=16 * 2**20, threads=1) as engine:
         yield engine
-
-
-@pytest.fixture(scope="module")
-def over_http(engine: Engine) -> Iterator[HttpClient]:
-    server = uvicorn.Server(uvicorn.Config(create_app(engine), port=0, log_level="error"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        thread.join(0.01)
-        assert thread.is_alive()
-    port = server.servers[0].sockets[0].getsockname()[1]
-    with HttpClient(f"http://127.0.0.1:{port}") as client:
-        yield client
-    server.should_exit = True
-    thread.join()
 
 
 @program
