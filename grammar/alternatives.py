@@ -39,7 +39,7 @@ class Alternatives:
             node = self._exprs.node(member)
             head, tail = (node[1], node[2]) if node[0] == Kind.CAT else (member, EPSILON)
             tails.setdefault(head, []).append(tail)
-        heads: dict[tuple[Kind, int], list[int]] = {}
+        heads: dict[tuple[int, int], list[int]] = {}
         result: set[int] = set()
         for head, group in tails.items():
             tail = group[0] if len(group) == 1 else self._exprs.alt(*group)
@@ -52,7 +52,7 @@ class Alternatives:
             result.add(self._exprs.concat(group[0] if len(group) == 1 else self._joined(kind, group), tail))
         return result
 
-    def _joined(self, kind: Kind, group: list[int]) -> int:
+    def _joined(self, kind: int, group: list[int]) -> int:
         if kind == Kind.FRAME:
             return self._exprs.frame(self._exprs.alt(*[self._exprs.node(head)[1] for head in group]))
         mask = 0

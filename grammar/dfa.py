@@ -181,7 +181,7 @@ class Dfa:
         self.kinds = np.concatenate([self.kinds, np.zeros(size, np.uint8)])
 
 
-def head_of(exprs: Exprs, expression: int) -> tuple[Kind, int, int]:
+def head_of(exprs: Exprs, expression: int) -> tuple[int, int, int]:
     """Kind of the first part of a concatenation, that part, and the rest."""
     node = exprs.node(expression)
     if node[0] == Kind.CAT:

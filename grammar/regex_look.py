@@ -80,7 +80,7 @@ def _find_before_bytes(item: int, marks: int, known: dict[int, int]) -> int:
         )
     if kind in (Kind.REPEAT, Kind.COUNTED):
         return POOL.repeat(_before_bytes(node[1], marks, known), node[2], node[3])
-    raise AssertionError(f"a look holds no {Kind(kind).name}")
+    raise AssertionError(f"a look holds no node of kind {kind}")
 
 
 def _without_marks(item: int) -> int:
