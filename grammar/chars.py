@@ -248,7 +248,11 @@ def json_text(text: str) -> int:
     """All spellings of `text` inside a JSON string, without the quotes. Raises ValueError for lone surrogates."""
     parts = []
     for char in text:
-        if 0xD800 <= ord(char) <= 0xDFFF:
+        point = ord(char)
+        if 0xD800 <= point <= 0xDFFF:
             raise ValueError(f"{text!r} has a lone surrogate, which JSON text cannot carry")
-        parts.append(json_char(((ord(char), ord(char)),)))
+        parts.append(_ASCII[point] if point < len(_ASCII) else json_char(((point, point),)))
     return POOL.concat(*parts)
+
+
+_ASCII = [json_char(((point, point),)) for point in range(0x80)]  # made once: names are spelled again and again

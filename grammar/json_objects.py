@@ -18,6 +18,10 @@ class Member(NamedTuple):
     required: bool
 
 
+UNCOUNTED = left(0, None, ())
+"""Anything may be to come, and nothing has to."""
+
+
 class Point(NamedTuple):
     """A point in an object in schema order: what is still to come, and whether nothing was written yet."""
 
@@ -89,6 +93,8 @@ def in_order(
 
     briefly: without what may be left out once nothing more has to come; a shortest string is kept.
     """
+    if start.still == UNCOUNTED and not briefly and all(len(member.ways) == 1 for member in members):
+        return _in_order_uncounted(form, members, [way for other in others for way in _written(form, other)], start)
     last = max((i for i, member in enumerate(members) if member.required), default=-1)
     written = [_written(form, member) for member in members]
     points: list[set[Point]] = [{start}]
@@ -108,6 +114,27 @@ def in_order(
             for point in points[i]
         }
     return tails[start]
+
+
+def _in_order_uncounted(form: Layout, members: Sequence[Member], others: Sequence[Way], start: Point) -> int:
+    """`in_order` where nothing is counted: what is to come depends on whether a member was written, and nothing else.
+
+    behind: what follows where one was; first: where none was, made for as long as none needs to have been.
+    """
+    other = POOL.alt(*[way.value for way in others])
+    behind = POOL.concat(POOL.repeat(POOL.concat(form.comma, other), 0, None), form.close_object)
+    first = EMPTY
+    free = next((i for i, member in enumerate(members) if member.required), len(members)) if start.first else -1
+    if free == len(members):
+        first = POOL.alt(form.close_empty_object, POOL.concat(other, behind))
+    for i in reversed(range(len(members))):
+        member = members[i]
+        written = POOL.concat(member.key, form.colon, member.ways[0].value, behind)
+        if i <= free:
+            first = POOL.alt(written, EMPTY if member.required else first)
+        with_comma = POOL.concat(form.comma, written)
+        behind = with_comma if member.required else POOL.alt(with_comma, behind)
+    return first if start.first else behind
 
 
 def _member(form: Layout, member: Member, ways: Sequence[Way], tails: dict[Point, int], point: Point) -> int:

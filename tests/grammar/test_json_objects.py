@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from rootform.grammar.automaton import Automaton
 from rootform.grammar.batch import StateBatch
-from rootform.grammar.counts import Tally, Way
+from rootform.grammar.counts import Tally, Way, left
 from rootform.grammar.expr import EMPTY, POOL
 from rootform.grammar.json_layout import layout
-from rootform.grammar.json_objects import Member, object_
-from rootform.grammar.json_values import ANY_TEXT, key_besides
+from rootform.grammar.json_objects import Member, Point, in_order, object_
+from rootform.grammar.json_values import ANY_TEXT, key, key_besides
 from rootform.grammar.vocab import Vocabulary
 
 COMPACT = layout("compact")
@@ -140,3 +140,19 @@ def test_a_key_may_not_end_as_a_listed_one(tokens_of, monkeypatch: pytest.Monkey
         assert (ord('"') in tokens_of(automaton.rows[row])) != names_a_listed_one
         assert (tokens.index(b'":"') in tokens_of(automaton.rows[row])) is False
         assert (tokens.index(b'":1') in tokens_of(automaton.rows[row])) != names_a_listed_one
+
+
+@given(st.integers(0, 1 << 32))
+@settings(max_examples=100, deadline=None)
+def test_objects_that_count_nothing_are_what_a_count_without_bounds_makes(seed: int) -> None:
+    rng = random.Random(seed)
+    names = rng.sample(["a", "ab", "abc", "b", "ba", "c"], rng.randrange(6))
+    values = [Way(POOL.literal(rng.choice([b"1", b"22"]))) if rng.random() < 0.9 else Way(EMPTY) for _ in names]
+    members = [Member(key(name), (way,), rng.random() < 0.4) for name, way in zip(names, values, strict=True)]
+    others = [Member(key_besides(ANY_TEXT, names), (Way(POOL.literal(b"3")),), False)] if rng.random() < 0.5 else []
+    first = rng.random() < 0.7
+    plain, counted = (
+        in_order(layout("flexible"), members, others, Point(first, left(0, None, tallies)))
+        for tallies in ([], [Tally(0, None)])
+    )
+    assert plain == counted
