@@ -37,6 +37,7 @@ def accept_call(call: Call, request_id: int, tokenizer: Tokenizer, *, sequence_t
         ignore_eos=call.ignore_eos,
         top_logprobs=call.top_logprobs,
         namespace=call.namespace,
+        priority=call.priority,
     )
 
 

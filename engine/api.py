@@ -15,7 +15,7 @@ import torch
 from ..grammar.generations import DEFAULT_MAX_BYTES, GenerationBatch
 from ..grammar.vocab import Vocabulary
 from ..radix.tiers import Tiers
-from ..radix.tree import TreeView
+from ..radix.view import TreeView
 from .accept import CallOptions, Prompt, accept_call, is_one_prompt, make_call, split_prompts
 from .compiling import Compilers, GrammarLimits
 from .grammars import Grammars
@@ -53,7 +53,8 @@ class EngineStats(msgspec.Struct, frozen=True, kw_only=True):
     requests_finished: int = 0
     requests_cancelled: int = 0
     requests_failed: int = 0
-    put_back: int = 0  # times a running request had to give its memory up for an older one
+    put_back: int = 0  # times a running request lost its place for lack of memory
+    gave_way: int = 0  # times an offline one lost it to an online one
     running: int = 0
     waiting: int = 0
     compiling: int = 0  # requests whose constraint is being compiled
@@ -319,8 +320,9 @@ class Engine:
             requests_cancelled=counts.cancelled,
             requests_failed=counts.failed,
             put_back=counts.put_back,
-            running=len(self._loop.running),
-            waiting=len(self._loop.waiting),
+            gave_way=counts.gave_way,
+            running=len(self._loop.places.running),
+            waiting=len(self._loop.places.waiting),
             compiling=compiling,
             pages_total=memory.total_pages,
             pages_free=memory.free_pages,

@@ -1,4 +1,4 @@
-"""What the next step runs: who joins, how many tokens each gets, who waits for whom. Pure: lists in, a plan out."""
+"""What the next step runs: who joins, how many tokens each gets, who waits for whom, who makes room. Pure."""
 
 from __future__ import annotations
 
@@ -7,26 +7,34 @@ from collections.abc import Iterable, Sequence
 import msgspec
 import numpy as np
 
+from .costs import Prices
 from .limits import Limits
+
+AUTO_TARGET = 2.5
+"""Where no target is given: a pass may take so many times what its online decoding sequences alone would."""
+_UNKNOWN_TOKENS = 64  # prompt tokens beside decoding ones, while nothing is known of what a pass costs
+_LEAST_TOKENS = 8  # prompt tokens in a pass, whatever they cost: a prompt always gets on
+_SLIVER = 16  # fewer tokens than this are left for the next pass: reading what is in memory before them costs more
+_IDLE_PASSES = 16  # an offline sequence decodes at least every so many passes
 
 
 class Candidate(msgspec.Struct, frozen=True):
     """A waiting request. ids: int32, all tokens to be in memory before it can go on.
 
-    n_cached: how many of them the tree holds.  waited_steps: steps since it came.
+    n_cached: how many of them the tree holds.
     """
 
     key: int
     ids: np.ndarray
     namespace: str
     n_cached: int
-    waited_steps: int
+    online: bool = True
 
 
 class InFlight(msgspec.Struct, frozen=True):
     """A sequence in memory. ids: int32, all its tokens; the first n_computed are in memory.
 
-    prefilling: it has not yet reached the last token it joined with.
+    prefilling: it has not yet reached the last token it joined with.  idle: passes since it was in one.
     """
 
     key: int
@@ -34,62 +42,182 @@ class InFlight(msgspec.Struct, frozen=True):
     namespace: str
     n_computed: int
     prefilling: bool
+    online: bool = True
+    idle: int = 0
+
+    @property
+    def n_left(self) -> int:
+        return len(self.ids) - self.n_computed
+
+
+class Pace(msgspec.Struct, frozen=True):
+    """How long a pass may take while online sequences decode.
+
+    prices: of a pass, as far as known.  itl_s: the seconds; None: AUTO_TARGET times those of the sequences alone.
+    drafted: how many guessed tokens a decoding sequence brings on average, beside its own.
+    """
+
+    prices: Prices = Prices()
+    itl_s: float | None = None
+    drafted: float = 0.0
+
+    def decode_s(self, sequences: Iterable[InFlight]) -> float:
+        """What decoding sequences add to a pass."""
+        return sum(self.prices.decode(each.n_left + self.drafted, len(each.ids)) for each in sequences)
+
+    def seconds_left(self, online: Sequence[InFlight]) -> float:
+        """For everything beside these online decoding sequences; infinite where there are none."""
+        if not online:
+            return float("inf")
+        alone = self.prices.fixed + self.decode_s(online)
+        return (AUTO_TARGET * alone if self.itl_s is None else self.itl_s) - alone
 
 
 class Plan(msgspec.Struct, frozen=True):
     """joins: keys of candidates to start, in order.  tokens: how many new tokens of each sequence, by key.
 
     waits: candidates that sit this step out, and the sequence that is computing their prefix meanwhile.
+    gives_way: offline sequences to be put back, for joins to have their rows.
     """
 
     joins: tuple[int, ...]
     tokens: dict[int, int]
     waits: dict[int, int]
+    gives_way: tuple[int, ...] = ()
 
 
-def choose(waiting: Iterable[Candidate], running: Iterable[InFlight], limits: Limits) -> Plan:
-    """The next step. waiting and running stand in order of arrival.
+def choose(waiting: Iterable[Candidate], running: Iterable[InFlight], limits: Limits, pace: Pace) -> Plan:
+    """The next step. waiting: in the order in which they should start, read as far as needed. running: oldest first.
 
-    Sequences that decode always run, with all tokens they have. Prompts share limits.prefill_tokens: those begun
-    first, then new ones, longest cached prefix first, except that who waited overtaken_steps comes before all.
+    Online sequences that decode always run, with all tokens they have. What the time of a pass leaves beside them
+    goes to online prompts, begun ones first, then to offline sequences that decode, then to offline prompts; each
+    kind gets on a little in any case. Without online decoding there is no limit of time, only limits.prefill_tokens.
     """
     running = list(running)
-    tokens = {each.key: len(each.ids) - each.n_computed for each in running if not each.prefilling}
-    being_computed = [each for each in running if each.prefilling]
-    budget = limits.prefill_tokens
-    for each in being_computed:
-        chunk = min(budget, len(each.ids) - each.n_computed)
-        if chunk:
-            tokens[each.key] = chunk
-            budget -= chunk
-
-    joins: list[int] = []
-    waits: dict[int, int] = {}
-    free_rows = limits.batch_rows - len(running)
-    for candidate in _in_order(waiting, limits.overtaken_steps):
-        if not free_rows or not budget:
+    decoding = [each for each in running if not each.prefilling]
+    online = [each for each in decoding if each.online]
+    tokens = {each.key: each.n_left for each in online}
+    budget = _Budget(pace, limits.prefill_tokens, pace.seconds_left(online))
+    prefilling = [each for each in running if each.prefilling]
+    for each in prefilling:
+        if each.online:
+            budget.give(each.key, each.n_left, each.n_computed, tokens)
+    starter = _Starter(running, prefilling, limits, budget, tokens)
+    late: list[Candidate] = []
+    waiting = iter(waiting)
+    for candidate in waiting:
+        if not candidate.online:
+            late.append(candidate)
             break
-        owner, n_shared = _who_computes(candidate, being_computed)
-        if n_shared - candidate.n_cached >= limits.worth_waiting_tokens:
-            waits[candidate.key] = owner
-            continue
-        chunk = min(budget, len(candidate.ids) - candidate.n_cached)
-        joins.append(candidate.key)
-        tokens[candidate.key] = chunk
-        budget -= chunk
-        free_rows -= 1
-        being_computed.append(InFlight(candidate.key, candidate.ids, candidate.namespace, candidate.n_cached, True))
-    return Plan(tuple(joins), tokens, waits)
+        if not starter.consider(candidate):
+            break
+    offline = [each for each in decoding if not each.online and each.key not in starter.gives_way]
+    budget.decode(offline, tokens)
+    budget.renew()
+    for each in prefilling:
+        if not each.online and each.key not in starter.gives_way:
+            budget.give(each.key, each.n_left, each.n_computed, tokens)
+    if late and starter.consider(late[0]):
+        for candidate in waiting:
+            if not starter.consider(candidate):
+                break
+    return Plan(tuple(starter.joins), tokens, starter.waits, tuple(starter.gives_way))
 
 
-def _in_order(waiting: Iterable[Candidate], overtaken_steps: int) -> list[Candidate]:
-    """Those who waited long, oldest first; then the others, longest cached prefix first. (sorted() is stable.)"""
+class _Budget:
+    """The prompt tokens, and the seconds, that a pass has left."""
 
-    def rank(candidate: Candidate) -> tuple[bool, int]:
-        young = candidate.waited_steps < overtaken_steps
-        return young, -candidate.n_cached if young else 0
+    def __init__(self, pace: Pace, n_tokens: int, seconds: float) -> None:
+        self._pace = pace
+        self._timed = seconds != float("inf")
+        if self._timed and pace.prices == Prices():
+            n_tokens, seconds = min(n_tokens, _UNKNOWN_TOKENS), float("inf")
+        self.n_tokens = n_tokens
+        self._seconds = seconds
+        self._owed = _LEAST_TOKENS
 
-    return sorted(waiting, key=rank)
+    def renew(self) -> None:
+        """From here on other prompts are given tokens, which get on a little too."""
+        self._owed = _LEAST_TOKENS
+
+    def can_give(self, n_wanted: int, n_before: int) -> int:
+        """How many tokens a prompt may have that wants so many, with n_before in memory; 0: none in this pass."""
+        n = min(n_wanted, self.n_tokens)
+        affordable = self._pace.prices.affordable(self._seconds, n_before) if self._timed else n
+        if affordable < min(n, _SLIVER):
+            return min(n, self._owed)
+        return int(min(n, affordable))
+
+    def give(self, key: int, n_wanted: int, n_before: int, tokens: dict[int, int]) -> None:
+        """Give a prompt what it may have."""
+        n = self.can_give(n_wanted, n_before)
+        if n:
+            tokens[key] = n
+            self.n_tokens -= n
+            self._owed = max(0, self._owed - n)
+            self._seconds -= self._pace.prices.prefill(n, n_before)
+
+    def decode(self, offline: Sequence[InFlight], tokens: dict[int, int]) -> None:
+        """Let offline sequences decode while there is time for them, longest idle first."""
+        in_turn = sorted(offline, key=lambda each: -each.idle)
+        n_least = -(-len(in_turn) // _IDLE_PASSES)
+        for n, each in enumerate(in_turn):
+            seconds = self._pace.decode_s([each])
+            if n >= n_least and seconds > self._seconds:
+                break
+            tokens[each.key] = each.n_left
+            self._seconds -= seconds
+
+
+class _Starter:
+    """Lets candidates join while there are rows and prompt tokens, unless somebody is computing their prefix."""
+
+    def __init__(
+        self,
+        running: Sequence[InFlight],
+        prefilling: Sequence[InFlight],
+        limits: Limits,
+        budget: _Budget,
+        tokens: dict[int, int],
+    ) -> None:
+        self.joins: list[int] = []
+        self.waits: dict[int, int] = {}
+        self.gives_way: list[int] = []
+        self._being_computed = list(prefilling)
+        self._free_rows = limits.batch_rows - len(running)
+        self._replaceable = [each.key for each in running if not each.online]  # youngest last
+        self._limits = limits
+        self._budget = budget
+        self._tokens = tokens
+
+    def consider(self, candidate: Candidate) -> bool:
+        """Let it join or wait; False: no more can join in this pass."""
+        if not self._budget.n_tokens or not self._has_row(candidate):
+            return False
+        owner, n_shared = _who_computes(candidate, self._being_computed)
+        if n_shared - candidate.n_cached >= self._limits.worth_waiting_tokens:
+            self.waits[candidate.key] = owner
+            return True
+        wanted = len(candidate.ids) - candidate.n_cached
+        if not self._budget.can_give(wanted, candidate.n_cached):
+            return False
+        self._take_row()
+        self._budget.give(candidate.key, wanted, candidate.n_cached, self._tokens)
+        self.joins.append(candidate.key)
+        begun = InFlight(candidate.key, candidate.ids, candidate.namespace, candidate.n_cached, True, candidate.online)
+        self._being_computed.append(begun)
+        return True
+
+    def _has_row(self, candidate: Candidate) -> bool:
+        return self._free_rows > 0 or (candidate.online and bool(self._replaceable))
+
+    def _take_row(self) -> None:
+        if self._free_rows > 0:
+            self._free_rows -= 1
+            return
+        key = self._replaceable.pop()
+        self.gives_way.append(key)
+        self._being_computed = [each for each in self._being_computed if each.key != key]
 
 
 def _who_computes(candidate: Candidate, being_computed: Sequence[InFlight]) -> tuple[int, int]:

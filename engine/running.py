@@ -80,13 +80,17 @@ class Draws:
 
 @dataclass(slots=True, eq=False)
 class Sequence:
-    """A request and what has come of it so far. Outlives a stay in memory: a sequence put back keeps all of this."""
+    """A request and what has come of it so far. Outlives a stay in memory: a sequence put back keeps all of this.
+
+    arrived_s: by the step loop's clock.  promoted: it is offline, but treated as online.
+    """
 
     request: Request
     ids: TokenIds
     text: Detokeniser
     draws: Draws
-    arrived_step: int
+    arrived_s: float = 0.0
+    promoted: bool = False
     grammar: Constrained | None = None
     follower: Follower | None = None  # made by the Drafter, which alone looks into it
     forced_at: set[int] = field(default_factory=set)  # where in ids the grammar left no choice; since the last look
@@ -100,6 +104,11 @@ class Sequence:
     @property
     def key(self) -> int:
         return self.request.request_id
+
+    @property
+    def online(self) -> bool:
+        """Whether it comes before offline ones."""
+        return self.promoted or self.request.priority == "online"
 
     @property
     def n_prompt(self) -> int:
@@ -124,12 +133,14 @@ class Running:
     """A sequence with a place in memory.
 
     n_computed: its tokens whose KV is in memory.  n_joined: the tokens it had when it took its place.
+    idle: passes since it was in one.
     """
 
     sequence: Sequence
     room: Room
     n_computed: int
     n_joined: int
+    idle: int = 0
 
     @property
     def key(self) -> int:

@@ -1,15 +1,15 @@
 """The step loop: a request's life inside the engine, one forward pass at a time. No threads; one owner calls it.
 
-A sequence moves  waiting -> running -> its final event,  and back to waiting when memory runs out (with its tokens
-kept, so that the output is the same).
+A sequence moves  waiting -> running -> its final event,  and back to waiting when others need its place (with its
+tokens kept, so that the output is the same).
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Sequence as SequenceOf
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -17,12 +17,15 @@ import torch
 from ..grammar.errors import GrammarError
 from ..grammar.generations import Root
 from ..radix.tiers import Tiers
+from .costs import PassCosts, Work
+from .counts import Counts
 from .detokenise import Detokeniser
 from .drafts import Drafter, plain, without_space
 from .grammars import Grammars
 from .limits import Limits
 from .passes import Checked, Load, pack, with_rows
-from .plan import Candidate, InFlight, Plan, choose
+from .places import Places
+from .plan import Candidate, InFlight, Pace, Plan, choose
 from .ports import Model
 from .prefixes import Prefixes
 from .running import Draws, Running, Sequence, TokenIds
@@ -31,24 +34,6 @@ from .settle import Ends, Settler, take_delta
 from .types import Cancelled, Event, Failed, Finished, FinishReason, Request, RootformError
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class Counts:
-    """What the loop has done since it began."""
-
-    steps: int = 0
-    forward_passes: int = 0
-    sequence_passes: int = 0  # the same, counted once for each sequence with a row in the pass
-    prefill_tokens: int = 0  # prompt tokens computed
-    cached_tokens: int = 0  # prompt tokens found in the tree instead
-    output_tokens: int = 0
-    drafted_tokens: int = 0  # guessed, and put through the model
-    accepted_tokens: int = 0  # of those, what the model would have said
-    finished: int = 0
-    cancelled: int = 0
-    failed: int = 0
-    put_back: int = 0  # times a running sequence had to make room
 
 
 class StepLoop:
@@ -65,13 +50,16 @@ class StepLoop:
         prefix_cache: bool = True,
         drafts: bool = True,
         tiers: Tiers | None = None,
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.model = model
         self.limits = limits
         self.prefixes = Prefixes(model.memory, prefix_cache, tiers)
         self.counts = Counts()
-        self.waiting: dict[int, Sequence] = {}  # in order of arrival
-        self.running: dict[int, Running] = {}
+        self.places = Places(self.prefixes, limits, self.counts, clock)
+        self.pace = Pace(itl_s=limits.itl_s)
+        self._clock = clock
+        self._costs = PassCosts()
         self._token_bytes = token_bytes
         self._grammars = grammars
         self._settler = Settler(self._grammars, eos_ids)
@@ -82,7 +70,7 @@ class StepLoop:
     @property
     def busy(self) -> bool:
         """There is something for step() to do."""
-        return bool(self.waiting or self.running)
+        return bool(self.places.waiting or self.places.running)
 
     # -- requests come and go ---------------------------------------------------------------------------------
 
@@ -94,12 +82,11 @@ class StepLoop:
             ids=TokenIds(request.prompt_ids),
             text=Detokeniser(self._token_bytes, request.stop),
             draws=Draws(request.sampling.seed),
-            arrived_step=self.counts.steps,
         )
         if root is not None:
             assert self._grammars is not None
             sequence.grammar = self._grammars.open(root, request.max_new_tokens)
-        self.waiting[sequence.key] = sequence
+        self.places.add(sequence)
         try:
             ends = self._settler.run_forced([sequence]) if sequence.grammar is not None else {}
         except Exception as error:
@@ -108,8 +95,7 @@ class StepLoop:
 
     def cancel(self, request_id: int) -> list[Event]:
         """Drop a request, whatever it is doing; no events when it has already ended."""
-        running = self.running.get(request_id)
-        sequence = running.sequence if running else self.waiting.get(request_id)
+        sequence = self.places.get(request_id)
         if sequence is None:
             return []
         try:
@@ -134,19 +120,22 @@ class StepLoop:
     def step(self) -> list[Event]:
         """One forward pass and what comes of it; no pass when there is nothing to run."""
         self.counts.steps += 1
-        affected = self.running
+        began = self._clock()
+        affected = self.places.running
         try:
-            self._make_room_for_output()
-            plan = choose(self._look_up_prefixes(), self._in_flight(), self.limits)
+            self.places.make_room_for_output()
+            plan = choose(self._candidates(), self._in_flight(), self.limits, self.pace)
+            self._hurry(plan)
             load = self._load(plan)
             if load is None:
                 return self._unstick()
             affected = {running.key: running for running in load.running}
             logits = self.model.forward(load.batch)
-            self._mark_computed(load)
+            work = self._mark_computed(load)
             scores = self._mask(logits, load.sampled)
             tokens = self._sample(scores, load.sampled)
             ends = self._settle(load.sampled, tokens, scores)
+            self._note_cost(work, load, self._clock() - began)
             return self._send([each.sequence for each in load.sampled], ends)
         except Exception as error:
             return self._fail_step([running.sequence for running in affected.values()], error)
@@ -154,24 +143,21 @@ class StepLoop:
     def _fail_step(self, sequences: list[Sequence], error: Exception) -> list[Event]:
         """Fail those the error touched; nobody else notices. With none to blame, all who wait: never try for ever."""
         log.error("step %d failed", self.counts.steps, exc_info=error)
-        sequences = [each for each in sequences if each.key in self.running] or list(self.waiting.values())
+        sequences = [each for each in sequences if each.key in self.places.running]
+        sequences = sequences or list(self.places.waiting.values())
         ends: Ends = {each.key: error for each in sequences}
         return self._send(sequences, ends)
 
-    def _look_up_prefixes(self) -> list[Candidate]:
-        """The waiting requests that could join, and how many of their tokens the tree holds."""
-        if len(self.running) >= self.limits.batch_rows:
-            return []
-        return [
-            Candidate(
-                key=sequence.key,
-                ids=sequence.ids.view,
-                namespace=sequence.request.namespace,
-                n_cached=self.prefixes.n_cached(sequence.ids.view, sequence.request.namespace),
-                waited_steps=self.counts.steps - sequence.arrived_step,
-            )
-            for sequence, _ in zip(self.waiting.values(), range(self.limits.look_ahead), strict=False)
-        ]
+    # -- what runs in it --------------------------------------------------------------------------------------
+
+    def _candidates(self) -> Iterator[Candidate]:
+        """The waiting requests in the order in which they should start, with what the tree holds of them."""
+        for sequence, n_cached in self.places.waiting.in_order(self._n_cached):
+            ids, namespace = sequence.ids.view, sequence.request.namespace
+            yield Candidate(sequence.key, ids, namespace, n_cached, sequence.online)
+
+    def _n_cached(self, sequence: Sequence) -> int:
+        return self.prefixes.n_cached(sequence.ids.view, sequence.request.namespace)
 
     def _in_flight(self) -> list[InFlight]:
         return [
@@ -181,16 +167,27 @@ class StepLoop:
                 namespace=running.sequence.request.namespace,
                 n_computed=running.n_computed,
                 prefilling=running.prefilling,
+                online=running.sequence.online,
+                idle=running.idle,
             )
-            for running in self.running.values()
+            for running in self.places.running.values()
         ]
+
+    def _hurry(self, plan: Plan) -> None:
+        """An offline sequence whose prefix an online one waits for is as urgent."""
+        for key, owner in plan.waits.items():
+            sequence, other = self.places.get(key), self.places.get(owner)
+            if sequence is not None and other is not None and sequence.online:
+                other.promoted = True
 
     def _load(self, plan: Plan) -> Load | None:
         """Start those who join (as far as memory goes) and pack the batch; None when nothing runs."""
-        for key in plan.joins:
-            if not self._start(self.waiting[key]):
-                break
-        loaded = [running for running in self.running.values() if running.key in plan.tokens]
+        places = self.places
+        places.give_way(plan.gives_way)
+        places.start(plan.joins)
+        loaded = [running for running in places.running.values() if running.key in plan.tokens]
+        for running in places.running.values():
+            running.idle = 0 if running.key in plan.tokens else running.idle + 1
         return self._pack(loaded, plan.tokens) if loaded else None
 
     def _pack(self, loaded: list[Running], tokens: dict[int, int]) -> Load:
@@ -211,11 +208,13 @@ class StepLoop:
             drafts = self._drafter.draft(sequences, [each.room.capacity - len(each.sequence.ids) for each in sampled])
         return with_rows(sampled, drafts)
 
-    def _mark_computed(self, load: Load) -> None:
-        """Note what is in memory now, and give the tree the prompts that are complete."""
+    def _mark_computed(self, load: Load) -> Work:
+        """Note what is in memory now, and give the tree the prompts that are complete. What the pass computed."""
         self.counts.forward_passes += 1
-        for running, n_tokens in zip(load.running, load.lengths, strict=True):
+        decoded, prompts = [], []
+        for running, n_tokens, n_all in zip(load.running, load.lengths, load.batch.lengths.tolist(), strict=True):
             was_prefilling = running.prefilling
+            (prompts if was_prefilling else decoded).append((n_all, running.n_computed))
             running.n_computed += n_tokens
             running.sequence.forward_passes += 1
             self.counts.sequence_passes += 1
@@ -223,6 +222,14 @@ class StepLoop:
                 self.counts.prefill_tokens += n_tokens
                 if not running.prefilling:
                     self.prefixes.publish(running.room, running.computed_ids)
+        return Work.of(decoded, prompts)
+
+    def _note_cost(self, work: Work, load: Load, seconds: float) -> None:
+        """Learn what a pass costs, for the plans to come."""
+        self._costs.note(work, seconds)
+        drafted = sum(len(each.draft.tokens) for each in load.sampled) / max(1, len(load.sampled))
+        mean = 0.9 * self.pace.drafted + 0.1 * drafted if load.sampled else self.pace.drafted
+        self.pace = Pace(self._costs.prices, self.limits.itl_s, mean)
 
     def _mask(self, logits: torch.Tensor, sampled: list[Checked]) -> Scores:
         asked = [at for each in sampled for at in each.draft.asked]
@@ -302,56 +309,17 @@ class StepLoop:
 
     def _drop(self, sequence: Sequence, *, remember: bool = True) -> None:
         """Give back memory, locks and grammar state. remember: its KV is sound and may go to the tree."""
-        self.waiting.pop(sequence.key, None)
-        running = self.running.pop(sequence.key, None)
-        if sequence.grammar is not None and self._grammars is not None:
-            self._grammars.close(sequence.grammar)
-        if running is not None:
-            self.prefixes.leave(running.room, running.computed_ids if remember else running.computed_ids[:0])
-
-    # -- places in memory -------------------------------------------------------------------------------------
-
-    def _start(self, sequence: Sequence) -> bool:
-        """Give a waiting sequence its place; False when there is no room now."""
-        n_most = sequence.n_prompt + sequence.request.max_new_tokens
-        # Growing means reading the sequence's own KV back from the tree; without the tree it gets all its room now.
-        growth = self.limits.growth_tokens if self.prefixes.enabled else n_most
-        capacity = min(n_most, len(sequence.ids) + growth)
-        begun = sequence.n_cached is not None
-        room = self.prefixes.take(sequence.ids.view, sequence.request.namespace, capacity, again=begun)
-        if room is None:
-            return False
-        del self.waiting[sequence.key]
-        self.running[sequence.key] = Running(sequence, room, n_computed=room.n_shared, n_joined=len(sequence.ids))
-        if sequence.n_cached is None:
-            sequence.n_cached = min(room.n_shared, sequence.n_prompt)
-            self.counts.cached_tokens += sequence.n_cached
-        return True
-
-    def _put_back(self, running: Running) -> None:
-        """Take a sequence's place away; it waits, with its tokens, before all others."""
-        del self.running[running.key]
-        self.waiting = {running.key: running.sequence, **self.waiting}
-        self.prefixes.leave(running.room, running.computed_ids)
-
-    def _make_room_for_output(self) -> None:
-        """Give sequences that have outgrown their place a larger one; the youngest give way when memory is short."""
-        for running in list(self.running.values()):
-            if self.running.get(running.key) is not running or len(running.sequence.ids) <= running.room.capacity:
-                continue
-            self._put_back(running)
-            while not self._start(running.sequence):
-                youngest = max(self.running.values(), key=lambda each: each.key, default=running)
-                if youngest.key <= running.key:
-                    break
-                self._put_back(youngest)
-                self.counts.put_back += 1
+        try:
+            if sequence.grammar is not None and self._grammars is not None:
+                self._grammars.close(sequence.grammar)
+        finally:
+            self.places.leave(sequence, remember=remember)
 
     def _unstick(self) -> list[Event]:
         """Nothing could start although nothing runs. Forget the cache and try again; after that it cannot be helped."""
-        if not self.waiting or self.prefixes.forget_all():
+        if not self.places.waiting or self.prefixes.forget_all():
             return []
-        sequence = next(iter(self.waiting.values()))
+        sequence = next(self.places.waiting.values())
         error = RootformError(
             f"{len(sequence.ids)} tokens of prompt and output find no room in a KV memory of "
             f"{self.limits.memory_tokens} tokens; give kv_bytes a larger value",

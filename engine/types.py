@@ -34,6 +34,7 @@ __all__ = [
     "Lenience",
     "Message",
     "ModelInfo",
+    "Priority",
     "Refusal",
     "Regex",
     "Request",
@@ -46,6 +47,8 @@ __all__ = [
 ]
 
 FinishReason = Literal["stop", "length"]
+Priority = Literal["online", "offline"]
+"""Offline calls get what online ones leave: rows of the batch, memory and time (docs/scheduling.md)."""
 
 
 class RootformError(Exception):
@@ -90,6 +93,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     ignore_eos: bool = False
     top_logprobs: int | None = None  # None: no logprobs; k: the chosen token's and the k likeliest
     namespace: str = ""  # prefixes are shared only inside one namespace
+    priority: Priority = "online"
 
 
 class TokenLogprob(msgspec.Struct, frozen=True):
@@ -166,6 +170,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     ignore_eos: bool = False
     top_logprobs: int | None = None
     namespace: str = ""
+    priority: Priority = "online"
 
 
 class Lenience(msgspec.Struct, frozen=True):

@@ -26,7 +26,8 @@ COUNTERS = {
     "output_tokens": "Tokens generated.",
     "drafted_tokens": "Tokens guessed ahead of the model and put through it.",
     "accepted_tokens": "Guessed tokens that were what the model would have said.",
-    "put_back": "Times a running call had to give its memory up for an older one.",
+    "put_back": "Times a running call lost its place for lack of memory; it goes on later.",
+    "gave_way": "Times an offline call lost its place to an online one; it goes on later.",
 }
 GAUGES = {
     "running": "Calls with a row in the running batch.",

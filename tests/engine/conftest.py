@@ -155,6 +155,7 @@ class Stand:
         model=None,
         token_bytes=None,
         tiers=None,
+        clock=lambda: 0.0,  # no pass takes time: nothing is learned from what the machine does meanwhile
         **limits,
     ) -> None:
         self.model = model or StandIn()
@@ -175,6 +176,7 @@ class Stand:
             prefix_cache=prefix_cache,
             drafts=drafts,
             tiers=tiers,
+            clock=clock,
         )
         self.events: dict[int, list] = {}
         self._n_added = 0

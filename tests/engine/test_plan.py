@@ -6,8 +6,10 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rootform.engine.costs import Prices
 from rootform.engine.limits import derive_limits
-from rootform.engine.plan import Candidate, InFlight, choose
+from rootform.engine.plan import AUTO_TARGET, Candidate, InFlight, Pace
+from rootform.engine.plan import choose as choose_at
 
 
 def limits(max_batch=8, prefill_tokens=100):
@@ -22,12 +24,30 @@ def ids(*parts):
     return np.concatenate(runs)
 
 
-def candidate(key, *parts, cached=0, age=0, namespace=""):
-    return Candidate(key, ids(*parts), namespace, cached, age)
+def candidate(key, *parts, cached=0, online=True, namespace=""):
+    return Candidate(key, ids(*parts), namespace, cached, online)
 
 
-def running(key, *parts, computed, prefilling=False, namespace=""):
-    return InFlight(key, ids(*parts), namespace, computed, prefilling)
+def running(key, *parts, computed, prefilling=False, online=True, idle=0, namespace=""):
+    return InFlight(key, ids(*parts), namespace, computed, prefilling, online, idle)
+
+
+# Milliseconds: 2 for any pass, 1 for a decoding token, 0.1 for a prompt token, 0.001 for each token it attends to.
+PRICES = Prices(2e-3, 1e-3, 0.0, 1e-4, 0.0, 1e-6)
+UNKNOWN = Pace()
+FEW = [running(n, "d", 100, computed=99) for n in range(1, 4)]  # 5 ms alone
+
+
+def choose(waiting, in_flight, within, at=UNKNOWN):
+    return choose_at(waiting, in_flight, within, at)
+
+
+def pace(itl_ms=None, drafted=0.0):
+    return Pace(PRICES, None if itl_ms is None else itl_ms / 1e3, drafted)
+
+
+def roomy(max_batch=64):
+    return limits(max_batch, prefill_tokens=1000)
 
 
 def test_decoding_sequences_always_run_and_take_nothing_from_the_prefill_budget():
@@ -35,6 +55,7 @@ def test_decoding_sequences_always_run_and_take_nothing_from_the_prefill_budget(
         [candidate(9, "z", 100)],
         [running(1, "a", 50, computed=49), running(2, "b", 50, computed=40)],
         limits(prefill_tokens=60),
+        pace(itl_ms=1000),
     )
     assert plan.tokens == {1: 1, 2: 10, 9: 60}
     assert plan.joins == (9,)
@@ -53,16 +74,6 @@ def test_prompts_begun_come_before_new_ones():
 def test_rows_are_bounded():
     plan = choose([candidate(n, chr(n), 5) for n in range(65, 75)], [running(1, "z", 5, computed=4)], limits(4))
     assert plan.joins == (65, 66, 67)
-
-
-def test_longest_cached_prefix_first_but_not_before_the_overtaken():
-    waiting = [
-        candidate(1, "a", 50, age=64),
-        candidate(2, "b", 50, cached=10),
-        candidate(3, "c", 50, cached=40),
-        candidate(4, "d", 50, cached=10),
-    ]
-    assert choose(waiting, [], limits(prefill_tokens=1000)).joins == (1, 3, 2, 4)
 
 
 def test_a_prefix_being_computed_is_waited_for():
@@ -88,25 +99,147 @@ def test_nobody_waits_for_a_sequence_that_only_decodes():
     assert plan.waits == {}
 
 
+# -- time ---------------------------------------------------------------------------------------------------------
+
+
+def cost_s(plan, sequences):
+    """Of the pass that a plan is for, at PRICES."""
+    seconds = PRICES.fixed
+    for each in sequences:
+        n = plan.tokens.get(each.key, 0)
+        before = each.n_cached if isinstance(each, Candidate) else each.n_computed
+        begun = isinstance(each, Candidate) or each.prefilling
+        seconds += PRICES.prefill(n, before) if begun else PRICES.decode(n, 0)
+    return seconds
+
+
+def test_a_prompt_gets_what_the_target_leaves():
+    prompt = candidate(9, "z", 900)
+    plan = choose([prompt], FEW, roomy(), pace(itl_ms=25))
+    assert cost_s(plan, [*FEW, prompt]) <= 0.025
+    more = with_one_more(plan, 9)
+    assert cost_s(more, [*FEW, prompt]) > 0.025
+
+
+def with_one_more(plan, key):
+    return type(plan)(plan.joins, {**plan.tokens, key: plan.tokens[key] + 1}, plan.waits)
+
+
+def test_without_a_target_a_pass_may_take_a_multiple_of_what_decoding_takes():
+    prompt = running(9, "z", 900, computed=300, prefilling=True)
+    plan = choose([], [*FEW, prompt], roomy(), pace())
+    assert 0.95 * AUTO_TARGET * 0.005 < cost_s(plan, [*FEW, prompt]) <= AUTO_TARGET * 0.005
+
+
+def test_deeper_in_a_prompt_the_pieces_are_smaller():
+    sizes = []
+    for computed in (0, 200, 800):
+        prompt = running(9, "z", 990, computed=computed, prefilling=True)
+        sizes.append(choose([], [*FEW, prompt], roomy(), pace(itl_ms=20)).tokens[9])
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[0] > 2 * sizes[-1]
+
+
+def test_expected_drafts_are_part_of_what_decoding_takes():
+    prompt = running(9, "z", 900, computed=0, prefilling=True)
+    few = choose([], [*FEW, prompt], roomy(), pace(itl_ms=20, drafted=3.0)).tokens[9]
+    assert few < choose([], [*FEW, prompt], roomy(), pace(itl_ms=20)).tokens[9]
+
+
+def test_a_prompt_gets_on_however_tight_the_target():
+    plan = choose([candidate(9, "z", 900)], FEW, roomy(), pace(itl_ms=1))
+    assert 0 < plan.tokens[9] <= 16
+    assert plan.tokens.keys() == {1, 2, 3, 9}
+
+
+def test_with_nothing_decoding_there_is_no_limit_of_time():
+    waiting = [candidate(8, "y", 500), candidate(9, "z", 500)]
+    assert choose(waiting, [], roomy(), pace(itl_ms=1)).tokens == {8: 500, 9: 500}
+    offline = [running(1, "a", 50, computed=49, online=False)]
+    assert choose(waiting, offline, roomy(), pace(itl_ms=1)).tokens == {1: 1, 8: 500, 9: 500}
+
+
+def test_before_anything_is_known_pieces_are_small():
+    assert choose([candidate(9, "z", 900)], FEW, roomy()).tokens[9] == 64
+
+
+# -- priorities ---------------------------------------------------------------------------------------------------
+
+
+def test_offline_sequences_decode_in_what_online_ones_leave_and_all_take_their_turn():
+    offline = [running(10 + n, "o", 50, computed=49, online=False) for n in range(40)]
+    idle = dict.fromkeys((each.key for each in offline), 0)
+    longest = 0
+    for _ in range(60):
+        now = [running(key, "o", 50, computed=49, online=False, idle=n) for key, n in idle.items()]
+        plan = choose([], [*FEW, *now], roomy(), pace(itl_ms=9.01))
+        assert cost_s(plan, [*FEW, *now]) <= 0.00901
+        assert len(plan.tokens) == 3 + 4  # 5 ms of online ones, 4 of others
+        idle = {key: 0 if key in plan.tokens else n + 1 for key, n in idle.items()}
+        longest = max(longest, *idle.values())
+    assert longest == 9
+
+
+def test_offline_work_gets_on_however_tight_the_target():
+    offline = [running(10 + n, "o", 50, computed=49, online=False) for n in range(40)]
+    begun = running(60, "p", 400, computed=100, prefilling=True, online=False)
+    urgent = candidate(70, "q", 300)
+    plan = choose([urgent], [*FEW, *offline, begun], roomy(), pace(itl_ms=1))
+    assert sum(each.key in plan.tokens for each in offline) == 3  # of forty in sixteen passes
+    assert 0 < plan.tokens[60] <= 16
+    assert 0 < plan.tokens[70] <= 16
+
+
+def test_online_prompts_come_before_offline_ones_begun():
+    begun = running(5, "p", 400, computed=100, prefilling=True, online=False)
+    waiting = [candidate(8, "q", 350), candidate(9, "r", 50, online=False)]
+    plan = choose(waiting, [begun], limits(prefill_tokens=400))
+    assert plan.tokens == {8: 350, 5: 50}
+    assert plan.joins == (8,)
+
+
+def test_an_online_request_takes_the_row_of_the_youngest_offline_sequence():
+    held = [running(n, chr(64 + n), 50, computed=49, online=n % 2 == 0) for n in range(1, 5)]
+    waiting = [candidate(8, "q", 30), candidate(9, "r", 30, online=False)]
+    plan = choose(waiting, held, limits(max_batch=4))
+    assert plan.gives_way == (3,)
+    assert plan.joins == (8,)
+    assert plan.tokens == {1: 1, 2: 1, 4: 1, 8: 30}
+
+
+def test_online_sequences_keep_their_rows():
+    held = [running(n, "a", 50, computed=49) for n in range(1, 5)]
+    plan = choose([candidate(8, "q", 30)], held, limits(max_batch=4))
+    assert (plan.gives_way, plan.joins) == ((), ())
+
+
+# -- everything ---------------------------------------------------------------------------------------------------
+
 short_rows = st.lists(st.integers(0, 1), min_size=1, max_size=40).map(lambda row: np.array(row, dtype=np.int32))
 
 
 @given(
-    waiting=st.lists(st.tuples(short_rows, st.integers(0, 90)), max_size=12),
-    prefilling=st.lists(short_rows, max_size=4),
-    rows=st.integers(4, 8),
+    waiting=st.lists(st.tuples(short_rows, st.booleans()), max_size=12),
+    prefilling=st.lists(st.tuples(short_rows, st.booleans()), max_size=3),
+    decoding=st.lists(st.booleans(), max_size=3),
+    rows=st.integers(6, 9),
     budget=st.integers(1, 60),
+    itl_ms=st.none() | st.floats(0.1, 50),
 )
-def test_every_plan_keeps_to_the_limits(waiting, prefilling, rows, budget):
-    candidates = [Candidate(n, row, "", 0, age) for n, (row, age) in enumerate(waiting)]
-    begun = [InFlight(100 + n, row, "", 0, True) for n, row in enumerate(prefilling)]
-    plan = choose(candidates, begun, limits(rows, budget))
+def test_every_plan_keeps_to_the_limits(waiting, prefilling, decoding, rows, budget, itl_ms):
+    candidates = [Candidate(n, row, "", 0, online) for n, (row, online) in enumerate(waiting)]
+    candidates.sort(key=lambda each: not each.online)
+    begun = [InFlight(100 + n, row, "", 0, True, online) for n, (row, online) in enumerate(prefilling)]
+    held = [running(200 + n, "a", 9, computed=8, online=online) for n, online in enumerate(decoding)]
+    plan = choose(candidates, [*begun, *held], limits(rows, budget), pace(itl_ms))
     wanted = {each.key: len(each.ids) for each in [*candidates, *begun]}
-    assert sum(plan.tokens.values()) <= budget
-    assert len(begun) + len(plan.joins) <= rows
-    assert all(1 <= n <= wanted[key] for key, n in plan.tokens.items())
+    assert sum(n for key, n in plan.tokens.items() if key < 200) <= budget
+    assert len(begun) + len(held) + len(plan.joins) - len(plan.gives_way) <= rows
+    assert all(1 <= n <= wanted.get(key, 1) for key, n in plan.tokens.items())
     assert set(plan.joins) <= plan.tokens.keys()
     assert not plan.waits.keys() & plan.tokens.keys()
-    assert all(owner in plan.joins or owner >= 100 for owner in plan.waits.values())
-    if candidates or begun:
+    assert not set(plan.gives_way) & plan.tokens.keys()
+    assert all(200 + n in plan.tokens for n, online in enumerate(decoding) if online)
+    assert not any(each.online for each in [*begun, *held] if each.key in plan.gives_way)
+    if candidates or begun or held:
         assert plan.tokens, "something always runs"

@@ -42,6 +42,7 @@ class Stats(msgspec.Struct, kw_only=True):
     requests_cancelled: int = 0
     requests_failed: int = 0
     put_back: int = 0
+    gave_way: int = 0
     running: int = 0
     waiting: int = 0
     compiling: int = 0

@@ -1,0 +1,124 @@
+"""What a forward pass costs, learned from the passes made: time as a sum of what is in the pass. Pure; no clock here.
+
+    seconds = fixed + decode_token * (tokens of decoding sequences) + decode_context * (tokens these read)
+            + prefill_token * (prompt tokens) + prefill_context * (tokens in memory that their sequences read)
+            + prefill_pair * (pairs of a prompt token and a token it attends to)
+
+The six prices come from least squares over past passes, older ones counting ever less, each weighted by one over its
+time, so that errors are relative and a pass that the machine held up weighs little. No price is below zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+import numpy as np
+
+_FORGET = 0.98  # what a pass still counts after one more of its kind: the last fifty or so matter
+_RIDGE = 1e-6  # of the diagonal: where passes do not tell two prices apart, they share
+_SOLVE_EVERY = 8  # passes; as many as change little
+
+
+class Work(msgspec.Struct, frozen=True):
+    """What one pass computes."""
+
+    decode_tokens: int = 0
+    decode_context: int = 0
+    prefill_tokens: int = 0
+    prefill_context: int = 0
+    prefill_pairs: float = 0.0
+
+    @classmethod
+    def of(cls, decoded: Iterable[tuple[int, int]], prompts: Iterable[tuple[int, int]]) -> Work:
+        """Decoding sequences and prompts, each as (its tokens in the pass, those in memory before)."""
+        decoded, prompts = list(decoded), list(prompts)
+        return cls(
+            decode_tokens=sum(n for n, _ in decoded),
+            decode_context=sum(n + before for n, before in decoded),
+            prefill_tokens=sum(n for n, _ in prompts),
+            prefill_context=sum(before for _, before in prompts),
+            prefill_pairs=sum(n * (before + n / 2) for n, before in prompts),
+        )
+
+    def row(self) -> np.ndarray:
+        """(6,) float64, beside the prices."""
+        given = self.decode_tokens, self.decode_context, self.prefill_tokens, self.prefill_context, self.prefill_pairs
+        return np.array([1.0, *given])
+
+
+class Prices(msgspec.Struct, frozen=True):
+    """Seconds for each part of a pass. All 0: nothing is known yet."""
+
+    fixed: float = 0.0
+    decode_token: float = 0.0
+    decode_context: float = 0.0
+    prefill_token: float = 0.0
+    prefill_context: float = 0.0
+    prefill_pair: float = 0.0
+
+    def decode(self, n_tokens: float, context: float) -> float:
+        """Seconds that decoding tokens add to a pass."""
+        return self.decode_token * n_tokens + self.decode_context * context
+
+    def prefill(self, n_tokens: int, context: int) -> float:
+        """Seconds that n_tokens of one prompt add, with `context` of its tokens in memory before."""
+        pairs = n_tokens * (context + n_tokens / 2)
+        return self.prefill_context * context + self.prefill_token * n_tokens + self.prefill_pair * pairs
+
+    def affordable(self, seconds: float, context: int) -> float:
+        """The most tokens of one prompt whose prefill() is within so many seconds; infinite where they cost nothing."""
+        left = seconds - self.prefill_context * context
+        if left <= 0:
+            return 0.0
+        linear, square = self.prefill_token + self.prefill_pair * context, self.prefill_pair / 2
+        if not square:
+            return left / linear if linear else float("inf")
+        return 2 * left / (linear + (linear * linear + 4 * square * left) ** 0.5)
+
+
+class PassCosts:
+    """Learns prices. Passes with prompt tokens and those without are forgotten each at their own pace, so that a long
+    spell of the one kind does not wipe out what is known of the other."""
+
+    def __init__(self) -> None:
+        self._squares = np.zeros((2, 6, 6))
+        self._sums = np.zeros((2, 6))
+        self._prices = Prices()
+        self._n_new = 0
+        self._n_all = 0
+
+    def note(self, work: Work, seconds: float) -> None:
+        """A pass took so long."""
+        if seconds <= 0:
+            return
+        kind = int(work.prefill_tokens > 0)
+        row = work.row() / seconds
+        self._squares[kind] = self._squares[kind] * _FORGET + np.outer(row, row)
+        self._sums[kind] = self._sums[kind] * _FORGET + row
+        self._n_new += 1
+        self._n_all += 1
+
+    @property
+    def prices(self) -> Prices:
+        """As of now, or of a few passes ago."""
+        if self._n_new >= min(_SOLVE_EVERY, 1 + self._n_all // 16):
+            self._n_new = 0
+            self._prices = Prices(*_least_squares(self._squares.sum(axis=0), self._sums.sum(axis=0)).tolist())
+        return self._prices
+
+
+def _least_squares(squares: np.ndarray, sums: np.ndarray) -> np.ndarray:
+    """Nearly the x >= 0 for which squares @ x is nearest to sums: what comes out negative is left out, worst first."""
+    scale = np.sqrt(np.diag(squares))
+    used = scale > 0
+    found = np.zeros(len(sums))
+    while used.any():
+        size = scale[used]
+        scaled = squares[np.ix_(used, used)] / np.outer(size, size) + _RIDGE * np.eye(len(size))
+        solved = np.linalg.solve(scaled, sums[used] / size)
+        if (solved >= 0).all():
+            found[used] = solved / size
+            break
+        used[np.flatnonzero(used)[solved.argmin()]] = False
+    return found
