@@ -9,7 +9,8 @@ inside a rule and those that leave it.
 from __future__ import annotations
 
 import threading
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 
 import numpy as np
 
@@ -33,6 +34,9 @@ from .texts import NO_TEXT
 from .vocab import Vocabulary
 from .walker import Walker
 from .work import Limit, within
+
+MISS_SECONDS = 2.0
+"""Processor time that one transition or row which is not known yet may take."""
 
 _NOT_ALLOWED = 0  # the record of every token that is not allowed
 _STAY_FROM = 256  # a state that so many tokens keep gets a row of `stay`
@@ -89,6 +93,7 @@ class Automaton:
         if kept is not None:
             self._recall = Recall(kept, self.stacks, Digests(self.exprs), self._dfa, self._places)
         self._n_records = 0
+        self._sequence = np.zeros((1, 3), np.int32)
         self._forget_transitions()
 
     # -- for everyone -----------------------------------------------------------------------------------------
@@ -172,10 +177,53 @@ class Automaton:
         """Let go of the expressions, once no sequence is open and nobody will compile; the rest goes by itself."""
         self.exprs.dismantle()
 
+    # -- for one sequence ---------------------------------------------------------------------------------------
+
+    def row_at(self, state: int, register: int, stack: int) -> int:
+        """The mask row of a sequence. Raises GrammarError when it cannot be decided."""
+        with self.lock:
+            widest, contexts, known = self.vocabulary.max_token_bytes, self.stacks.contexts, self.row_ids
+            row = kernels.find_row(state, register, stack, self.states, widest, contexts, known.keys, known.values)
+            return row if row >= 0 else self.find_row(state, register, stack)
+
+    def after(self, state: int, register: int, stack: int, token: int) -> tuple[int, int, int] | None:
+        """State, register and stack behind a token; None: it is not allowed. Raises GrammarError like `row_at`."""
+        with self.lock:
+            self._sequence[0] = state, register, stack
+            while (went := self._step(token)) == kernels.MISSING:
+                self.find_transition(state, token, stack)
+            state, register, stack = self._sequence[0].tolist()
+        return (state, register, stack) if went else None
+
+    def _step(self, token: int) -> int:
+        return kernels.step(
+            0,
+            token,
+            self._sequence,
+            self.states,
+            self.stay,
+            self.transitions.keys,
+            self.transitions.values,
+            self.records,
+            self.stacks.contexts,
+            self.stacks.parents,
+            self.stacks.pushed.keys,
+            self.stacks.pushed.values,
+        )
+
     # -- for batches: answers to what the tables did not know ----------------------------------------------------
 
     def find_row(self, state: int, register: int, stack: int) -> int:
         """The row of a sequence, now in `row_ids`. Raises GrammarError when it cannot be decided."""
+        with _limited():
+            return self._find_row(state, register, stack)
+
+    def find_transition(self, state: int, token: int, stack: int) -> None:
+        """Put what `token` does into `transitions`. Raises GrammarError when it cannot be decided."""
+        with _limited():
+            self._find_transition(state, token, stack)
+
+    def _find_row(self, state: int, register: int, stack: int) -> int:
         place, widest = self._places[state], self.vocabulary.max_token_bytes
         lo, hi, _ = self.states[state].tolist()
         need, room = min(max(lo - register, 0), widest + 1), min(hi - register, widest)
@@ -199,8 +247,7 @@ class Automaton:
             self._recall.keep(state, need, room, stack, made)
         return made
 
-    def find_transition(self, state: int, token: int, stack: int) -> None:
-        """Put what `token` does into `transitions`. Raises GrammarError when it cannot be decided."""
+    def _find_transition(self, state: int, token: int, stack: int) -> None:
         self.misses += 1
         if self._n_records > _MOST_TRANSITIONS:
             self._forget_transitions()
@@ -384,3 +431,13 @@ class Automaton:
             if len(found) >= most:
                 break
         return found
+
+
+@contextmanager
+def _limited() -> Iterator[None]:
+    """Inside, what is not known yet is looked for, but not for too long."""
+    try:
+        with within(Limit(MISS_SECONDS)):
+            yield
+    except RecursionError as error:
+        raise GrammarError("constraint", "", "is nested too deeply", "nest it less") from error

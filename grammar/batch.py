@@ -13,13 +13,9 @@ from .automaton import Automaton
 from .errors import GrammarError
 from .pools import current
 from .vocab import Vocabulary
-from .work import Limit, within
 
 Saved = tuple[int, ...]
 """State, register and stack of a sequence: all there is to it. (And its generation, where there are several.)"""
-
-MISS_SECONDS = 2.0
-"""Processor time that one transition or row which is not known yet may take."""
 
 
 class StateBatch:
@@ -30,7 +26,7 @@ class StateBatch:
     """
 
     def __init__(self, automaton: Automaton) -> None:
-        _compile_loops()
+        compile_loops()
         self._automaton = automaton
         self._sequences = np.zeros((64, 3), np.int32)
         self._free = list(range(63, -1, -1))
@@ -191,12 +187,9 @@ class StateBatch:
     def _errors_of(self, slot: int) -> Iterator[None]:
         """What goes wrong inside, also that it takes too long, is noted as the slot's error."""
         try:
-            with within(Limit(MISS_SECONDS)):
-                yield
+            yield
         except GrammarError as error:
             self.errors[slot] = error
-        except RecursionError:
-            self.errors[slot] = GrammarError("constraint", "", "is nested too deeply", "nest it less")
 
     def _eos_row(self) -> int:
         if self._only_eos is None:
@@ -210,7 +203,7 @@ class StateBatch:
 
 
 @cache
-def _compile_loops() -> None:
+def compile_loops() -> None:
     """Have machine code made where that was never done; the time it takes is no fault of what is looked up first."""
     Automaton(Vocabulary([b'"', b"a"], [2], 3), exprs=current().fork()).warm()
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from .automaton import Automaton
-from .batch import Saved, StateBatch
+from .batch import Saved, compile_loops
 
 _MOST_PLACES = 200_000
 
@@ -25,44 +23,27 @@ class Steps:
     """Remembers what cursors of one automaton met. One thread owns it and its cursors."""
 
     def __init__(self, automaton: Automaton) -> None:
+        compile_loops()
         self.automaton = automaton
-        self._batch = StateBatch(automaton)
         self._places: dict[Saved, _Place] = {}
 
     def open(self, root: int) -> Cursor:
         """A cursor at the start of what `root` compiles."""
-        slot = self._batch.open(root)
-        place = self._place(self._batch.save(slot))
-        self._batch.close(slot)
-        return Cursor(self, root, place)
+        return Cursor(self, root, self._place(self.automaton.start(root)))
 
-    def find_row(self, place: _Place, root: int) -> int:
+    def find_row(self, place: _Place) -> int:
         """The mask row of a place, now in it. Raises GrammarError when it cannot be decided."""
-        slot = self._at(place, root)
-        row = int(self._batch.row_ids(np.array([slot], np.int32))[0])
-        self._leave(slot)
-        place.row = row
-        return row
+        state, register, stack = place.saved
+        place.row = self.automaton.row_at(state, register, stack)
+        return place.row
 
-    def find_after(self, place: _Place, token: int, root: int) -> _Place | None:
+    def find_after(self, place: _Place, token: int) -> _Place | None:
         """The place behind a token, now in `place.after`. Raises GrammarError when it cannot be decided."""
-        slot = self._at(place, root)
-        went = self._batch.advance(np.array([slot], np.int32), np.array([token], np.int32))[0]
-        after = self._place(self._batch.save(slot)) if went else None
-        self._leave(slot)
+        state, register, stack = place.saved
+        saved = self.automaton.after(state, register, stack, token)
+        after = None if saved is None else self._place(saved)
         place.after[token] = after
         return after
-
-    def _at(self, place: _Place, root: int) -> int:
-        slot = self._batch.open(root)
-        self._batch.restore(slot, place.saved)
-        return slot
-
-    def _leave(self, slot: int) -> None:
-        error = self._batch.error_of(slot)
-        self._batch.close(slot)
-        if error is not None:
-            raise error
 
     def _place(self, saved: Saved) -> _Place:
         known = self._places.get(saved)
@@ -104,14 +85,14 @@ class Cursor:
     def row(self) -> int:
         """The mask row, an id into `Automaton.rows`."""
         row = self._place.row
-        return row if row >= 0 else self._steps.find_row(self._place, self._root)
+        return row if row >= 0 else self._steps.find_row(self._place)
 
     def take(self, token: int) -> bool:
         """Go on by a token; False where it is not allowed, and the sequence stays put. EOS never is."""
         try:
             after = self._place.after[token]
         except KeyError:
-            after = self._steps.find_after(self._place, token, self._root)
+            after = self._steps.find_after(self._place, token)
         if after is None:
             return False
         self._place = after

@@ -23,6 +23,8 @@ DEEPER = -2
 MISSING = -1
 """Table value of a key that is not there."""
 
+_LOW_BITS = (1 << 62) - 1
+
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function compiled by numba, from its cache on disk where that can be written."""
@@ -32,6 +34,20 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
         return numba.njit(cache=True)(function)
     except RuntimeError:  # no place for the cache
         return numba.njit(function)
+
+
+def compiled_as(signature: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """`compiled`, for arguments of given types: once, whatever constants it is called with."""
+
+    def compile_it(function: Callable[..., Any]) -> Callable[..., Any]:
+        if numba is None:
+            return function
+        try:
+            return numba.njit(signature, cache=True)(function)
+        except RuntimeError:  # no place for the cache
+            return numba.njit(signature)(function)
+
+    return compile_it
 
 
 @compiled
@@ -241,6 +257,63 @@ def drop(words: np.ndarray, drops: np.ndarray, token_start: np.ndarray, token_id
 
 
 @compiled
+def step(
+    slot: int,
+    token: int,
+    sequences: np.ndarray,
+    states: np.ndarray,
+    stay: np.ndarray,
+    keys: np.ndarray,
+    values: np.ndarray,
+    records: np.ndarray,
+    contexts: np.ndarray,
+    parents: np.ndarray,
+    push_keys: np.ndarray,
+    push_values: np.ndarray,
+) -> int:
+    """Advance one sequence by a token, in place: 1, it went; 0, the token is not allowed; MISSING, it is not known.
+
+    sequences: (slots, 3) int32: state, register, stack. states: (states, 3) int32: lo, hi, row of `stay` or -1.
+    stay: (rows, tokens) uint8: units the token adds while the state stays, 255 where it does not stay.
+    records: (transitions, 6) int32: state after (-1: not allowed), frames popped, what is pushed, units, whether the
+    register goes on counting, the register else.
+    """
+    state = sequences[slot, 0]
+    register = sequences[slot, 1]
+    stack = sequences[slot, 2]
+    lo = states[state, 0]
+    hi = states[state, 1]
+    kept = states[state, 2]
+    if token < 0 or token >= stay.shape[1]:
+        return 0
+    if kept >= 0 and stay[kept, token] != 255:
+        units = np.int64(stay[kept, token])
+        if units > np.int64(hi) - register:
+            return 0
+        sequences[slot, 1] = register + units if hi > 0 else 0
+        return 1
+    found = look_up(keys, values, state, token, contexts[stack])
+    if found < 0:
+        return MISSING
+    if records[found, 0] < 0:
+        return 0
+    units = np.int64(records[found, 3])
+    if units > np.int64(hi) - register or (records[found, 4] == 0 and register + units < lo):
+        return 0
+    for _ in range(records[found, 1]):
+        stack = parents[stack]
+    if records[found, 2] > 0:
+        place = find(push_keys, stack, records[found, 2], 0)
+        if push_keys[place, 0] == -1:
+            return MISSING
+        stack = push_values[place]
+    sequences[slot, 0] = records[found, 0]
+    sequences[slot, 1] = register + units if records[found, 4] == 1 else records[found, 5]
+    sequences[slot, 2] = stack
+    return 1
+
+
+@compiled
 def advance(
     slots: np.ndarray,
     tokens: np.ndarray,
@@ -257,56 +330,48 @@ def advance(
     ok: np.ndarray,
     missed: np.ndarray,
 ) -> int:
-    """Advance sequences by one token each, in place, where the answer is known.
-
-    sequences: (slots, 3) int32: state, register, stack. states: (states, 3) int32: lo, hi, row of `stay` or -1.
-    stay: (rows, tokens) uint8: units the token adds while the state stays, 255 where it does not stay.
-    records: (transitions, 6) int32: state after (-1: not allowed), frames popped, what is pushed, units, whether the
-    register goes on counting, the register else. Writes ok; returns how many indices it wrote to `missed`.
-    """
+    """`step` for one token each. Writes ok; returns how many indices, not known yet, it wrote to `missed`."""
     n_missed = 0
     for i in range(slots.shape[0]):
-        slot = slots[i]
-        token = tokens[i]
-        state = sequences[slot, 0]
-        register = sequences[slot, 1]
-        stack = sequences[slot, 2]
-        lo = states[state, 0]
-        hi = states[state, 1]
-        kept = states[state, 2]
-        ok[i] = False
-        if token < 0 or token >= stay.shape[1]:
-            continue
-        if kept >= 0 and stay[kept, token] != 255:
-            units = np.int64(stay[kept, token])
-            if units <= np.int64(hi) - register:
-                ok[i] = True
-                sequences[slot, 1] = register + units if hi > 0 else 0
-            continue
-        found = look_up(keys, values, state, token, contexts[stack])
-        if found < 0:
+        went = step(
+            slots[i],
+            tokens[i],
+            sequences,
+            states,
+            stay,
+            keys,
+            values,
+            records,
+            contexts,
+            parents,
+            push_keys,
+            push_values,
+        )
+        ok[i] = went == 1
+        if went == MISSING:
             missed[n_missed] = i
             n_missed += 1
-            continue
-        if records[found, 0] < 0:
-            continue
-        units = np.int64(records[found, 3])
-        if units > np.int64(hi) - register or (records[found, 4] == 0 and register + units < lo):
-            continue
-        for _ in range(records[found, 1]):
-            stack = parents[stack]
-        if records[found, 2] > 0:
-            place = find(push_keys, stack, records[found, 2], 0)
-            if push_keys[place, 0] == -1:
-                missed[n_missed] = i
-                n_missed += 1
-                continue
-            stack = push_values[place]
-        ok[i] = True
-        sequences[slot, 0] = records[found, 0]
-        sequences[slot, 1] = register + units if records[found, 4] == 1 else records[found, 5]
-        sequences[slot, 2] = stack
     return n_missed
+
+
+@compiled
+def find_row(
+    state: int,
+    register: int,
+    stack: int,
+    states: np.ndarray,
+    widest: int,
+    contexts: np.ndarray,
+    keys: np.ndarray,
+    values: np.ndarray,
+) -> int:
+    """The mask row of a sequence, or MISSING.
+
+    widest: units a single token can hold at most; a register further than that from its bounds is as good as free.
+    """
+    need = min(max(np.int64(states[state, 0]) - register, 0), widest + 1)
+    room = min(np.int64(states[state, 1]) - register, widest)
+    return look_up(keys, values, state, need * (widest + 1) + room, contexts[stack])
 
 
 @compiled
@@ -321,22 +386,64 @@ def find_rows(
     rows: np.ndarray,
     missed: np.ndarray,
 ) -> int:
-    """The mask row of each sequence, into `rows`; returns how many indices it wrote to `missed`.
-
-    widest: units a single token can hold at most; a register further than that from its bounds is as good as free.
-    """
+    """`find_row` of each slot, into `rows`; returns how many indices it wrote to `missed`."""
     n_missed = 0
     for i in range(slots.shape[0]):
-        slot = slots[i]
-        state = sequences[slot, 0]
-        register = np.int64(sequences[slot, 1])
-        need = min(max(states[state, 0] - register, 0), widest + 1)
-        room = min(states[state, 1] - register, widest)
-        rows[i] = look_up(keys, values, state, need * (widest + 1) + room, contexts[sequences[slot, 2]])
+        state, register, stack = sequences[slots[i]]
+        rows[i] = find_row(state, register, stack, states, widest, contexts, keys, values)
         if rows[i] < 0:
             missed[n_missed] = i
             n_missed += 1
     return n_missed
+
+
+@compiled
+def digest(words: np.ndarray, found: np.ndarray) -> None:
+    """A hash of a mask and how many bits are set, into `found`, (2,) int64. words: uint32."""
+    mixed, total, count = 1, 0, 0
+    for i in range(words.shape[0]):
+        word = int(words[i])
+        if word == 0:
+            continue
+        mixed = ((mixed ^ (word + (i << 32))) * 0x9E3779B1) & _LOW_BITS
+        mixed ^= mixed >> 29
+        total = (total + mixed) & _LOW_BITS
+        bits = word - ((word >> 1) & 0x55555555)
+        bits = (bits & 0x33333333) + ((bits >> 2) & 0x33333333)
+        bits = (bits + (bits >> 4)) & 0x0F0F0F0F
+        count += ((bits * 0x01010101) & 0xFFFFFFFF) >> 24
+    found[0] = mixed ^ total
+    found[1] = count
+
+
+@compiled
+def put_row(table: np.ndarray, row: int, words: np.ndarray) -> None:
+    """Write a mask into a row that is all zeros."""
+    for i in range(words.shape[0]):
+        if words[i] != 0:
+            table[row, i] = words[i]
+
+
+@compiled
+def is_row(table: np.ndarray, row: int, words: np.ndarray) -> bool:
+    """Whether a row of the table is this mask."""
+    at = 0
+    while at < words.shape[0] and table[row, at] == words[at]:
+        at += 1
+    return at == words.shape[0]
+
+
+@compiled
+def list_bits(words: np.ndarray, found: np.ndarray) -> None:
+    """The bits that are set, ascending, into `found`, int64, which is as long."""
+    n = 0
+    for i in range(words.shape[0]):
+        word = words[i]
+        if word != 0:
+            for bit in range(32):
+                if (word >> bit) & 1:
+                    found[n] = 32 * i + bit
+                    n += 1
 
 
 def warm() -> None:
@@ -346,11 +453,17 @@ def warm() -> None:
     one, threes = np.zeros(1, np.int32), np.zeros((1, 3), np.int32)
     rehash(table, values, table.copy(), values.copy())
     look_up(table, values, 0, 0, one)
-    ok, stay = np.zeros(0, bool), np.zeros((1, 1), np.uint8)
-    advance(ints, ints, threes, threes, stay, table, values, rows, rows[:, :5].copy(), one, table, values, ok, ints)
-    find_rows(ints, threes, threes, 1, rows[:, :5].copy(), table, values, ints, ints)
-    words, pairs = np.zeros(1, np.uint32), np.zeros((0, 2), np.int32)
+    ok, stay, contexts = np.zeros(0, bool), np.zeros((1, 1), np.uint8), rows[:, :5].copy()
+    step(0, 0, threes, threes, stay, table, values, rows, contexts, one, table, values)
+    advance(ints, ints, threes, threes, stay, table, values, rows, contexts, one, table, values, ok, ints)
+    find_row(0, 0, 0, threes, 1, contexts, table, values)
+    find_rows(ints, threes, threes, 1, contexts, table, values, ints, ints)
+    words, pairs, longs = np.zeros(1, np.uint32), np.zeros((0, 2), np.int32), np.zeros(2, np.int64)
     set_bits(words, ints, ints, 0)
     clear_bits(words, ints)
     drop(words, pairs, one, ints)
+    digest(words, longs)
+    put_row(np.zeros((1, 1), np.uint32), 0, words)
+    is_row(np.zeros((1, 1), np.uint32), 0, words)
+    list_bits(words, longs)
     has_child(ints, ints, np.zeros(0, np.uint8), np.zeros(256, bool), ok)

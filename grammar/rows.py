@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from . import kernels
+
 _LIST_BYTES = 500  # measured: of one row, besides the table
 _RESERVED = 64 << 20  # bytes of address space a table begins with, so that it is seldom moved
 _SPARSE = 64  # rows that allow at most so many tokens are also kept as a list
@@ -16,7 +18,9 @@ class Rows:
         capacity = max(_RESERVED // (4 * words), 64)  # rows never written to take no memory
         self._table = np.zeros((capacity, words), np.int32)
         self._n = 0
-        self._by_hash: dict[int, list[int]] = {}
+        self._bits = self._table.view(np.uint32)  # the same memory
+        self._by_digest: dict[int, list[int]] = {}
+        self._found = np.zeros(2, np.int64)
         self._sparse: list[np.ndarray | None] = []
         self.accepts = np.zeros(capacity, bool)  # EOS is allowed
         self.ends = np.zeros(capacity, bool)  # nothing but EOS is
@@ -40,29 +44,32 @@ class Rows:
 
     def add(self, words: np.ndarray, accepts: bool, n_eos: int) -> int:
         """The id of the row for a mask, (words,) uint32. accepts: the n_eos EOS tokens are among the allowed."""
-        words = words.view(np.int32)
-        candidates = self._by_hash.setdefault(hash(words.tobytes()), [])
+        kernels.digest(words, self._found)
+        digest, count = self._found.tolist()
+        candidates = self._by_digest.setdefault(digest, [])
         for row in candidates:
-            if (self._table[row] == words).all():
+            if kernels.is_row(self._bits, row, words):
                 return row
-        count = int(np.bitwise_count(words.view(np.uint32)).sum())
         if self._n == len(self._table):
-            self._table = np.concatenate([self._table, np.zeros_like(self._table)])
-            self.accepts = np.concatenate([self.accepts, np.zeros_like(self.accepts)])
-            self.ends = np.concatenate([self.ends, np.zeros_like(self.ends)])
+            self._grow()
         row = self._n
-        self._table[row] = words
+        kernels.put_row(self._bits, row, words)
         self.accepts[row] = accepts
         self.ends[row] = accepts and count == n_eos
-        self._sparse.append(_tokens_of(words) if count <= _SPARSE else None)
+        self._sparse.append(_tokens_of(words, count) if count <= _SPARSE else None)
         candidates.append(row)
         self._n += 1
         return row
 
+    def _grow(self) -> None:
+        self._table = np.concatenate([self._table, np.zeros_like(self._table)])
+        self._bits = self._table.view(np.uint32)
+        self.accepts = np.concatenate([self.accepts, np.zeros_like(self.accepts)])
+        self.ends = np.concatenate([self.ends, np.zeros_like(self.ends)])
 
-def _tokens_of(words: np.ndarray) -> np.ndarray:
-    """The tokens whose bits are set, ascending, int64."""
-    used = np.flatnonzero(words)
-    bits = np.unpackbits(words[used].view(np.uint8), bitorder="little").reshape(-1, 32)
-    rows, columns = np.nonzero(bits)
-    return used[rows] * 32 + columns
+
+def _tokens_of(words: np.ndarray, count: int) -> np.ndarray:
+    """The tokens whose bits are set, `count` of them, ascending, int64."""
+    found = np.empty(count, np.int64)
+    kernels.list_bits(words, found)
+    return found

@@ -67,7 +67,7 @@ HARMFUL: dict[str, Callable[[], Constraint]] = {
 @pytest.mark.parametrize("name", HARMFUL)
 def test_what_is_made_to_do_harm_keeps_to_its_limit(name: str, toy_bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """It ends, with a reason where it is refused, and in bounded memory."""
-    monkeypatch.setattr("rootform.grammar.batch.MISS_SECONDS", SECONDS)
+    monkeypatch.setattr("rootform.grammar.automaton.MISS_SECONDS", SECONDS)
     generations = Generations(toy_bytes, max_bytes=64 << 20)
     batch = GenerationBatch(generations)
     reason = ""
@@ -95,7 +95,7 @@ def test_memory_is_a_limit_too(toy_bytes) -> None:
 
 
 def test_a_row_that_takes_too_long_ends_its_sequence_alone(toy, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rootform.grammar.batch.MISS_SECONDS", 0.05)
+    monkeypatch.setattr("rootform.grammar.automaton.MISS_SECONDS", 0.05)
     generations = Generations(toy)
     root = generations.compile(Regex("a+b"))
     automaton = root.generation.automaton
