@@ -53,6 +53,11 @@ COUNTS = (
     Row("invalid accepted", "invalid instances accepted", Floor("most", 0)),
     Row("right %", "instances right, of all, %", more=True),
 )
+OF_GROUP = (
+    Row("tests of all", "instances"),
+    Row("tests compiled %", "those whose schema compiles, %", Floor("least", 97), more=True),
+    *COUNTS[4:],
+)
 SPEED = (
     Row("common schemas", "schemas that all compile"),
     Row("first mask ms p50", "time to first mask, median, ms", _SAME),

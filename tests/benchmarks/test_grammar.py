@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from rootform.benchmarks.grammar_order import InOrder
+
 ROOT = Path(__file__).parents[2]
 CASES = [
     {"schema": {"type": "integer"}, "tests": [(True, 3), (False, "x"), (False, None)]},
@@ -39,3 +41,26 @@ def test_figures_of_three_cases(tmp_path: Path) -> None:
     assert figures["peak MiB"] > 1
     assert found["batch"]["rootform"]["batch warm 2 us p50"] > 0
     assert "valid instances rejected" in printed.stdout
+
+
+def test_members_are_put_in_the_order_of_the_schema() -> None:
+    schema = {
+        "$ref": "#/$defs/base",
+        "properties": {"b": {}, "a": {"items": {"properties": {"y": {}, "x": {}}}}},
+        "anyOf": [{"properties": {"e": {"type": "string"}}}, {"properties": {"d": {}, "e": {}}}],
+        "required": ["f"],
+        "additionalProperties": {"properties": {"q": {}, "p": {}}},
+        "$defs": {"base": {"properties": {"c": {}, "b": {}}}},
+    }
+    instance = {"z": {"p": 1, "q": 2}, "f": 0, "e": 1, "d": 2, "c": 3, "a": [{"x": 0, "w": 1, "y": 2}], "b": 4}
+    found = InOrder(schema).of(instance)
+    assert found == instance
+    assert list(found) == ["b", "a", "c", "d", "e", "f", "z"]
+    assert list(found["a"][0]) == ["y", "x", "w"]
+    assert list(found["z"]) == ["q", "p"]
+
+
+def test_orders_of_schemas_that_do_not_end() -> None:
+    schema = {"properties": {"b": {"$ref": "#"}, "a": {}}, "allOf": [{"$ref": "#"}, {"$ref": "http://elsewhere/"}]}
+    found = InOrder(schema).of({"a": 1, "b": {"a": 1, "b": 2}})
+    assert json.dumps(found) == '{"b": {"b": 2, "a": 1}, "a": 1}'
