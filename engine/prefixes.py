@@ -16,7 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..radix.tiers import Copy, Tiers
-from ..radix.tree import Match, Node, RadixTree
+from ..radix.node import Node
+from ..radix.tree import Match, RadixTree
 from .ports import Memory
 
 
@@ -61,7 +62,7 @@ class Prefixes:
         if not self.enabled:
             slot = self.memory.open(np.empty(0, dtype=np.int32), 0, capacity)
             return None if slot is None else Room(slot, capacity, namespace, None, 0)
-        match = self.tree.match(ids[:-1], namespace)
+        match = self.tree.match(ids[:-1], namespace, own=again)
         self.tree.lock(match.node)
         if self.tiers is not None:
             try:
@@ -173,7 +174,7 @@ class Prefixes:
     def _remember(self, room: Room, ids: np.ndarray) -> Match:
         """Hand the tree pages for what it lacks of ids. The prefix it then holds, locked for the caller."""
         ids = ids[: len(ids) - len(ids) % self.tree.page_tokens]
-        match = self.tree.match(ids, room.namespace)
+        match = self.tree.match(ids, room.namespace, own=True)
         self.tree.lock(match.node)
         if match.n_tokens == len(ids):
             return match

@@ -16,58 +16,15 @@ lock() says so.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from heapq import heappop, heappush
 from typing import NamedTuple
 
-import msgspec
 import numpy as np
 
+from .eviction import EvictionOrder
+from .node import Key, Node
+from .view import TreeView, view_nodes
+
 TokenIds = Sequence[int] | np.ndarray
-_Key = tuple[str, bytes]  # the namespace, and the ids of a run's first page as bytes
-
-
-class Node:
-    """A run of tokens and their pages. Others may read it; only RadixTree changes it.
-
-    ids: int32, a multiple of page_tokens of them.  pages: int32, one for page_tokens ids.
-    end: tokens from the root to the end of this run.
-    locks: lock() calls not yet undone on this node and all below it.  held: those on this very node.
-    last_use: reading of the tree's counter at the last match() or insert() that walked through the run.
-    alive: False once evicted.
-    """
-
-    __slots__ = (
-        "alive",
-        "children",
-        "end",
-        "held",
-        "ids",
-        "is_queued",
-        "key",
-        "last_use",
-        "locks",
-        "number",
-        "pages",
-        "parent",
-    )
-
-    def __init__(self, key: _Key, ids: np.ndarray, pages: np.ndarray, parent: Node | None, number: int) -> None:
-        self.key = key
-        self.ids = ids
-        self.pages = pages
-        self.parent = parent
-        self.children: dict[_Key, Node] = {}
-        self.end: int = len(ids) + (parent.end if parent else 0)
-        self.locks = 0
-        self.held = 0
-        self.last_use = 0
-        self.is_queued = False
-        self.alive = True
-        self.number = number  # never used twice; settles ties, so that Nodes are never compared
-
-    @property
-    def namespace(self) -> str:
-        return self.key[0]
 
 
 class Match(NamedTuple):
@@ -83,29 +40,6 @@ class Inserted(NamedTuple):
 
     node: Node
     n_already: int
-
-
-class NodeView(msgspec.Struct, frozen=True, kw_only=True):
-    """A node as seen in a snapshot. parent and children are indices into TreeView.nodes; parent None: top level."""
-
-    namespace: str
-    parent: int | None
-    children: tuple[int, ...]
-    first_ids: tuple[int, ...]  # the first of its token ids, as many as were asked for
-    n_tokens: int
-    n_pages: int
-    locks: int
-    last_use: int
-
-
-class TreeView(msgspec.Struct, frozen=True, kw_only=True):
-    """The tree at one moment. nodes: parents stand before their children."""
-
-    page_tokens: int
-    clock: int
-    cached_pages: int
-    locked_pages: int
-    nodes: tuple[NodeView, ...]
 
 
 class RadixTree:
@@ -126,7 +60,7 @@ class RadixTree:
         self.on_evict = on_evict
         self.clock = 0  # one tick for each match() and insert()
         self._nodes_made = 0
-        self._heap: list[tuple[int, int, Node]] = []  # (last_use when queued, number, node); see evict()
+        self._order = EvictionOrder()
         nothing = np.empty(0, dtype=np.int32)
         self.root = self._new_node(("", b""), nothing, nothing, None)
 
@@ -137,8 +71,10 @@ class RadixTree:
 
     # -- looking up -------------------------------------------------------------------------------------------
 
-    def match(self, ids: TokenIds, namespace: str = "") -> Match:
-        """The longest cached prefix of ids, in whole pages; marks it as just used.
+    def match(self, ids: TokenIds, namespace: str = "", *, own: bool = False) -> Match:
+        """The longest cached prefix of ids, in whole pages; marks it as just used, and as read again.
+
+        own: the request that computed it asks, which does not count as reading it again.
 
         A prefix that ends inside a run splits it, so that the returned node ends where the prefix does. Nothing
         cached: the root, 0 tokens, no pages. Lock the node before anything may evict.
@@ -146,6 +82,9 @@ class RadixTree:
         path, n_tokens = self._walk(as_token_ids(ids), namespace)
         node = self._end_path_at(path, n_tokens)
         self._touch(path)
+        if not own:
+            for part in path:
+                self._order.read(part, self.cached_pages)
         return Match(node, n_tokens, self._join_pages(path))
 
     def peek(self, ids: TokenIds, namespace: str = "") -> int:
@@ -188,7 +127,7 @@ class RadixTree:
         agree = first if n and differs[first] else n
         return agree - agree % self.page_tokens
 
-    def _key(self, namespace: str, ids: np.ndarray) -> _Key:
+    def _key(self, namespace: str, ids: np.ndarray) -> Key:
         return namespace, ids[: self.page_tokens].tobytes()
 
     def _path_to(self, node: Node) -> list[Node]:
@@ -223,7 +162,7 @@ class RadixTree:
             node = self._add_leaf(node, namespace, ids[n_already:], pages[n_already // self.page_tokens :])
             path.append(node)
         self._touch(path)
-        self._queue_if_evictable(node)
+        self._order.queue(node)
         return Inserted(node, n_already)
 
     def _checked_pages(self, ids: np.ndarray, pages: np.ndarray) -> np.ndarray:
@@ -242,6 +181,7 @@ class RadixTree:
         leaf = self._new_node(self._key(namespace, ids), ids.copy(), pages.copy(), parent)
         parent.children[leaf.key] = leaf
         self.cached_pages += len(pages)
+        self._order.unlocked(leaf)
         return leaf
 
     def _end_path_at(self, path: list[Node], n_tokens: int) -> Node:
@@ -265,6 +205,7 @@ class RadixTree:
         upper = self._new_node(node.key, node.ids[:n_ids], node.pages[:n_pages], parent)
         upper.locks = node.locks
         upper.last_use = node.last_use
+        upper.read_again = node.read_again
         parent.children[node.key] = upper
         node.ids, node.pages = node.ids[n_ids:], node.pages[n_pages:]
         node.key = self._key(node.namespace, node.ids)
@@ -272,7 +213,7 @@ class RadixTree:
         upper.children[node.key] = node
         return upper
 
-    def _new_node(self, key: _Key, ids: np.ndarray, pages: np.ndarray, parent: Node | None) -> Node:
+    def _new_node(self, key: Key, ids: np.ndarray, pages: np.ndarray, parent: Node | None) -> Node:
         self._nodes_made += 1
         return Node(key, ids, pages, parent, self._nodes_made)
 
@@ -291,6 +232,7 @@ class RadixTree:
         for part in self._path_to(node):
             if part.locks == 0:
                 self.locked_pages += len(part.pages)
+                self._order.locked(part)
             part.locks += 1
 
     def unlock(self, node: Node) -> None:
@@ -302,25 +244,34 @@ class RadixTree:
             part.locks -= 1
             if part.locks == 0:
                 self.locked_pages -= len(part.pages)
-        self._queue_if_evictable(node)
+                self._order.unlocked(part)
+        self._order.queue(node)
 
     # -- forgetting -------------------------------------------------------------------------------------------
-    #
-    # The heap holds each unlocked leaf exactly once, under a last_use that may be out of date but is never too
-    # late, and may also hold nodes that are no such leaves any more. So the top of the heap, once its entry is up
-    # to date, is the least recently used leaf of all, and match() and lock() need not touch the heap.
 
     def evict(self, n_pages: int) -> np.ndarray:
         """Forget n_pages pages and hand them to the caller, int32; fewer where fewer are evictable.
 
-        Tails of unlocked leaves go first, least recently used first; a node whose last child went is a leaf in
+        Tails of unlocked leaves go first, in the order of eviction.py; a node whose last child went is a leaf in
         turn. A leaf longer than what is missing loses only its tail.
         """
         if n_pages < 0:
             raise ValueError(f"evict({n_pages}): the number of pages must be 0 or more")
-        freed = [self.root.pages]
+        n_pages = min(n_pages, self.evictable_pages)
+        n_once = self._order.once_quota(n_pages, self.evictable_pages)
+        freed = self._evict(n_once, once_first=True) + self._evict(n_pages - n_once, once_first=False)
+        return np.concatenate([self.root.pages, *freed])
+
+    def clear(self) -> np.ndarray:
+        """Forget all that is not locked, by evict(), and what was learned of uses; the pages, int32, now the caller's."""
+        pages = self.evict(self.evictable_pages)
+        self._order.forget()
+        return pages
+
+    def _evict(self, n_pages: int, *, once_first: bool) -> list[np.ndarray]:
+        freed: list[np.ndarray] = []
         missing = n_pages
-        while missing and (leaf := self._least_recent_leaf()) is not None:
+        while missing and (leaf := self._order.next_leaf(once_first=once_first)) is not None:
             if len(leaf.pages) > missing:
                 self._split(leaf, leaf.end - missing * self.page_tokens)
             if self.on_evict is not None:
@@ -328,37 +279,17 @@ class RadixTree:
             missing -= len(leaf.pages)
             freed.append(leaf.pages)
             self._remove(leaf)
-        return np.concatenate(freed)
-
-    def clear(self) -> np.ndarray:
-        """Forget all that is not locked, by evict(); the pages, int32, now the caller's."""
-        return self.evict(self.evictable_pages)
-
-    def _least_recent_leaf(self) -> Node | None:
-        """Take the least recently used unlocked leaf off the heap; None when there is no unlocked leaf."""
-        while self._heap:
-            queued_at, _, node = heappop(self._heap)
-            node.is_queued = False
-            if queued_at < node.last_use:
-                self._queue_if_evictable(node)
-            elif node.alive and node.locks == 0 and not node.children:
-                return node
-        return None
+        return freed
 
     def _remove(self, leaf: Node) -> None:
         parent = leaf.parent
         assert parent is not None
+        self._order.lost(leaf, self.cached_pages)
         del parent.children[leaf.key]
         leaf.parent = None
         leaf.alive = False
         self.cached_pages -= len(leaf.pages)
-        self._queue_if_evictable(parent)
-
-    def _queue_if_evictable(self, node: Node) -> None:
-        if node.is_queued or not node.alive or node.locks or node.children or node is self.root:
-            return
-        node.is_queued = True
-        heappush(self._heap, (node.last_use, node.number, node))
+        self._order.queue(parent)
 
     # -- drawing ----------------------------------------------------------------------------------------------
 
@@ -367,31 +298,13 @@ class RadixTree:
 
         Walks the whole tree: for people looking, not for each step.
         """
-        nodes = list(self.root.children.values())
-        for node in nodes:  # grows while it is walked
-            nodes.extend(node.children.values())
-        index = {node.number: i for i, node in enumerate(nodes)}
         return TreeView(
             page_tokens=self.page_tokens,
             clock=self.clock,
             cached_pages=self.cached_pages,
             locked_pages=self.locked_pages,
-            nodes=tuple(_view(node, index, ids_per_node) for node in nodes),
+            nodes=view_nodes(self.root, ids_per_node),
         )
-
-
-def _view(node: Node, index: dict[int, int], ids_per_node: int | None) -> NodeView:
-    assert node.parent is not None
-    return NodeView(
-        namespace=node.namespace,
-        parent=index.get(node.parent.number),
-        children=tuple(index[child.number] for child in node.children.values()),
-        first_ids=tuple(node.ids[:ids_per_node].tolist()),
-        n_tokens=len(node.ids),
-        n_pages=len(node.pages),
-        locks=node.locks,
-        last_use=node.last_use,
-    )
 
 
 def as_token_ids(ids: TokenIds) -> np.ndarray:

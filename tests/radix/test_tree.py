@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rootform.radix import eviction, node
 from rootform.radix import tree as tree_module
 from rootform.radix.tree import RadixTree, as_token_ids
 
@@ -126,6 +127,37 @@ def test_the_least_recently_used_goes_first():
     assert freed == [[21], [31], [30], [11], [10], [20]]
 
 
+def serve(tree: RadixTree, ids: list[int], room: int) -> int:
+    """One request with this prompt, as an engine serves it that has room for so many tokens; the tokens computed."""
+    n_cached = tree.match(ids[:-1]).n_tokens
+    tree.evict(max(0, tree.cached_pages + len(ids) - n_cached - room))
+    tree.insert(ids, np.zeros(len(ids)))
+    return len(ids) - n_cached
+
+
+def test_texts_that_come_once_do_not_drive_out_those_that_come_again():
+    tree = RadixTree()
+    shared = list(range(100, 140))
+    for n in range(4):
+        serve(tree, [*shared, n], 100)
+    for n in range(50):
+        serve(tree, [1000 + n] * 30, 100)
+    assert tree.peek(shared) == 40
+    assert tree.cached_pages <= 100
+
+
+def test_the_newest_turns_of_conversations_stay():
+    """Each is read again when the next turn comes, though only once so far; the ended conversations are older."""
+    tree, n_computed = RadixTree(), 0
+    for first in range(0, 40, 8):  # eight at a time, in turns
+        talks = [[first + n] for n in range(8)]
+        for turn in range(4):
+            for talk in talks:
+                talk += [turn] * 10
+                n_computed += serve(tree, talk, 8 * 41 + 20)
+    assert n_computed == 40 * 41
+
+
 def test_a_split_run_keeps_its_age_on_both_sides():
     tree = RadixTree()
     tree.insert([1, 2, 3], np.arange(3))
@@ -221,7 +253,7 @@ class Work:
 
     def __init__(self, monkeypatch):
         self.nodes = self.tokens = self.splits = self.heap_pops = 0
-        compare, split, pop = RadixTree._common_tokens, RadixTree._split, tree_module.heappop
+        compare, split, pop = RadixTree._common_tokens, RadixTree._split, eviction.heappop
 
         def counted_compare(tree, run, ids):
             self.nodes += 1
@@ -238,7 +270,7 @@ class Work:
 
         monkeypatch.setattr(RadixTree, "_common_tokens", counted_compare)
         monkeypatch.setattr(RadixTree, "_split", counted_split)
-        monkeypatch.setattr(tree_module, "heappop", counted_pop)
+        monkeypatch.setattr(eviction, "heappop", counted_pop)
 
 
 def wide_tree(n_leaves: int) -> RadixTree:
@@ -270,12 +302,13 @@ def test_work_grows_with_the_tokens_walked_not_faster(monkeypatch):
 
 
 def lines_run(function, *arguments) -> int:
-    """How many lines of tree.py a call executes: catches a scan wherever it hides."""
+    """How many lines of the tree's modules a call executes: catches a scan wherever it hides."""
     count = 0
+    files = {module.__file__ for module in (tree_module, eviction, node)}
 
     def trace(frame, event, _):
         nonlocal count
-        if frame.f_code.co_filename != tree_module.__file__:
+        if frame.f_code.co_filename not in files:
             return None
         count += event == "line"
         return trace
@@ -301,7 +334,7 @@ def test_evicting_and_matching_do_not_visit_the_whole_tree():
 
 
 def test_eviction_pays_for_each_use_at_most_once(monkeypatch):
-    """Matches leave stale heap entries; each is put right once, when it comes to the top."""
+    """Matches leave stale entries in the heaps, the first one a void one; each is put right once, at the top."""
     tree = wide_tree(50)
     for _ in range(5):
         for leaf in range(50):
@@ -309,5 +342,5 @@ def test_eviction_pays_for_each_use_at_most_once(monkeypatch):
     work = Work(monkeypatch)
     freed = tree.evict(50 * 4)
     assert freed.tolist() == [page for leaf in range(50) for page in range(leaf * 12 + 8, leaf * 12 + 12)]
-    assert work.heap_pops <= 2 * 50
-    assert len(tree._heap) == 1
+    assert work.heap_pops <= 3 * 50
+    assert len(tree._order._once) + len(tree._order._again) == 1

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from rootform.radix.pages import PageAllocator
-from rootform.radix.tree import Node, RadixTree
+from rootform.radix.node import Node
+from rootform.radix.tree import RadixTree
 
 TOTAL_PAGES = 24
 token_ids = st.lists(st.integers(0, 1), max_size=14)
@@ -24,6 +25,7 @@ class PlainPage:
     page: int
     locks: int = 0
     last_use: int = 0
+    read_again: bool = False
 
 
 @dataclass
@@ -69,14 +71,20 @@ class TreeLife(RuleBasedStateMachine):
         return not any(len(p) == n + self.page_tokens and p[:n] == entry.prefix for p in self.plain)
 
     def plain_evict(self, n_pages) -> list[int]:
+        """Page by page, oldest first: as many that were read once as are too many, then any."""
+        unlocked = [entry for entry in self.plain.values() if not entry.locks]
+        n_once, n_left = sum(not entry.read_again for entry in unlocked), len(unlocked) - n_pages
+        share = self.tree._order.once_share
+        quota = next(n for n in range(n_once + 1) if n_once - n <= share * max(0, n_left))
         freed = []
         while len(freed) < n_pages:
             leaves = [e for e in self.plain.values() if not e.locks and self.is_leaf(e)]
             if not leaves:
                 break
-            oldest = min(leaves, key=lambda entry: entry.last_use)
-            del self.plain[oldest.prefix]
-            freed.append(oldest.page)
+            once_first = len(freed) < quota
+            first = min(leaves, key=lambda entry: (once_first and entry.read_again, entry.last_use))
+            del self.plain[first.prefix]
+            freed.append(first.page)
         return freed
 
     def is_live(self, handle) -> bool:
@@ -88,14 +96,16 @@ class TreeLife(RuleBasedStateMachine):
 
     # -- what may happen ----------------------------------------------------------------------------------
 
-    @rule(ids=token_ids, namespace=namespaces)
-    def match(self, ids, namespace):
+    @rule(ids=token_ids, namespace=namespaces, own=st.booleans())
+    def match(self, ids, namespace, own):
         path = self.plain_path(ids, namespace)
         assert self.tree.peek(ids, namespace) == len(path) * self.page_tokens
-        found = self.tree.match(ids, namespace)
+        found = self.tree.match(ids, namespace, own=own)
         assert found.n_tokens == len(path) * self.page_tokens
         assert found.pages.tolist() == [entry.page for entry in path]
         self.touch(path)
+        for entry in path:
+            entry.read_again |= not own
         self.keep(found.node, path)
 
     @rule(ids=token_ids, namespace=namespaces)
@@ -147,8 +157,9 @@ class TreeLife(RuleBasedStateMachine):
 
     @rule(n_pages=st.integers(0, 8))
     def evict(self, n_pages):
+        expected = self.plain_evict(n_pages)
         freed = self.tree.evict(n_pages)
-        assert sorted(freed.tolist()) == sorted(self.plain_evict(n_pages))
+        assert sorted(freed.tolist()) == sorted(expected)
         self.allocator.give(freed)
 
     # -- what always holds --------------------------------------------------------------------------------
@@ -165,6 +176,9 @@ class TreeLife(RuleBasedStateMachine):
         assert self.tree.cached_pages == len(self.plain)
         assert self.tree.locked_pages == sum(entry.locks > 0 for entry in self.plain.values())
         assert self.tree.evictable_pages == self.tree.cached_pages - self.tree.locked_pages
+        once = sum(not entry.locks and not entry.read_again for entry in self.plain.values())
+        assert self.tree._order.once_pages == once
+        assert 0.1 <= self.tree._order.once_share <= 1
         assert self.allocator.free == TOTAL_PAGES - len(self.plain)  # none leaked
 
     @invariant()
@@ -175,14 +189,19 @@ class TreeLife(RuleBasedStateMachine):
             nodes.extend(node.children.values())
             assert len(node.ids) == len(node.pages) * self.page_tokens > 0
             assert node.locks == node.held + sum(child.locks for child in node.children.values())
+            assert node.read_again or not any(child.read_again for child in node.children.values())
             for page in node.pages.tolist():
                 assert page not in seen
                 seen[page] = node
         for entry in self.plain.values():
-            assert seen.pop(entry.page).locks == entry.locks >= 0
+            node = seen.pop(entry.page)
+            assert node.locks == entry.locks >= 0
+            assert node.read_again == entry.read_again
         assert not seen
-        queued = [node for _, _, node in self.tree._heap]
-        assert len(queued) == len(set(queued)) <= len(nodes)
+        order = self.tree._order
+        once = [node for _, _, node in order._once if not node.read_again]
+        for queued in (once, [node for _, _, node in order._again]):
+            assert len(queued) == len(set(queued))
 
     def teardown(self):
         for handle in self.handles:
