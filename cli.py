@@ -214,6 +214,8 @@ def _add_extract(parser: argparse.ArgumentParser) -> None:
     add("--text-field", default="text", help="field that holds the document (default: text)")
     add("--id-field", default="id", help="field that holds the id (default: id; where there is none, the line number)")
     _add_generation(parser)
+    among = "among other calls of a server: offline (default) takes what online calls leave"
+    add("--priority", choices=("offline", "online"), default="offline", help=among)
     add("--concurrency", type=_positive, default=128, help="documents under way at once (default: 128)")
     add("--window", type=_positive, default=1024, help="rows sorted at a time, so that shared prefixes meet")
     add("--with-meta", action="store_true", help="write token counts into every row")
@@ -291,7 +293,7 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
 
 
 _ENGINE_OPTIONS = (
-    *("dtype", "max_batch", "threads", "drafts", "compile_seconds", "grammar_mib"),
+    *("dtype", "max_batch", "threads", "itl_ms", "drafts", "compile_seconds", "grammar_mib"),
     *("cache_dir", "disk_cache_mib", "host_cache_mib"),
 )
 
@@ -300,6 +302,8 @@ def _add_engine(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dtype", help="float32, bfloat16, ... (default: the fastest that is exact enough here)")
     parser.add_argument("--max-batch", type=_positive, help="sequences in one forward pass")
     parser.add_argument("--threads", type=_positive, help="CPU threads for the model")
+    target = "ms between tokens of online calls, not to be exceeded by prompts computed meanwhile (default: 2.5 times)"
+    parser.add_argument("--itl-ms", type=float, metavar="MS", help=target)
     drafts = "guess tokens ahead and let the model check them (default: on); the output is the same"
     parser.add_argument("--drafts", choices=("on", "off"), help=drafts)
     limit = "processor time one constraint may take to compile (default: 2)"
@@ -380,6 +384,7 @@ def _options(given: argparse.Namespace) -> Options:
         documents=tuple(_other_schema(ref) for ref in given.ref or ()),
         lenient=given.lenient,
         escapes=given.escapes,
+        priority=getattr(given, "priority", "online"),  # of the verbs, only extract can wait
     )
 
 
@@ -417,6 +422,7 @@ def _engine(given: argparse.Namespace, *, quiet: bool) -> Engine:
         dtype=given.dtype,
         max_batch=given.max_batch,
         threads=given.threads,
+        itl_ms=given.itl_ms,
         drafts=given.drafts != "off",
         compile_seconds=2.0 if given.compile_seconds is None else given.compile_seconds,
         grammar_bytes=(given.grammar_mib or 512) << 20,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypedDict, cast
+from typing import Any, TypedDict, cast, get_args
 
 import msgspec
 
@@ -16,6 +16,7 @@ from .types import (
     Grammar,
     JsonSchema,
     Message,
+    Priority,
     Request,
     RootformError,
     Sampling,
@@ -26,6 +27,8 @@ def accept_call(call: Call, request_id: int, tokenizer: Tokenizer, *, sequence_t
     """Tokenise and check. sequence_tokens: how long prompt and output may be together. vocab_size: the model's."""
     _check_sampling(call.sampling)
     _check_output(call)
+    if call.priority not in get_args(Priority):
+        raise RootformError(f"priority is online or offline; not {call.priority!r}", param="priority")
     prompt_ids = _prompt_ids(call, tokenizer, vocab_size)
     return Request(
         request_id=request_id,
@@ -162,6 +165,7 @@ class CallOptions(TypedDict, total=False):
     top_logprobs: int | None
     continue_final: bool
     namespace: str
+    priority: Priority
 
 
 def make_call(
@@ -192,6 +196,7 @@ def make_call(
     top_logprobs: int | None = None,
     continue_final: bool = False,
     namespace: str = "",
+    priority: Priority = "online",
 ) -> Call:
     """A Call from keywords (see CallOptions). Raises RootformError when they contradict each other."""
     text, messages = _split_prompt(prompt)
@@ -222,6 +227,7 @@ def make_call(
         ignore_eos=ignore_eos,
         top_logprobs=top_logprobs,
         namespace=namespace,
+        priority=priority,
     )
 
 

@@ -18,6 +18,7 @@ from ..radix.tiers import Tiers
 from ..radix.view import TreeView
 from .accept import CallOptions, Prompt, accept_call, is_one_prompt, make_call, split_prompts
 from .compiling import Compilers, GrammarLimits
+from .counts import WAIT_S
 from .grammars import Grammars
 from .job import Job
 from .limits import Limits, derive_limits
@@ -28,7 +29,7 @@ from .thread import StepThread
 from .threads import choose_threads
 from .tiers import DEFAULT_DISK_BYTES, TierLimits, make_tiers, tier_stats
 from .tokenizer import Tokenizer
-from .types import Call, Completion, ModelInfo, RootformError
+from .types import Call, Completion, ModelInfo, Priority, RootformError
 
 if TYPE_CHECKING:
     from . import ports
@@ -37,6 +38,15 @@ if TYPE_CHECKING:
 GRAMMAR_FOLDER = "grammar"
 """Inside the cache folder."""
 Dtype = Literal["float32", "bfloat16"]
+
+
+class WaitStats(msgspec.Struct, frozen=True):
+    """How long requests waited for their first place in memory: how many up to each of the bounds (seconds), and, last,
+    how many longer."""
+
+    bounds: tuple[float, ...]
+    counts: tuple[int, ...]
+    seconds: float  # all together
 
 
 class EngineStats(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,6 +65,8 @@ class EngineStats(msgspec.Struct, frozen=True, kw_only=True):
     requests_failed: int = 0
     put_back: int = 0  # times a running request lost its place for lack of memory
     gave_way: int = 0  # times an offline one lost it to an online one
+    waits: dict[Priority, WaitStats] = {}
+    prompt_tokens: int = 0  # prompt tokens the last pass had room for, beside what was decoding
     running: int = 0
     waiting: int = 0
     compiling: int = 0  # requests whose constraint is being compiled
@@ -83,6 +95,8 @@ class Engine:
 
     model: "sprout" (bundled), a folder, or a Hugging Face name.  dtype: "float32" (also None: the safest
     for equal tokens in any batch) or "bfloat16".  max_batch, prefill_tokens, max_context: see Limits; None: derived.
+    itl_ms: milliseconds between the tokens of online calls, which prompts and offline calls are not to exceed; None: a
+    multiple of what they are without those (docs/scheduling.md).
     prefix_cache False: every prompt is computed in full.  drafts False: a pass gives each request one token it
     may choose, none is guessed ahead; the output is the same.  kv_bytes: memory for KV; None: derived.
     threads: CPU threads of torch, for the whole process; None: as many as are measured to pay, up to torch's own.
@@ -102,6 +116,7 @@ class Engine:
         max_batch: int | None = None,
         prefill_tokens: int | None = None,
         max_context: int | None = None,
+        itl_ms: float | None = None,
         prefix_cache: bool = True,
         drafts: bool = True,
         threads: int | None = None,
@@ -121,7 +136,7 @@ class Engine:
         notes = read_notes(folder)
         tokenizer = Tokenizer.load(folder)
         loaded = load_model(folder, dtype=dtype or "float32", kv_bytes=kv_bytes)
-        limits = _limits_of(loaded, max_batch, prefill_tokens, max_context)
+        limits = _limits_of(loaded, max_batch, prefill_tokens, max_context, itl_ms)
         _set_threads(threads, loaded)
         tiers = make_tiers(loaded, folder, dtype or "float32", tier_limits) if prefix_cache else None
         self._start(
@@ -149,6 +164,7 @@ class Engine:
         max_batch: int | None = None,
         prefill_tokens: int | None = None,
         max_context: int | None = None,
+        itl_ms: float | None = None,
         prefix_cache: bool = True,
         drafts: bool = True,
         grammar_bytes: int = DEFAULT_MAX_BYTES,
@@ -162,7 +178,7 @@ class Engine:
         tiers: for prefixes that leave its memory; the engine closes them.
         """
         engine = cls.__new__(cls)
-        limits = _limits_of(model, max_batch, prefill_tokens, max_context)
+        limits = _limits_of(model, max_batch, prefill_tokens, max_context, itl_ms)
         notes = ModelNotes(extract_prompt)
         constraints = _constraint_limits(grammar_bytes, compile_seconds, cache_dir)
         engine._start(
@@ -257,7 +273,8 @@ class Engine:
     ) -> Completion | list[Completion]:
         """Complete one prompt, or a list of them together (answers in the same order), and wait.
 
-        prompt: text, token ids, or a chat (a list of Messages or of {"role", "content"}); or a list of those.
+        prompt: text, token ids, or a chat (a list of Messages or of {"role", "content"}); or a list of those, which is
+        offline unless `priority` says otherwise: nobody sees any of it before all is done.
         Raises what the first failing call failed with; the others are cancelled.
         """
         jobs: list[Job] = []
@@ -321,6 +338,8 @@ class Engine:
             requests_failed=counts.failed,
             put_back=counts.put_back,
             gave_way=counts.gave_way,
+            waits={kind: WaitStats(WAIT_S, tuple(each.counts), each.seconds) for kind, each in counts.waits.items()},
+            prompt_tokens=self._loop.prompt_tokens,
             running=len(self._loop.places.running),
             waiting=len(self._loop.places.waiting),
             compiling=compiling,
@@ -354,6 +373,8 @@ class Engine:
 
 
 def _calls(prompt: Prompt | Sequence[Prompt], options: CallOptions) -> list[Call]:
+    if not is_one_prompt(prompt):
+        options = {"priority": "offline", **options}
     return [make_call(each, **options) for each in split_prompts(prompt)]
 
 
@@ -374,7 +395,11 @@ def read_notes(folder: Path) -> ModelNotes:
 
 
 def _limits_of(
-    model: ports.Model, max_batch: int | None, prefill_tokens: int | None, max_context: int | None
+    model: ports.Model,
+    max_batch: int | None,
+    prefill_tokens: int | None,
+    max_context: int | None,
+    itl_ms: float | None,
 ) -> Limits:
     return derive_limits(
         context_tokens=model.context_tokens,
@@ -383,6 +408,7 @@ def _limits_of(
         max_batch=max_batch,
         prefill_tokens=prefill_tokens,
         max_context=max_context,
+        itl_ms=itl_ms,
     )
 
 

@@ -78,12 +78,14 @@ class Plan(msgspec.Struct, frozen=True):
 
     waits: candidates that sit this step out, and the sequence that is computing their prefix meanwhile.
     gives_way: offline sequences to be put back, for joins to have their rows.
+    prompt_tokens: how many tokens of a new prompt there was room for in this pass, before any was given.
     """
 
     joins: tuple[int, ...]
     tokens: dict[int, int]
     waits: dict[int, int]
     gives_way: tuple[int, ...] = ()
+    prompt_tokens: int = 0
 
 
 def choose(waiting: Iterable[Candidate], running: Iterable[InFlight], limits: Limits, pace: Pace) -> Plan:
@@ -98,6 +100,7 @@ def choose(waiting: Iterable[Candidate], running: Iterable[InFlight], limits: Li
     online = [each for each in decoding if each.online]
     tokens = {each.key: each.n_left for each in online}
     budget = _Budget(pace, limits.prefill_tokens, pace.seconds_left(online))
+    prompt_tokens = budget.can_give(limits.prefill_tokens, 0)
     prefilling = [each for each in running if each.prefilling]
     for each in prefilling:
         if each.online:
@@ -121,7 +124,7 @@ def choose(waiting: Iterable[Candidate], running: Iterable[InFlight], limits: Li
         for candidate in waiting:
             if not starter.consider(candidate):
                 break
-    return Plan(tuple(starter.joins), tokens, starter.waits, tuple(starter.gives_way))
+    return Plan(tuple(starter.joins), tokens, starter.waits, tuple(starter.gives_way), prompt_tokens)
 
 
 class _Budget:

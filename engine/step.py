@@ -58,6 +58,7 @@ class StepLoop:
         self.counts = Counts()
         self.places = Places(self.prefixes, limits, self.counts, clock)
         self.pace = Pace(itl_s=limits.itl_s)
+        self.prompt_tokens = limits.prefill_tokens  # that the last pass had room for
         self._clock = clock
         self._costs = PassCosts()
         self._token_bytes = token_bytes
@@ -125,6 +126,7 @@ class StepLoop:
         try:
             self.places.make_room_for_output()
             plan = choose(self._candidates(), self._in_flight(), self.limits, self.pace)
+            self.prompt_tokens = plan.prompt_tokens
             self._hurry(plan)
             load = self._load(plan)
             if load is None:

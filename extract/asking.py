@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from ..engine.types import Call, JsonSchema, Message, ModelInfo, RootformError, Sampling
+from ..engine.types import Call, JsonSchema, Message, ModelInfo, Priority, RootformError, Sampling
 from ..grammar.constraints import Draft, Escapes, PropertyOrder, Spacing
 from .prompt import Template, compact_json, default_template
 
@@ -19,7 +19,7 @@ class Options:
     """How answers are generated. max_tokens None: 1,024, or what the model's context leaves when that is less.
 
     seed: row number n is sampled with seed + n, so a resumed job gives what an uninterrupted one gives.
-    The others are those of JsonSchema.
+    priority: of each row, among other calls of the same engine or server.  The others are those of JsonSchema.
     """
 
     max_tokens: int | None = None
@@ -31,6 +31,7 @@ class Options:
     documents: tuple[tuple[str, str], ...] = ()
     lenient: bool = False
     escapes: Escapes = "any"
+    priority: Priority = "offline"
 
     def constraint(self, schema: str, document: str | None = None) -> JsonSchema:
         """The constraint of a schema's text. document: what verbatim values stand in."""
@@ -80,6 +81,7 @@ class Asker:
             max_tokens=options.max_tokens or min(_MOST_TOKENS, max(1, self.info.context_tokens // 2)),
             sampling=Sampling(temperature=options.temperature, seed=options.seed + number if sampled else None),
             constraint=options.constraint(self.schema, document),
+            priority=options.priority,
         )
 
     def again(self, call: Call, error: RootformError) -> Call | None:

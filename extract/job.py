@@ -98,13 +98,15 @@ def run_job(settings: Settings, connect: Callable[[], Client], progress: Progres
 
 def _parts(settings: Settings, fields: Fields, found: Survey, asker: Asker) -> dict[str, str]:
     """What decides the outcomes, by the names a message can use."""
+    options = asdict(settings.options)
+    del options["priority"]
     return {
         "input": found.digest,
         "schema": _digest(asker.schema),
         "model": asker.info.name,
         "prompt": _digest(repr(asker.template)),
         "fields": msgspec.json.encode([fields.text, fields.id]).decode(),
-        "options": msgspec.json.encode(asdict(settings.options)).decode(),
+        "options": msgspec.json.encode(options).decode(),
     }
 
 

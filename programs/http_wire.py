@@ -118,6 +118,7 @@ def request_of(call: Call, model: str) -> tuple[str, bytes]:
         "stop": call.stop or None,
         "ignore_eos": call.ignore_eos,
         "cache_salt": call.namespace or None,
+        "priority": None if call.priority == "online" else call.priority,
         **_constraint_fields(call.constraint),
     }
     if (call.messages is None) == (call.prompt is None):

@@ -10,6 +10,7 @@ from ..engine.options import NO_DOCUMENTS, SchemaText, make_constraint
 from ..engine.types import (
     Constraint,
     Grammar,
+    Priority,
     RootformError,
     Sampling,
 )
@@ -46,6 +47,7 @@ class Gen(Joinable):
     max_tokens: int | None
     stop: tuple[str, ...]
     top_logprobs: int | None
+    priority: Priority
     typed: Typed | None
 
 
@@ -115,6 +117,7 @@ def gen(
     min_p: float = 0.0,
     seed: int | None = None,
     top_logprobs: int | None = None,
+    priority: Priority = "online",
 ) -> Gen:
     """Let the model write here; `state[name]` is the text, or for `schema` the decoded value.
 
@@ -125,7 +128,7 @@ def gen(
     if `state.completion(name).lenience` says it is valid): docs/json-schema.md.
     grammar: GBNF, EBNF or Lark; structural_tag: free text with tags in it (docs/grammars.md). backend: what compiles
     regex and choices. At most one of schema, regex, choices, json_object, grammar and structural_tag; none of them
-    means free text.
+    means free text. priority: offline gets what online calls leave (docs/scheduling.md).
     """
     typed = typed_json(schema) if schema is not None else None
     if json_object:
@@ -156,6 +159,7 @@ def gen(
         max_tokens=max_tokens,
         stop=(stop,) if isinstance(stop, str) else tuple(stop),
         top_logprobs=top_logprobs,
+        priority=priority,
         typed=typed,
     )
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from itertools import accumulate
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -30,6 +31,7 @@ COUNTERS = {
     "gave_way": "Times an offline call lost its place to an online one; it goes on later.",
 }
 GAUGES = {
+    "prompt_tokens": "Prompt tokens the last pass had room for, beside what was decoding.",
     "running": "Calls with a row in the running batch.",
     "waiting": "Calls waiting for one.",
     "compiling": "Calls whose constraint is being compiled.",
@@ -68,6 +70,13 @@ class EngineCollector(Collector):
         for outcome in OUTCOMES:
             calls.add_metric([outcome], getattr(stats, f"requests_{outcome}"))
         yield calls
+        waits = HistogramMetricFamily(
+            "rootform_queue_wait_seconds", "Time until a call's prompt began to be computed.", labels=["priority"]
+        )
+        for priority, found in stats.waits.items():
+            bounds = [*map(str, found.bounds), "+Inf"]
+            waits.add_metric([priority], list(zip(bounds, accumulate(found.counts), strict=True)), found.seconds)
+        yield waits
 
 
 class Metrics:

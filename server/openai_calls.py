@@ -7,7 +7,7 @@ from typing import Literal, cast
 
 import msgspec
 
-from ..engine.types import Call, Message, ModelInfo, RootformError, Sampling
+from ..engine.types import Call, Message, ModelInfo, Priority, RootformError, Sampling
 from ..grammar.constraints import Choice, Constraint, Grammar, JsonObject, JsonSchema, Regex, StructuralTag
 from .openai_types import ChatMessage, ChatRequest, CompletionRequest, ResponseFormat
 
@@ -34,7 +34,7 @@ NEUTRAL: dict[str, tuple[Callable[[object], bool], str]] = {
     "prompt_cache_retention": (lambda value: value == "in_memory", "prefixes are kept while there is room"),
     "reasoning_effort": (lambda value: value == "none", "this server does not steer reasoning; leave it out"),
     "refusal": (lambda value: False, "a refusal cannot be put to the model; write it as content"),
-    "service_tier": (lambda value: value in ("auto", "default"), "there is one tier; leave it out"),
+    "service_tier": (lambda value: value in ("auto", "default", "flex"), "send flex for offline, or leave it out"),
     "store": (lambda value: value is False, "answers are not stored; leave it out"),
     "suffix": (lambda value: False, "text is only continued; put the suffix into the prompt"),
     "tool_call_id": (lambda value: False, NO_TOOLS),
@@ -61,6 +61,7 @@ def chat_calls(asked: ChatRequest, info: ModelInfo) -> list[Call]:
         ignore_eos=bool(asked.ignore_eos),
         top_logprobs=(asked.top_logprobs or 0) if asked.logprobs else None,
         namespace=asked.cache_salt or "",
+        priority=read_priority(asked),
     )
     return list(samples(call, asked))
 
@@ -79,9 +80,19 @@ def completion_calls(asked: CompletionRequest, info: ModelInfo) -> list[Call]:
             ignore_eos=bool(asked.ignore_eos),
             top_logprobs=asked.logprobs,
             namespace=asked.cache_salt or "",
+            priority=read_priority(asked),
         )
         calls += samples(call, asked)
     return calls
+
+
+def read_priority(asked: Asked) -> Priority:
+    """The call's priority; OpenAI's tier for work that may take its time is our offline."""
+    if asked.service_tier == "flex":
+        if asked.priority == "online":
+            raise RootformError("service_tier flex is priority offline; give only one of them", param="service_tier")
+        return "offline"
+    return asked.priority or "online"
 
 
 def check_shared(asked: Asked, info: ModelInfo) -> None:

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from ..engine.types import Lenience
+from ..engine.types import Lenience, Priority
 from ..grammar.constraints import Backend, Draft, Escapes, PropertyOrder, Spacing, Syntax, VerbatimField
 
 MAX_LOGPROBS = 20
@@ -81,6 +81,7 @@ class _Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     lenient: bool | None = None  # what of the schema cannot be enforced is left out and listed
     ignore_eos: bool | None = None
     cache_salt: str | None = None
+    priority: Priority | None = None
     return_token_ids: bool | None = None
 
     # Labels, which change nothing.

@@ -117,7 +117,7 @@ def client(engine, shared) -> HttpClient:
 
 CALLS = [
     Call(prompt="text", top_logprobs=2),
-    Call(prompt=(1, 2, 3), max_tokens=7, stop=("a", "b"), ignore_eos=True, namespace="tenant"),
+    Call(prompt=(1, 2, 3), max_tokens=7, stop=("a", "b"), ignore_eos=True, namespace="tenant", priority="offline"),
     Call(prompt="x", sampling=Sampling(temperature=0.7, top_k=5, top_p=0.9, min_p=0.05, seed=3)),
     Call(messages=(Message("system", "s"), Message("user", "u"))),
     Call(messages=(Message("user", "u"), Message("assistant", "a")), continue_final=True, top_logprobs=0),

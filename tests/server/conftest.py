@@ -7,6 +7,7 @@ import itertools
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import msgspec
 import openai
@@ -43,6 +44,8 @@ class Stats(msgspec.Struct, kw_only=True):
     requests_failed: int = 0
     put_back: int = 0
     gave_way: int = 0
+    waits: dict[str, Any] = {}
+    prompt_tokens: int = 0
     running: int = 0
     waiting: int = 0
     compiling: int = 0

@@ -10,6 +10,7 @@ import sys
 import textwrap
 import threading
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import httpx
 import openai
@@ -34,6 +35,7 @@ def samples(url):
 def test_metrics_count_requests_and_read_the_engine(serving, make_engine):
     engine = make_engine()
     engine.counts.cached_tokens = 42
+    engine.counts.waits = {"offline": SimpleNamespace(bounds=(0.1, 1.0), counts=(3, 0, 2), seconds=7.5)}
     with serving(engine) as url:
         body = {"prompt": "a b", "stream": True}
         assert httpx.post(url + "/v1/completions", json=body).status_code == 200
@@ -49,6 +51,10 @@ def test_metrics_count_requests_and_read_the_engine(serving, make_engine):
     assert found["rootform_cached_tokens_total",] == 42
     assert found["rootform_calls_total", "finished"] == 1
     assert found["rootform_pages", "free"] == 6
+    waits = {key[1]: n for key, n in found.items() if key[0] == "rootform_queue_wait_seconds_bucket"}
+    assert waits == {"0.1": 3, "1.0": 3, "+Inf": 5}
+    assert found["rootform_queue_wait_seconds_sum", "offline"] == 7.5
+    assert found["rootform_queue_wait_seconds_count", "offline"] == 5
 
 
 def test_health(url, engine):

@@ -28,6 +28,23 @@ def test_chat_whole(client, engine):
     assert engine.calls[1].sampling == Sampling(temperature=1.0)
 
 
+@pytest.mark.parametrize(
+    ("fields", "priority"),
+    [
+        ({}, "online"),
+        ({"service_tier": "flex"}, "offline"),
+        ({"service_tier": "default"}, "online"),
+        ({"extra_body": {"priority": "offline"}}, "offline"),
+        ({"extra_body": {"priority": "offline"}, "service_tier": "flex"}, "offline"),
+    ],
+)
+def test_priority_and_openais_tier(client, engine, fields, priority):
+    client.chat.completions.create(model="echo", messages=[{"role": "user", "content": "a"}], **fields)
+    client.completions.create(model="echo", prompt="a", **{k: v for k, v in fields.items() if k == "extra_body"})
+    assert engine.calls[0].priority == priority
+    assert engine.calls[1].priority == ("offline" if "extra_body" in fields else "online")
+
+
 def test_every_field_reaches_the_engine(client, engine):
     client.chat.completions.create(
         model="echo",

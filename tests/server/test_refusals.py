@@ -60,6 +60,12 @@ def test_bodies_that_are_not_a_json_object(url, body, message):
             "max_tokens is 1 and max_completion_tokens 2; they mean the same, so send one",
         ),
         ({"stop": ["a", ""]}, "stop", "stop: an empty string would end every answer before it began"),
+        ({"priority": "low"}, "priority", "$.priority: invalid enum value 'low'"),
+        (
+            {"priority": "online", "service_tier": "flex"},
+            "service_tier",
+            "service_tier flex is priority offline; give only one of them",
+        ),
         ({"stream_options": {}}, "stream_options", "stream_options needs stream: true beside it"),
         (
             {"regex": "a", "choice": ["a"]},
