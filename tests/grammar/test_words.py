@@ -48,7 +48,7 @@ def test_words_are_the_alternation_of_their_literals(members: set[str], rng: ran
 @settings(max_examples=40, deadline=None)
 @given(sets_of_words)
 def test_letters_may_have_several_spellings(members: set[str]) -> None:
-    with using(Exprs()):
+    with using(current().fork()):
         found = POOL.words(Words(members, one_char, lambda word: len(word.encode())))
         for word in members:
             escaped = "".join(f"\\u{ord(char):04X}" for char in word)
