@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..radix.tiers import Copy, Tiers
 from ..radix.node import Node
+from ..radix.tiers import Copy, Tiers
 from ..radix.tree import Match, RadixTree
 from .ports import Memory
 

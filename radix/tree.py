@@ -263,7 +263,7 @@ class RadixTree:
         return np.concatenate([self.root.pages, *freed])
 
     def clear(self) -> np.ndarray:
-        """Forget all that is not locked, by evict(), and what was learned of uses; the pages, int32, now the caller's."""
+        """Forget all that is not locked, and what was learned of its use; the pages, int32, now the caller's."""
         pages = self.evict(self.evictable_pages)
         self._order.forget()
         return pages

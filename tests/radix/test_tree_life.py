@@ -8,8 +8,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from rootform.radix.pages import PageAllocator
 from rootform.radix.node import Node
+from rootform.radix.pages import PageAllocator
 from rootform.radix.tree import RadixTree
 
 TOTAL_PAGES = 24
