@@ -15,7 +15,7 @@ DEAD = 0
 UNKNOWN = -1
 """A transition that nobody asked for yet."""
 
-HALTS, MAY_END, SPLITS = 1, 2, 4
+HALTS, MAY_END, SPLITS, NULLABLE, APART = 1, 2, 4, 8, 16
 """Bits of `Dfa.kinds`."""
 
 _RESERVED = 1 << 16  # states there is address space for at first; those not made take no memory
@@ -35,7 +35,8 @@ class Dfa:
 
     transitions: (states, 256) int32, 0 dead, -1 not known yet. kinds: uint8; HALTS where the state's expression begins
     with a frame, a reference or a counted run, so that walks halt and the automaton decides how to go on; with SPLITS
-    where only some of its alternatives do; MAY_END where it may end, and walks do not halt.
+    where only some of its alternatives do; MAY_END where it may end, and walks do not halt; NULLABLE where it may end;
+    APART where a document is read, or a limit stands beside conditions: `masks` has walks of their own for those.
     """
 
     def __init__(self, exprs: Exprs) -> None:
@@ -77,9 +78,29 @@ class Dfa:
             self.kinds[known] = HALTS | SPLITS
         else:
             self.kinds[known] = MAY_END if nullable else 0
+        if nullable:
+            self.kinds[known] |= NULLABLE
+        if self._exprs.node(expression)[0] == Kind.VERBATIM or self._limit(expression):
+            self.kinds[known] |= APART
         if expression == EPSILON:
             self.transitions[known] = DEAD
         return known
+
+    def limit(self, state: int) -> tuple[int, int] | None:
+        """Of a state in which a limit on characters stands beside conditions: the member that says it, and the limit.
+
+        None for other states.
+        """
+        return self._limit(self._expressions[state])
+
+    def _limit(self, expression: int) -> tuple[int, int] | None:
+        node, found = self._exprs.node(expression), None
+        if node[0] == Kind.AND:
+            for member in node[1]:
+                kind, *rest = self._exprs.node(member)
+                if kind == Kind.COUNTED and rest[1] == 0 and rest[2] is not None:
+                    found = member, rest[2]
+        return found
 
     def _check(self, expression: int) -> None:
         """Refuse what would be a state for every text."""
@@ -115,7 +136,7 @@ class Dfa:
         if node[0] != Kind.ALT:
             return False
         heads = {head_of(self._exprs, member)[0] for member in node[1]}
-        return not heads.isdisjoint(_HALTING) and Kind.CAPTURE not in heads
+        return not heads.isdisjoint(_HALTING)
 
     def expression(self, state: int) -> int:
         """The expression a state is."""

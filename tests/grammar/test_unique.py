@@ -243,6 +243,25 @@ CASES = {
         COMPACT, [Member(key("b"), ONE, True)], [Member(string(POOL.byte_set(b"ax")), ONE, False)], 2, 2,
         any_order=True, distinct=True,
     ),
+    "beside others": lambda: POOL.alt(
+        unique(literals(b"1", b"11", b'"a"')), array(COMPACT, [], literals(b'"ab"', b"2"), 1),
+    ),
+    "beside a run": lambda: POOL.alt(
+        unique([Way(strings(b"ab", low=1, high=2))]), array(COMPACT, [], [Way(strings(b"abu", low=2, high=3))], 0, 2),
+    ),
+    "two kinds": lambda: POOL.alt(unique(literals(b"1", b"2", b"11"), 2), unique(literals(b"1", b"1.0", b'"b"'), 0, 3)),
+    "kinds of objects": lambda: POOL.alt(
+        object_(
+            COMPACT, [Member(key("a"), ONE, True)], [Member(strings(b"abx", low=0, high=2), ONE, False)], 2,
+            any_order=True, distinct=True,
+        ),
+        object_(
+            COMPACT, [Member(key("x"), (Way(POOL.literal(b"2")),), True)],
+            [Member(strings(b"ab", low=0, high=3), (Way(POOL.alt(*map(POOL.literal, (b"1", b"2")))),), False)], 2, 3,
+            any_order=True, distinct=True,
+        ),
+        object_(COMPACT, [Member(key("ab"), ONE, True)], [Member(strings(b"au", low=1, high=1), ONE, False)]),
+    ),
 }  # fmt: skip
 
 
