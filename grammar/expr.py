@@ -9,7 +9,8 @@ one pool share their nodes.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from .alternatives import Alternatives
@@ -329,7 +330,7 @@ class Exprs:
         if outline is None:
             return self.definition(ref_id)
         if not isinstance(outline, int):
-            with using(self):
+            with using(self), self._expanding.of(("outline", key)):
                 outline = self._outlines[key] = outline()
         return outline
 
@@ -338,7 +339,7 @@ class Exprs:
         known = self.memos.get(key)
         if known is None:
             _, body, text, rule = self._nodes[item]
-            with using(self):
+            with using(self), self._expanding.of(key):
                 known = self.memos[key] = rule.outline(body, text)
         return known
 
@@ -645,10 +646,22 @@ def _spell_byte(byte: int) -> int:
 
 
 class _Expanding(threading.local):
-    """The references whose definitions a thread is just working out."""
+    """The references whose definitions, and the outlines that a thread is just working out."""
 
     def __init__(self) -> None:
         self.keys: set[Hashable] = set()
+
+    @contextmanager
+    def of(self, key: Hashable) -> Iterator[None]:
+        """While an outline is worked out. Raises GrammarError where it rests on itself."""
+        if key in self.keys:
+            reason = "elements that must differ may be such arrays themselves, and there must be several"
+            raise GrammarError("constraint", "uniqueItems", reason, "leave out minItems and contains, or uniqueItems")
+        self.keys.add(key)
+        try:
+            yield
+        finally:
+            self.keys.discard(key)
 
 
 POOL = forward(Exprs())

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from .counts import Left, Tally, Way, check_states, left, repeated
 from .expr import EMPTY, EPSILON, POOL
 from .json_layout import Layout
+from .pools import memo
 
 
 def array(
@@ -28,12 +29,21 @@ def array(
         from .unique import unique_array  # which compares arrays, too
 
         return unique_array(form, tuple(map(tuple, prefix)), tuple(items), start)
-    rest = _rest(form, [tuple(ways) for ways in prefix], tuple(items), start)
+    rest = _rest(form, [tuple(ways) for ways in prefix], tuple(items), start, first=True)
     return POOL.frame(POOL.concat(form.open_array, rest))
 
 
-def _rest(form: Layout, prefix: Sequence[tuple[Way, ...]], items: tuple[Way, ...], start: Left) -> int:
-    """All behind the opening bracket. Built from the right, for the counts that can be met at each place."""
+@memo
+def rest_behind(form: Layout, prefix: tuple[tuple[Way, ...], ...], items: tuple[Way, ...], still: Left) -> int:
+    """All behind an element, given what is to come then."""
+    return _rest(form, prefix, items, still, first=False)
+
+
+def _rest(form: Layout, prefix: Sequence[tuple[Way, ...]], items: tuple[Way, ...], start: Left, *, first: bool) -> int:
+    """All that is to come. Built from the right, for the counts that can be met at each place.
+
+    first: behind the opening bracket, not behind an element.
+    """
     places: list[set[Left]] = [{start}]
     elements = [*prefix] or [items]
     for ways in elements:
@@ -42,8 +52,9 @@ def _rest(form: Layout, prefix: Sequence[tuple[Way, ...]], items: tuple[Way, ...
     check_states(sum(map(len, places)))
     tails = {still: repeated(form.comma, items, form.close_array, still) for still in places[-1]}
     for index in reversed(range(len(elements))):
-        comma = form.comma if index else EPSILON
-        close = form.close_array if index else form.close_empty_array
+        at_start = first and index == 0
+        comma = EPSILON if at_start else form.comma
+        close = form.close_empty_array if at_start else form.close_array
         tails = {still: _element(comma, elements[index], close, tails, still) for still in places[index]}
     return tails[start]
 

@@ -16,7 +16,7 @@ import msgspec
 
 from .chars import json_text
 from .constraints import Escapes, JsonSchema, Spacing
-from .counts import Way
+from .counts import Way, left
 from .errors import GrammarError
 from .expr import EMPTY, POOL
 from .json_arrays import array
@@ -25,6 +25,7 @@ from .json_layout import layout
 from .json_objects import Member, object_
 from .json_values import any_object, any_value, key, plainly, string, these_values
 from .numbers import exact, number
+from .repeats import repeated_array
 from .schema import Schema
 from .schema_clauses import places_of
 from .schema_notes import Notes, Refusal
@@ -172,6 +173,20 @@ class _Emitter:
             self._referred[conj] = POOL.ref(("schema", self._name, conj))
         return self._referred[conj]
 
+    def _remembers(self, plan: ArrayPlan | ObjectPlan) -> bool:
+        """Whether elements or names have to differ, or to be equal, anywhere inside what is planned."""
+        todo, met = [*plan.conjs()], set(plan.conjs())
+        while todo:
+            conj = todo.pop()
+            planned = self._planned.get(conj) or self._plan(conj)
+            inner = [each for each in (*planned.arrays, *planned.objects) if each is not None]
+            if any(each.remembers for each in inner):
+                return True
+            fresh = {part for each in inner for part in each.conjs()} - met
+            todo += fresh
+            met |= fresh
+        return False
+
     # -- values -----------------------------------------------------------------------------------------------
 
     def _value(self, conj: Conj, planned: _Planned) -> int:
@@ -206,14 +221,18 @@ class _Emitter:
         if plan is None:
             return EMPTY if rule.values is None else self._these(rule.values)
         prefix, items = [self._ways(ways) for ways in plan.prefix], self._ways(plan.items)
+        shared = tuple((self._part(a), self._part(b), self._part(both)) for a, b, both in plan.shared)
 
-        def write(tallies: bool, unique: bool) -> int:
+        def write(tallies: bool, compared: bool) -> int:
             first = prefix if tallies else [_uncounted(ways) for ways in prefix]
             others = items if tallies else _uncounted(items)
             counted = plan.tallies if tallies else ()
-            return array(self._form, first, others, plan.low, plan.high, counted, unique)
+            if plan.repeated and compared:
+                still, nested = left(plan.low, plan.high, counted), self._remembers(plan)
+                return repeated_array(self._form, tuple(first), others, still, shared, nested=nested)
+            return array(self._form, first, others, plan.low, plan.high, counted, plan.unique and compared)
 
-        choices = [(True, plan.unique), (False, plan.unique), (False, False)]
+        choices = [(True, True), (False, True), (False, False)]
         found = self._exactly(conj, [lambda c=choice: write(*c) for choice in choices], "contains")
         return self._without(found, rule.excluded)
 

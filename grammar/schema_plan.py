@@ -7,6 +7,7 @@ a value: as one that counts, or as one that does not. Each way is a conjunction 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import combinations
 from typing import NamedTuple
 
 from .chars import json_text
@@ -28,6 +29,9 @@ MAX_EVENTS = 64
 
 MAX_WAYS = 256
 """Ways to write one element or member."""
+
+MAX_COMPARED = 32
+"""Kinds of elements, and places with a schema of their own, among which equal elements are asked for."""
 
 _FEW_EVENTS = 3
 """Up to so many, ways that overlap are fewer than ways that exclude each other."""
@@ -52,7 +56,11 @@ class _Event(NamedTuple):
 
 
 class ArrayPlan(NamedTuple):
-    """Arrays to be written; unique: no two elements are equal."""
+    """Arrays to be written.
+
+    unique: no two elements are equal; repeated: some two are. shared: then, of each two ways that have values in
+    common, their schemas and that of these values.
+    """
 
     prefix: tuple[tuple[PlannedWay, ...], ...]
     items: tuple[PlannedWay, ...]
@@ -60,11 +68,19 @@ class ArrayPlan(NamedTuple):
     high: int | None
     tallies: tuple[Tally, ...]
     unique: bool
+    repeated: bool = False
+    shared: tuple[tuple[Conj, Conj, Conj], ...] = ()
+
+    @property
+    def remembers(self) -> bool:
+        """Whether what may follow depends on the elements that were written."""
+        return self.unique or self.repeated
 
     def conjs(self) -> Iterator[Conj]:
         """The schemas of all ways."""
         for ways in (*self.prefix, self.items):
             yield from (way.conj for way in ways)
+        yield from (both for _, _, both in self.shared)
 
 
 class PlannedMember(NamedTuple):
@@ -85,6 +101,11 @@ class ObjectPlan(NamedTuple):
     tallies: tuple[Tally, ...]
     distinct: bool
 
+    @property
+    def remembers(self) -> bool:
+        """Whether what may follow depends on the names that were written."""
+        return self.distinct
+
     def conjs(self) -> Iterator[Conj]:
         """The schemas of all ways."""
         for member in (*self.members, *self.others):
@@ -102,9 +123,6 @@ class Planner:
 
     def array(self, conj: Conj, rule: ArrayRule) -> ArrayPlan | None:
         """How arrays that follow a rule are written; None: there are none. conj: where the rule is from."""
-        if rule.repeated:
-            reason = "that two elements are equal cannot be asked for"
-            self._schema.refuse(conj, "uniqueItems", reason, "leave uniqueItems out of what is negated")
         counts, broken = rule.counts, rule.broken
         if len(counts) + len(broken) > MAX_EVENTS:
             self._refuse_events(conj, "contains")
@@ -134,7 +152,33 @@ class Planner:
         if high is not None and rule.min_items > high:
             return None
         unique = rule.unique and (high is None or high > 1)
-        return ArrayPlan(tuple(prefix), items, rule.min_items, high, tuple(tallies), unique)
+        plan = ArrayPlan(tuple(prefix), items, rule.min_items, high, tuple(tallies), unique)
+        return self._repeating(conj, plan) if rule.repeated else plan
+
+    def _repeating(self, conj: Conj, plan: ArrayPlan) -> ArrayPlan | None:
+        """The plan for those of its arrays in which some two elements are equal."""
+        if plan.high is not None and plan.high < 2:
+            return None
+        kinds = list(dict.fromkeys(plan.conjs()))
+        if len(plan.prefix) > MAX_COMPARED or len(kinds) > MAX_COMPARED:
+            reason = f"equal ones would have to be found among more than {MAX_COMPARED} kinds of elements"
+            self._schema.refuse(conj, "uniqueItems", reason, "leave uniqueItems out of what is negated")
+            return plan
+        shared = []
+        for first, second in combinations(kinds, 2):
+            both = join(first, second)
+            if self._is_possible(both):
+                shared.append((first, second, both))
+                if set(both) not in (set(first), set(second)) and self._is_nested(both):
+                    reason = "elements of different schemas that are arrays or objects cannot be asked to be equal"
+                    self._schema.refuse(conj, "uniqueItems", reason, "give the elements one schema")
+                    return plan
+        return plan._replace(repeated=True, shared=tuple(shared))
+
+    def _is_nested(self, conj: Conj) -> bool:
+        """Whether arrays or objects satisfy a schema, other than listed ones."""
+        shape = self._schema.shape(conj)
+        return any(rule.values is None for rule in (*shape.arrays, *shape.objects))
 
     def _refuse_events(self, conj: Conj, keyword: str) -> None:
         reason = f"more than {MAX_EVENTS} things would have to be counted at once"

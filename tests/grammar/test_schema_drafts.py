@@ -89,7 +89,8 @@ def test_a_document_that_is_broken_is_refused() -> None:
 
 
 def test_lenient_leaves_out_what_it_refuses_and_lists_it() -> None:
-    schema = {"type": "array", "items": {"type": "integer", "pattern": 3}, "not": {"uniqueItems": True}, "maxItems": 2}
+    either = [{"type": ["integer", "object"], "minProperties": n, "pattern": 3} for n in (1, 2)]
+    schema = {"type": "array", "prefixItems": either, "not": {"uniqueItems": True}, "maxItems": 2}
     with pytest.raises(GrammarError, match="must be a string"):
         compile_schema(JsonSchema(json.dumps({"type": "string", "pattern": 3})))
     compiled = compile_with_refusals(JsonSchema(json.dumps(schema), lenient=True))

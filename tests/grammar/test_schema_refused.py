@@ -11,7 +11,7 @@ from rootform.grammar.errors import GrammarError
 from rootform.grammar.schema_compile import compile_schema
 
 REFUSED: list[tuple[Any, str, str]] = [
-    ({"properties": {"a": {"not": {"uniqueItems": True}}}}, "#/properties/a", "uniqueItems"),
+    ({"properties": {"a": {"not": {"uniqueItems": 1}}}}, "#/properties/a/not", "uniqueItems"),
     ({"properties": {"a": {"uniqueItems": 1}}}, "#/properties/a", "uniqueItems"),
     ({"items": {"properties": {"a/b": {"$dynamicRef": "#x"}}}}, "#/items/properties/a~1b", "$dynamicRef"),
     ({"dependentRequired": {"a": "b"}}, "#", "dependentRequired"),
