@@ -317,6 +317,10 @@ class Exprs:
             self._check_meaning(key, meaning)
         self._definitions[key] = meaning
 
+    def know(self, item: int, length: int) -> None:
+        """Say what `shortest_length` of an expression is, where it is known without looking; it must be right."""
+        self._witness.know(item, length)
+
     def outline(self, ref_id: int) -> int:
         """An expression with a shortest string of what a ref, or a node of words, stands for."""
         if self._nodes[ref_id][0] == Kind.WORDS:

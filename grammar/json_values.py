@@ -55,7 +55,7 @@ def _plain_body(body: int) -> int:
 
 def key(name: str) -> int:
     """The one spelling in which a key that the schema lists is written."""
-    return POOL.literal(_dumps(name))
+    return POOL.literal(dumped(name))
 
 
 def key_besides(body: int, names: Sequence[str]) -> int:
@@ -67,7 +67,7 @@ def key_besides(body: int, names: Sequence[str]) -> int:
 
 def _any_spelling_of(names: Sequence[str]) -> int:
     if len(names) > _MANY_NAMES:
-        return POOL.words(Words(names, json_text, lambda name: len(_dumps(name)) - 2))
+        return POOL.words(Words(names, json_text, lambda name: len(dumped(name)) - 2))
     return POOL.alt(*map(json_text, names))
 
 
@@ -128,8 +128,9 @@ def _spelled(value: Any) -> bytes:
     """A value that is no array or object."""
     if isinstance(value, (int, Decimal)) and not isinstance(value, bool):
         return spelled_number(value).encode()
-    return _dumps(value)
+    return dumped(value)
 
 
-def _dumps(value: Any) -> bytes:
+def dumped(value: Any) -> bytes:
+    """The one spelling of a value that is no number."""
     return json.dumps(value, ensure_ascii=False).encode()

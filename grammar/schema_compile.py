@@ -23,15 +23,17 @@ from .json_arrays import array
 from .json_equal import values_equal
 from .json_layout import layout
 from .json_objects import Member, object_
-from .json_values import any_object, any_value, key, plainly, string, these_values
+from .json_values import ANY_TEXT, any_object, any_value, key, key_besides, plainly, string, these_values
 from .numbers import exact, number
 from .repeats import repeated_array
 from .schema import Schema
 from .schema_clauses import places_of
 from .schema_notes import Notes, Refusal
-from .schema_plan import ArrayPlan, ObjectPlan, PlannedMember, PlannedWay, Planner
+from .schema_parts import MAX_LATER, Part, Parts, Planned
+from .schema_plan import ArrayPlan, Besides, ObjectPlan, PlannedMember, PlannedWay, Planner
 from .schema_rules import ArrayRule, Conj, NumberRule, ObjectRule, StringRule, Values
 from .schema_shapes import ANYTHING, Shape
+from .witness import NEVER
 from .work import tick
 
 MAX_SCHEMAS = 20_000
@@ -77,9 +79,7 @@ def read_all(schema: Schema, constraint: JsonSchema) -> None:
 
 def compile_read(schema: Schema, constraint: JsonSchema, notes: Notes) -> int:
     """`compile_schema`, for a schema that is being read."""
-    digest = hashlib.sha256(repr((constraint.schema, constraint.documents)).encode()).hexdigest()
-    name = digest, msgspec.structs.replace(constraint, schema="", documents=())
-    result = _Emitter(schema, constraint, name).emit(schema.root)
+    result = _Emitter(schema, constraint, _name_of(constraint)).emit(schema.root)
     if POOL.is_empty(result):
         found = next(iter(notes.warnings), "")
         reason = "nothing satisfies this schema" + (f" ({found})" if found else "")
@@ -87,12 +87,12 @@ def compile_read(schema: Schema, constraint: JsonSchema, notes: Notes) -> int:
     return result
 
 
-class _Planned(NamedTuple):
-    """A shape, and how its arrays and objects are written, rule by rule."""
-
-    shape: Shape
-    arrays: tuple[ArrayPlan | None, ...]
-    objects: tuple[ObjectPlan | None, ...]
+def _name_of(constraint: JsonSchema) -> Hashable:
+    """What equal constraints are called, and no others."""
+    digest = hashlib.blake2b(constraint.schema.encode("utf-8", "surrogatepass"))
+    for text in (text for pair in constraint.documents for text in pair):
+        digest.update(hashlib.blake2b(text.encode("utf-8", "surrogatepass")).digest())
+    return digest.hexdigest(), msgspec.structs.replace(constraint, schema="", documents=())
 
 
 class _Emitter:
@@ -106,19 +106,49 @@ class _Emitter:
         self._any_order = constraint.property_order == "any"
         self._name = name
         self._planner = Planner(schema)
-        self._planned: dict[Conj, _Planned] = {}
+        self._options = constraint.spacing, constraint.escapes, constraint.property_order, constraint.document
+        self._writers = self._number, self._string, self._these
+        self._parts: Parts | None = None
+        self._planned: dict[Conj, Planned] = {}
         self._done: dict[Conj, int] = {}
         self._referred: dict[Conj, int] = {}
 
     def emit(self, root: Conj) -> int:
-        """The expression of a schema and all it rests on."""
-        for conj in self.in_order(root):
-            self._done[conj] = self._value(conj, self._planned[conj])
+        """The expression of a schema and all it rests on; its inner arrays and objects are written when they are met.
+
+        What counts or compares elements, or is large, is written at once with all its parts, for that may fail, or
+        take long. The rest takes no more than its size, so it can wait.
+        """
+        order = self.in_order(root)
+        self._write_at_once(order)
+        planned = {conj: self._planned[conj] for conj in order}
+        self._parts = Parts(self._form, self._options, self._name, planned, self._done, self._writers)
+        for conj in order:
+            if conj not in self._done and self._planned[conj].weight() > MAX_LATER:
+                self._written(self._parts[conj], conj)
+        part = self._parts[root]
+        if part.length == NEVER:
+            return EMPTY
+        result = self._done[root] if root in self._done else self._value(root, self._planned[root])
+        POOL.know(result, part.length)
+        return result
+
+    def _write_at_once(self, order: list[Conj]) -> None:
+        """Write all that cannot be left for later; a schema in it that holds itself becomes a reference."""
+        at_once: set[Conj] = set()
+        todo = [conj for conj in order if not self._planned[conj].is_simple()]
+        while todo:
+            conj = todo.pop()
+            if conj not in at_once:
+                at_once.add(conj)
+                todo += filter(None, self._planned[conj].conjs())
+        for conj in order:
+            if conj in at_once:
+                self._done[conj] = self._value(conj, self._planned[conj])
         for conj, ref in self._referred.items():
             name = POOL.node(ref)[1]
             if not POOL.is_defined(name):
                 POOL.define(name, self._done[conj])
-        return self._done[root]
 
     def in_order(self, root: Conj) -> list[Conj]:
         """All schemas that matter to a schema, read and planned, parts before wholes."""
@@ -138,17 +168,15 @@ class _Emitter:
                     raise GrammarError(place, "", reason, "use fewer allOf and anyOf beside each other")
                 todo.append((conj, True))
                 planned = self._planned[conj] = self._plan(conj)
-                for plan in (*planned.arrays, *planned.objects):
-                    if plan is not None:
-                        todo += [(part, False) for part in plan.conjs() if part]
+                todo += [(part, False) for part in planned.conjs() if part]
         return order
 
-    def _plan(self, conj: Conj) -> _Planned:
+    def _plan(self, conj: Conj) -> Planned:
         shape = self._schema.shape(conj)
         if shape is ANYTHING or shape == ANYTHING:
-            return _Planned(ANYTHING, (), ())
+            return Planned(ANYTHING, (), ())
         shape = msgspec.structs.replace(shape, numbers=tuple(self._checked(conj, rule) for rule in shape.numbers))
-        return _Planned(
+        return Planned(
             shape,
             tuple(self._planner.array(conj, rule) if rule.values is None else None for rule in shape.arrays),
             tuple(self._planner.object(conj, rule) if rule.values is None else None for rule in shape.objects),
@@ -169,6 +197,9 @@ class _Emitter:
             return any_value(self._form.spacing, self._form.escapes)
         if conj in self._done:
             return self._done[conj]
+        if self._parts is not None:
+            part = self._parts[conj]
+            return self._later(part, conj) if part.value is None else part.value
         if conj not in self._referred:
             self._referred[conj] = POOL.ref(("schema", self._name, conj))
         return self._referred[conj]
@@ -187,20 +218,58 @@ class _Emitter:
             met |= fresh
         return False
 
+    def _later(self, part: Part, conj: Conj) -> int:
+        """The expression of a part, its arrays and objects yet to be written."""
+        planned = self._planned[conj]
+        if planned.shape is ANYTHING:
+            return self._part(())
+        texts = self._flat(planned.shape)
+        if part.nested < NEVER:
+            if not POOL.is_defined(part):
+                POOL.define(part, lambda: POOL.alt(*self._nested(conj, planned)), lambda: self._outline(planned))
+                POOL.know(POOL.ref(part), part.nested)
+            texts.append(POOL.ref(part))
+        part.value = POOL.alt(*texts)
+        return part.value
+
+    def _written(self, part: Part, conj: Conj) -> None:
+        """Write the arrays and objects of a part now."""
+        self._part(conj)
+        if part.nested < NEVER:
+            POOL.definition(POOL.ref(part))
+
+    def _outline(self, planned: Planned) -> int:
+        """A shortest array or object."""
+        texts = [self._these(rule.values) for rule in (*planned.shape.arrays, *planned.shape.objects) if rule.values]
+        for plan in filter(None, planned.arrays):
+            prefix = [self._ways(ways) for ways in plan.prefix[: plan.low]]
+            items = self._ways(plan.items) if len(prefix) < plan.low else ()
+            texts.append(array(self._form, prefix, items, plan.low, plan.low))
+        for plan in filter(None, planned.objects):
+            needed = self._members(tuple(member for member in plan.members if member.required))
+            texts.append(object_(self._form, needed, ()))
+        return POOL.alt(*texts)
+
     # -- values -----------------------------------------------------------------------------------------------
 
-    def _value(self, conj: Conj, planned: _Planned) -> int:
-        shape = planned.shape
-        if shape is ANYTHING:
+    def _value(self, conj: Conj, planned: Planned) -> int:
+        if planned.shape is ANYTHING:
             return any_value(self._form.spacing, self._form.escapes)
+        return POOL.alt(*self._flat(planned.shape), *self._nested(conj, planned))
+
+    def _flat(self, shape: Shape) -> list[int]:
+        """The values that are no arrays or objects."""
         words = [b"null"] if shape.null else []
         words += [b"true" if value else b"false" for value in shape.booleans]
         parts = [POOL.literal(word) for word in words]
         parts += [self._number(rule) for rule in shape.numbers]
-        parts += [self._string(rule) for rule in shape.strings]
-        parts += [self._array(conj, *pair) for pair in zip(shape.arrays, planned.arrays, strict=True)]
-        parts += [self._object(conj, *pair) for pair in zip(shape.objects, planned.objects, strict=True)]
-        return POOL.alt(*parts)
+        return parts + [self._string(rule) for rule in shape.strings]
+
+    def _nested(self, conj: Conj, planned: Planned) -> list[int]:
+        """The arrays and objects."""
+        shape = planned.shape
+        parts = [self._array(conj, *pair) for pair in zip(shape.arrays, planned.arrays, strict=True)]
+        return parts + [self._object(conj, *pair) for pair in zip(shape.objects, planned.objects, strict=True)]
 
     def _these(self, values: Values) -> int:
         if not self._any_spelling:
@@ -272,7 +341,9 @@ class _Emitter:
     def _members(self, members: tuple[PlannedMember, ...]) -> list[Member]:
         return [Member(self._key(member.key), self._ways(member.ways), member.required) for member in members]
 
-    def _key(self, name: str | int) -> int:
+    def _key(self, name: str | Besides | int) -> int:
+        if isinstance(name, Besides):
+            return self._spell(key_besides(ANY_TEXT, name.names))
         if isinstance(name, int):
             return self._spell(name)
         return self._spell(string(json_text(name))) if self._any_spelling else key(name)

@@ -76,6 +76,10 @@ class ArrayPlan(NamedTuple):
         """Whether what may follow depends on the elements that were written."""
         return self.unique or self.repeated
 
+    def is_simple(self) -> bool:
+        """Whether nothing is counted or compared, but the elements."""
+        return not self.tallies and not self.remembers
+
     def conjs(self) -> Iterator[Conj]:
         """The schemas of all ways."""
         for ways in (*self.prefix, self.items):
@@ -83,10 +87,16 @@ class ArrayPlan(NamedTuple):
         yield from (both for _, _, both in self.shared)
 
 
+class Besides(NamedTuple):
+    """Any name but these."""
+
+    names: tuple[str, ...]
+
+
 class PlannedMember(NamedTuple):
     """A member, or a kind of them. key: its name, or for a kind the expression of its keys."""
 
-    key: str | int
+    key: str | Besides | int
     ways: tuple[PlannedWay, ...]
     required: bool
 
@@ -105,6 +115,10 @@ class ObjectPlan(NamedTuple):
     def remembers(self) -> bool:
         """Whether what may follow depends on the names that were written."""
         return self.distinct
+
+    def is_simple(self) -> bool:
+        """Whether nothing is counted or compared."""
+        return self.low == 0 and self.high is None and not self.tallies and not self.remembers
 
     def conjs(self) -> Iterator[Conj]:
         """The schemas of all ways."""
@@ -272,7 +286,7 @@ class Planner:
         plain = not rule.pattern_texts() and not rule.name_conjs()
         if plain:
             ways = self._member_ways(rule, None, frozenset(), ())
-            return (PlannedMember(key_besides(ANY_TEXT, rule.listed()), ways, False),) if ways else ()
+            return (PlannedMember(Besides(rule.listed()), ways, False),) if ways else ()
         found = []
         for text, matched, named in self._kinds_of_names(conj, rule):
             ways = self._member_ways(rule, None, matched, named)

@@ -71,6 +71,10 @@ class Witness:
         elif kind == Kind.FRAME and (inner := lengths.get(node[1])) is not None:
             lengths[item] = inner
 
+    def know(self, item: int, length: int) -> None:
+        """The length of a shortest string of `item`, which need not be looked for."""
+        self._length[item] = length
+
     def take_lengths(self, other: Witness) -> None:
         """Take over what another pool's witness knows, where all nodes mean the same."""
         self._length = dict(other._length)

@@ -1,0 +1,239 @@
+"""Parts of a schema: what tells them apart, and how long their shortest texts are, before any is written.
+
+A part is a conjunction of schemas with all it rests on. Parts that are written alike are one part, in whatever schema
+of the pool they stand, so their expressions are made once. Its arrays and objects are a reference, written when a text
+first comes there, for most texts go through a small part of a large schema. What has to be known of a whole schema at
+once is known from its plans: that nothing in it is refused, and of each part whether anything satisfies it, and how
+long the shortest text is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping
+from typing import NamedTuple
+
+from .expr import POOL
+from .json_layout import Layout
+from .json_values import dumped
+from .schema_plan import ArrayPlan, ObjectPlan, PlannedMember, PlannedWay
+from .schema_rules import ArrayRule, Conj, NumberRule, ObjectRule, StringRule, Values
+from .schema_shapes import ANYTHING, Shape
+from .witness import NEVER
+from .work import tick
+
+MAX_LATER = 300
+"""How much (members, and listed values by the dozen) is written at once when a text first comes to a part."""
+
+_VALUES_A_MEMBER = 12
+
+
+class Planned(NamedTuple):
+    """A shape, and how its arrays and objects are written, rule by rule."""
+
+    shape: Shape
+    arrays: tuple[ArrayPlan | None, ...]
+    objects: tuple[ObjectPlan | None, ...]
+
+    def conjs(self) -> list[Conj]:
+        """The schemas inside."""
+        return [conj for plan in (*self.arrays, *self.objects) if plan is not None for conj in plan.conjs()]
+
+    def is_simple(self) -> bool:
+        """Whether its arrays and objects count and compare nothing, so that writing them can fail in no way."""
+        rules = (*self.shape.arrays, *self.shape.objects)
+        if any(rule.values is None and rule.excluded for rule in rules):
+            return False
+        return all(plan is None or plan.is_simple() for plan in (*self.arrays, *self.objects))
+
+    def weight(self) -> int:
+        """How much there is to write, without what is in its parts."""
+        total = sum(len(plan.prefix) for plan in self.arrays if plan is not None)
+        total += sum(len(plan.members) for plan in self.objects if plan is not None)
+        return total + values_in(self.shape) // _VALUES_A_MEMBER
+
+
+def values_in(shape: Shape) -> int:
+    """How many values a shape lists."""
+    rules = (*shape.numbers, *shape.strings, *shape.arrays, *shape.objects)
+    return sum(len(rule.values) for rule in rules if rule.values is not None)
+
+
+class Part:
+    """One of the parts that a pool has; each is made once, so that the same is equal, and nothing else.
+
+    length: bytes of its shortest text; nested: of its shortest array or object; NEVER where there is none. value: its
+    expression, once somebody asked for it.
+    """
+
+    __slots__ = ("length", "nested", "value")
+
+    def __init__(self) -> None:
+        self.length = self.nested = NEVER
+        self.value: int | None = None
+
+
+Writers = tuple[Callable[[NumberRule], int], Callable[[StringRule], int], Callable[[Values], int]]
+"""What writes numbers, strings and listed values."""
+
+
+class Parts:
+    """The parts of one document.
+
+    options: all that decides how a part is written besides its plan. name: what no other document is called.
+    planned: the plans, parts before wholes where they are no circle. known: the parts that are written already.
+    """
+
+    def __init__(
+        self,
+        form: Layout,
+        options: Hashable,
+        name: Hashable,
+        planned: Mapping[Conj, Planned],
+        known: Mapping[Conj, int],
+        writers: Writers,
+    ) -> None:
+        self._options = options
+        self._name = name
+        self._planned = planned
+        self._number, self._string, self._these = writers
+        self._parts: dict[Conj, Part] = {(): self._part(("anything",))}
+        length = POOL.shortest_length
+        self._comma, self._colon = length(form.comma), length(form.colon)
+        self._array, self._object = length(form.open_array), length(form.open_object)
+        self._ends = length(form.close_array), length(form.close_empty_array)
+        self._object_ends = length(form.close_object), length(form.close_empty_object)
+        self._parts[()].length = self._parts[()].nested = 1
+        self._find(known)
+
+    def __getitem__(self, conj: Conj) -> Part:
+        return self._parts[conj]
+
+    def _part(self, content: Hashable) -> Part:
+        key = (Part, self._options, content)
+        part = POOL.memos.get(key)
+        if part is None:
+            part = POOL.memos[key] = Part()
+        return part
+
+    def _find(self, known: Mapping[Conj, int]) -> None:
+        """Name all parts and find their lengths: the least that are right, by rounds where parts stand in a circle."""
+        circles = []
+        for conj, planned in self._planned.items():
+            tick()
+            text = known.get(conj)
+            if text is not None:
+                part = self._parts[conj] = self._part((self._name, conj))
+                part.length = part.nested = NEVER if POOL.is_empty(text) else POOL.shortest_length(text)
+                part.value = text
+                continue
+            content = self._content(planned)
+            part = self._parts[conj] = self._part((self._name, conj) if content is None else content)
+            if content is None or circles:
+                circles.append((part, planned))
+            if part.length == NEVER:
+                part.nested = self._nested(planned)
+                part.length = min(part.nested, self._flat(planned.shape))
+        changed = bool(circles)
+        while changed:
+            changed = False
+            for part, planned in circles:
+                nested = self._nested(planned)
+                if nested < part.nested:
+                    part.nested, changed = nested, True
+                    part.length = min(part.length, nested)
+
+    # -- names ------------------------------------------------------------------------------------------------
+
+    def _content(self, planned: Planned) -> Hashable | None:
+        """What is written, as something that is equal where it is; None where that holds itself."""
+        shape = planned.shape
+        if shape is ANYTHING:
+            return ("anything",)
+        try:
+            arrays = tuple(
+                _listed(rule) if plan is None else (*map(self._ways, plan.prefix), self._ways(plan.items), *plan[2:4])
+                for rule, plan in zip(shape.arrays, planned.arrays, strict=True)
+            )
+            objects = tuple(
+                _listed(rule)
+                if plan is None
+                else (rule.any_order, *map(self._member, plan.members), None, *map(self._member, plan.others))
+                for rule, plan in zip(shape.objects, planned.objects, strict=True)
+            )
+        except KeyError:
+            return None
+        numbers = tuple(rule if rule.values is None else _listed(rule) for rule in shape.numbers)
+        strings = tuple(rule if rule.values is None else _listed(rule) for rule in shape.strings)
+        return shape.null, shape.booleans, numbers, strings, arrays, objects
+
+    def _ways(self, ways: tuple[PlannedWay, ...]) -> Part | None:
+        return self._parts[ways[0].conj] if ways else None
+
+    def _member(self, member: PlannedMember) -> Hashable:
+        return member.key, member.required, self._ways(member.ways)
+
+    # -- lengths ----------------------------------------------------------------------------------------------
+
+    def _length(self, ways: tuple[PlannedWay, ...]) -> int:
+        if not ways:
+            return NEVER
+        part = self._parts.get(ways[0].conj)
+        return NEVER if part is None else part.length
+
+    def _flat(self, shape: Shape) -> int:
+        """Of the shortest value that is no array or object."""
+        if shape is ANYTHING:
+            return 1
+        lengths = [self._number_length(rule) for rule in shape.numbers]
+        lengths += [self._string_length(rule) for rule in shape.strings]
+        lengths += [4 if value else 5 for value in shape.booleans]
+        return min(lengths, default=NEVER) if not shape.null else min([4, *lengths])
+
+    def _number_length(self, rule: NumberRule) -> int:
+        if rule.values is None and rule == NumberRule(rule.integer):
+            return 1
+        return self._length_of(self._number(rule))
+
+    def _string_length(self, rule: StringRule) -> int:
+        if rule.values is not None:
+            return min((len(dumped(value.json)) for value in rule.values), default=NEVER)
+        if rule == StringRule(rule.min_length, rule.max_length):
+            return 2 + rule.min_length
+        return self._length_of(self._string(rule))
+
+    def _length_of(self, text: int) -> int:
+        return NEVER if POOL.is_empty(text) else POOL.shortest_length(text)
+
+    def _nested(self, planned: Planned) -> int:
+        """Of the shortest array or object."""
+        if planned.shape is ANYTHING:
+            return 2
+        arrays = zip(planned.shape.arrays, planned.arrays, strict=True)
+        objects = zip(planned.shape.objects, planned.objects, strict=True)
+        lengths = [self._array_length(plan) if plan else self._length_of_these(rule) for rule, plan in arrays]
+        lengths += [self._object_length(plan) if plan else self._length_of_these(rule) for rule, plan in objects]
+        return min(lengths, default=NEVER)
+
+    def _length_of_these(self, rule: ArrayRule | ObjectRule) -> int:
+        return NEVER if rule.values is None else self._length_of(self._these(rule.values))
+
+    def _array_length(self, plan: ArrayPlan) -> int:
+        if plan.low == 0:
+            return self._array + self._ends[1]
+        first = [self._length(ways) for ways in plan.prefix[: plan.low]]
+        more = plan.low - len(first)
+        total = sum(first) + (more * self._length(plan.items) if more else 0)
+        return min(self._array + total + (plan.low - 1) * self._comma + self._ends[0], NEVER)
+
+    def _object_length(self, plan: ObjectPlan) -> int:
+        needed = [member for member in plan.members if member.required]
+        if not needed:
+            return self._object + self._object_ends[1]
+        total = sum(len(dumped(member.key)) + self._length(member.ways) for member in needed)
+        commas = (len(needed) - 1) * self._comma + len(needed) * self._colon
+        return min(self._object + total + commas + self._object_ends[0], NEVER)
+
+
+def _listed(rule: NumberRule | StringRule | ArrayRule | ObjectRule) -> Hashable:
+    """Listed values, told apart by more than whether they are equal: 1 and 1.0 may be spelled differently."""
+    return None if rule.values is None else tuple(repr(value.json) for value in rule.values)
