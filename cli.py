@@ -299,7 +299,7 @@ _ENGINE_OPTIONS = (
 
 
 def _add_engine(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--dtype", help="float32, bfloat16, ... (default: the fastest that is exact enough here)")
+    parser.add_argument("--dtype", help="float32 (default), bfloat16 or int8 (docs/formats.md)")
     parser.add_argument("--max-batch", type=_positive, help="sequences in one forward pass")
     parser.add_argument("--threads", type=_positive, help="CPU threads for the model")
     target = "ms between tokens of online calls, not to be exceeded by prompts computed meanwhile (default: 2.5 times)"

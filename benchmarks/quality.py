@@ -11,6 +11,7 @@ import argparse
 import json
 import platform
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -135,15 +136,18 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, dict[str, float]]:
     parser.add_argument("--rows", type=int, help="only the first so many utterances")
     parser.add_argument("--documents", type=int, help="generated documents (default 300; 0 with --snips)")
     parser.add_argument("--model", default="sprout")
+    parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16", "int8"])
     parser.add_argument("--concurrency", type=int, default=64)
     given = parser.parse_args(arguments)
     documents = given.documents if given.documents is not None else (0 if given.snips else 300)
 
     from rootform import Engine
 
-    engine = Engine(given.model)
+    engine = Engine(given.model, dtype=given.dtype)
     figures: dict[str, dict[str, float]] = {}
-    print(f"model {given.model}, {platform.processor() or platform.machine()}, concurrency {given.concurrency}")
+    machine = platform.processor() or platform.machine()
+    print(f"model {given.model}, {given.dtype}, {machine}, concurrency {given.concurrency}")
+    began = time.process_time()
     try:
         lent = Lent(engine)
         if given.snips:
@@ -156,6 +160,8 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, dict[str, float]]:
             print(table("generated documents, unseen values", figures["documents"].items()))
     finally:
         engine.close()
+    cpu_s = time.process_time() - began
+    print(f"processor time of all this, after loading: {cpu_s:.1f} s")
     print(json.dumps(figures))
     return figures
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 GRAMMAR_FOLDER = "grammar"
 """Inside the cache folder."""
-Dtype = Literal["float32", "bfloat16"]
+Dtype = Literal["float32", "bfloat16", "int8"]
 
 
 class WaitStats(msgspec.Struct, frozen=True):
@@ -94,7 +94,8 @@ class Engine:
     """A model, its memory and its step loop. Safe to use from many threads and from asyncio.
 
     model: "sprout" (bundled), a folder, or a Hugging Face name.  dtype: "float32" (also None: the safest
-    for equal tokens in any batch) or "bfloat16".  max_batch, prefill_tokens, max_context: see Limits; None: derived.
+    for equal tokens in any batch), "bfloat16" or "int8" (docs/formats.md).  max_batch, prefill_tokens, max_context:
+    see Limits; None: derived.
     itl_ms: milliseconds between the tokens of online calls, which prompts and offline calls are not to exceed; None: a
     multiple of what they are without those (docs/scheduling.md).
     prefix_cache False: every prompt is computed in full.  drafts False: a pass gives each request one token it

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from .context import Attend
 from .heads import Head, Wanted
-from .linears import packed
+from .linears import Format, packed
 
 FUSED_CLASSES = ("LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM")
 
@@ -23,20 +23,20 @@ FUSED_CLASSES = ("LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM")
 class FusedDecoder:
     """Runs a model of the family. Takes its layers over from the model, which cannot run any more afterwards.
 
-    max_tokens: the longest sequence; rotary tables are made up to there.
+    max_tokens: the longest sequence; rotary tables are made up to there. weights: their format in products.
     """
 
-    def __init__(self, model: Any, max_tokens: int) -> None:
+    def __init__(self, model: Any, max_tokens: int, weights: Format = "model") -> None:
         decoder = model.model
         with torch.inference_mode():
             self._embedding = decoder.embed_tokens.weight.detach()
             self._cos, self._sin = _rotary_tables(decoder.rotary_emb, max_tokens, self._embedding)
             self._layers = []
             for number, layer in enumerate(decoder.layers):
-                self._layers.append(_Layer(layer))
+                self._layers.append(_Layer(layer, weights))
                 decoder.layers[number] = nn.Identity()  # its weights are packed now; both at once would be too much
             self._norm = _Norm(decoder.norm)
-            self._head = Head(model.lm_head, self._embedding)
+            self._head = Head(model.lm_head, self._embedding, weights)
 
     def __call__(
         self,
@@ -70,16 +70,16 @@ class _Norm:
 
 
 class _Layer:
-    def __init__(self, layer: Any) -> None:
+    def __init__(self, layer: Any, weights: Format) -> None:
         attention, mlp = layer.self_attn, layer.mlp
         self._scale = attention.scaling
         self._head_dim = attention.head_dim
         self._n_queries = attention.q_proj.out_features // self._head_dim
         self._n_keys = attention.k_proj.out_features // self._head_dim
-        self._qkv = _joined(attention.q_proj, attention.k_proj, attention.v_proj)
-        self._out = packed(attention.o_proj)
-        self._gate_up = _joined(mlp.gate_proj, mlp.up_proj)
-        self._down = packed(mlp.down_proj)
+        self._qkv = _joined(weights, attention.q_proj, attention.k_proj, attention.v_proj)
+        self._out = packed(attention.o_proj, weights)
+        self._gate_up = _joined(weights, mlp.gate_proj, mlp.up_proj)
+        self._down = packed(mlp.down_proj, weights)
         self._before_attention = _Norm(layer.input_layernorm)
         self._before_mlp = _Norm(layer.post_attention_layernorm)
 
@@ -108,7 +108,7 @@ class _Layer:
         return hidden + self._down(functional.silu(gate) * up)
 
 
-def _joined(*linears: nn.Linear) -> nn.Module:
+def _joined(weights: Format, *linears: nn.Linear) -> nn.Module:
     """One linear layer that gives the outputs of several, side by side."""
     has_bias = linears[0].bias is not None
     with torch.device("meta"):
@@ -116,7 +116,7 @@ def _joined(*linears: nn.Linear) -> nn.Module:
     joined.weight = nn.Parameter(torch.cat([each.weight for each in linears]), requires_grad=False)
     if has_bias:
         joined.bias = nn.Parameter(torch.cat([each.bias for each in linears]), requires_grad=False)
-    return packed(joined)
+    return packed(joined, weights)
 
 
 def _rotary_tables(rotary: Any, max_tokens: int, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from .linears import packed
+from .linears import Format, packed
 
 _WIDE = 8192  # tokens; a narrower layer is done before the few rows are picked out
 
@@ -25,11 +25,13 @@ Wanted = Sequence[np.ndarray | None]
 class Head:
     """A model's output layer. embedding: its input layer's weight, (vocab, width)."""
 
-    def __init__(self, linear: nn.Linear, embedding: torch.Tensor, *, wide: int = _WIDE) -> None:
-        """wide: with fewer tokens than this, all logits are computed always."""
+    def __init__(
+        self, linear: nn.Linear, embedding: torch.Tensor, weights: Format = "model", *, wide: int = _WIDE
+    ) -> None:
+        """weights: the format of products with all tokens. wide: with fewer, all logits are computed always."""
         shared = linear.weight.data_ptr() == embedding.data_ptr() and linear.bias is None
         self._rows = embedding if shared and len(embedding) >= wide else None
-        self._packed = packed(linear)
+        self._packed = packed(linear, weights)
 
     def __call__(self, hidden: torch.Tensor, wanted: Wanted | None) -> torch.Tensor:
         """hidden (m, width) -> logits (m, vocab); what was not wanted of a row may hold anything.

@@ -22,7 +22,7 @@ from .context import ATTENTION_NAME, Attend, attention_done_by
 from .fused import FusedDecoder, can_fuse
 from .geometry import LayerGeometry, kv_tokens, token_bytes
 from .heads import Wanted
-from .linears import pack_linears
+from .linears import Format, can_pack, int8_trouble, pack_linears
 from .memory_cpu import CpuMemory
 from .modelfiles import model_folder, read_config
 from .ports import ForwardBatch
@@ -32,12 +32,14 @@ from .types import RootformError
 _TRIAL_TOKENS = 7
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+"""Of weights, activations and KV."""
+_TOLERANCES = {"float32": 1e-3, "bfloat16": 0.1, "int8": 0.3}
 
 
 def load_model(
     path: str | Path,
     *,
-    dtype: Literal["float32", "bfloat16"] = "float32",
+    dtype: Literal["float32", "bfloat16", "int8"] = "float32",
     kv_bytes: int | None = None,
     device: str = "cpu",
 ) -> CpuModel:
@@ -45,30 +47,32 @@ def load_model(
 
     dtype: of weights, activations and KV, whatever the checkpoint's own: float32 by default, which keeps a request's
     tokens independent of its neighbours in nearly all cases; bfloat16 halves memory and is faster where the CPU has
-    instructions for it. kv_bytes: memory for KV; None: derived from the host's free memory.
+    instructions for it; int8 is for products with weights alone (see linears.py), the rest is bfloat16 where the CPU
+    is fast at that, else float32. kv_bytes: memory for KV; None: derived from the host's free memory.
 
     Raises RootformError when the folder, its config or its weights are missing, when the weights do not fill the
     model, or when the model's attention cannot be served exactly.
     """
-    if dtype not in DTYPES:
-        raise RootformError(f"dtype {dtype!r} is not known; use one of {', '.join(DTYPES)}", param="dtype")
+    number, weights = _number(dtype)
     if device != "cpu":
         raise RootformError(f"device {device!r} is not known; this loader serves on 'cpu'", param="device")
     folder = model_folder(path)
-    model = _from_pretrained(folder, DTYPES[dtype])
+    model = _from_pretrained(folder, number)
     layers = probe(model)
     vocab_size = model.config.get_text_config().vocab_size
     classes = ClassesDecoder(model)
-    logits = _trial_logits(classes, layers, vocab_size, DTYPES[dtype])
-    _compare(model, logits, _own_logits(model), "rootform's attention")
+    logits = _trial_logits(classes, layers, vocab_size, number)
+    tolerance = _TOLERANCES["float32" if number == torch.float32 else "bfloat16"]
+    _compare(model, logits, _own_logits(model), "rootform's attention", tolerance)
     context_tokens = _context_tokens(model.config.get_text_config())
-    n_tokens = kv_tokens(token_bytes(layers, DTYPES[dtype].itemsize), context_tokens, kv_bytes)
+    n_tokens = kv_tokens(token_bytes(layers, number.itemsize), context_tokens, kv_bytes)
     if n_tokens < 2:
         raise RootformError(f"there is no room for KV: kv_bytes is {kv_bytes}, two tokens need more", param="kv_bytes")
     context_tokens = min(context_tokens, n_tokens)
-    decoder = _fast_decoder(model, classes, context_tokens)
-    _compare(model, _trial_logits(decoder, layers, vocab_size, DTYPES[dtype]), logits, "its fast decoder")
-    memory = CpuMemory(layers, n_tokens, DTYPES[dtype])
+    decoder = _fast_decoder(model, classes, context_tokens, weights)
+    quick = _trial_logits(decoder, layers, vocab_size, number)
+    _compare(model, quick, logits, "its fast decoder", _TOLERANCES[dtype])
+    memory = CpuMemory(layers, n_tokens, number)
     return CpuModel(decoder, memory, vocab_size=logits.shape[-1], context_tokens=context_tokens)
 
 
@@ -154,11 +158,22 @@ class CpuModel:
 # -- loading --------------------------------------------------------------------------------------------------
 
 
-def _fast_decoder(model: Any, classes: ClassesDecoder, context_tokens: int) -> Decoder:
+def _number(dtype: str) -> tuple[torch.dtype, Format]:
+    """The type of activations and KV, and the format of weights in products."""
+    if dtype in DTYPES:
+        return DTYPES[dtype], "model"
+    if dtype != "int8":
+        raise RootformError(f"dtype {dtype!r} is not known; use one of {', '.join(_TOLERANCES)}", param="dtype")
+    if (trouble := int8_trouble()) is not None:
+        raise RootformError(f"dtype 'int8' cannot be had on this machine: {trouble}; use another dtype", param="dtype")
+    return (torch.bfloat16 if can_pack(torch.bfloat16) else torch.float32), "int8"
+
+
+def _fast_decoder(model: Any, classes: ClassesDecoder, context_tokens: int, weights: Format) -> Decoder:
     """The quickest way to run the model on this machine."""
     if can_fuse(model):
-        return FusedDecoder(model, max(context_tokens, _TRIAL_TOKENS))
-    pack_linears(model)
+        return FusedDecoder(model, max(context_tokens, _TRIAL_TOKENS), weights)
+    pack_linears(model, weights)
     return classes
 
 
@@ -247,10 +262,9 @@ def _own_logits(model: Any) -> torch.Tensor:
     return logits
 
 
-def _compare(model: Any, ours: torch.Tensor, theirs: torch.Tensor, what: str) -> None:
+def _compare(model: Any, ours: torch.Tensor, theirs: torch.Tensor, what: str, tolerance: float) -> None:
     """What the probe cannot see (a bias of its own, a mask of its own) shows in the logits of the trial text."""
     error = (ours - theirs).abs().max().item() / max(theirs.abs().max().item(), 1e-6)
-    tolerance = 1e-3 if next(model.parameters()).dtype == torch.float32 else 0.1
     if not math.isfinite(error) or error > tolerance:
         raise RootformError(
             f"{type(model).__name__} cannot be served: with {what} its logits differ from those transformers computes "

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from rootform.engine.linears import PackedLinear, can_pack, pack_linears
+from rootform.engine.linears import Int8Linear, PackedLinear, can_pack, int8_trouble, pack_linears
 
 pytestmark = pytest.mark.skipif(not can_pack(torch.float32), reason="no oneDNN on this machine")
 
@@ -59,3 +59,61 @@ def test_every_linear_of_a_model_is_replaced_and_its_subclasses_are_not() -> Non
         assert type(model[2]) is Special
         torch.testing.assert_close(model(x), before)
     assert pack_linears(nn.Sequential(nn.Linear(3, 4).double())) == 0
+
+
+# -- int8 -------------------------------------------------------------------------------------------------------
+
+needs_int8 = pytest.mark.skipif(int8_trouble() is not None, reason=f"no int8 here: {int8_trouble()}")
+
+
+def by_hand(linear: nn.Linear, x: torch.Tensor) -> torch.Tensor:
+    """The product with weights and inputs rounded as Int8Linear says, in float64."""
+
+    def rounded(values: torch.Tensor) -> torch.Tensor:
+        step = values.abs().amax(dim=-1, keepdim=True).clamp(min=1e-30) / 127
+        return torch.floor(values / step + 0.5).clamp(-127, 127) * step
+
+    weight = linear.weight.double()
+    step = weight.abs().amax(dim=1, keepdim=True).clamp(min=1e-30) / 127
+    out = rounded(x.double()) @ (torch.round(weight / step) * step).T
+    return out if linear.bias is None else out + linear.bias.double()
+
+
+@needs_int8
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize(("n_in", "n_out"), [(1, 1), (192, 512), (33, 97), (512, 192)])
+def test_int8_is_the_product_of_rounded_numbers(n_in: int, n_out: int, bias: bool) -> None:
+    torch.manual_seed(0)
+    linear = nn.Linear(n_in, n_out, bias=bias).requires_grad_(False)
+    int8 = Int8Linear(linear)
+    for shape in ((n_in,), (1, n_in), (2, 3, n_in), (70, n_in)):
+        x = torch.randn(shape) * 3
+        got = int8(x)
+        assert got.shape == (*shape[:-1], n_out)
+        # a number between two steps may be rounded either way: a half in one of the sum's terms
+        torch.testing.assert_close(got, by_hand(linear, x).float(), rtol=1e-3, atol=0.02)
+
+
+@needs_int8
+def test_int8_is_near_the_true_product_and_an_outlier_spoils_its_own_row_only() -> None:
+    torch.manual_seed(0)
+    linear = nn.Linear(512, 256).requires_grad_(False)
+    int8 = Int8Linear(linear)
+    x = torch.randn(64, 512)
+    x[7] *= 1000
+    error = (int8(x) - linear(x)).norm(dim=1) / linear(x).norm(dim=1)
+    assert error.max() < 0.02
+
+
+@needs_int8
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_an_int8_row_does_not_depend_on_its_neighbours(dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    int8 = Int8Linear(nn.Linear(2048, 768).to(dtype).requires_grad_(False))
+    x = torch.randn(130, 2048).to(dtype)
+    x[5] = 0
+    together = int8(x)
+    assert together.dtype == dtype
+    for rows in (1, 2, 3, 8, 33, 96):
+        assert torch.equal(int8(x[:rows]), together[:rows])
+    assert torch.equal(int8(x[40:41]), together[40:41])

@@ -90,9 +90,12 @@ def test_damaged_weights(llama: Path) -> None:
         load_model(llama)
 
 
-def test_options_that_do_not_exist(llama: Path) -> None:
+def test_options_that_do_not_exist(llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(RootformError, match="dtype 'int3' is not known"):
         load_model(llama, dtype="int3")  # type: ignore[arg-type]
+    monkeypatch.setattr("rootform.engine.model.int8_trouble", lambda: "no VNNI")
+    with pytest.raises(RootformError, match=r"'int8' cannot be had on this machine: no VNNI"):
+        load_model(llama, dtype="int8")
     with pytest.raises(RootformError, match="device 'abacus' is not known"):
         load_model(llama, device="abacus")
     with pytest.raises(RootformError, match="there is no room for KV"):

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rootform.engine.fused import can_fuse
+from rootform.engine.linears import int8_trouble
 from rootform.engine.model import CpuModel, load_model
 from rootform.engine.ports import ForwardBatch
 from rootform.engine.prefixes import Prefixes, Room
@@ -160,6 +161,21 @@ def test_logits_equal_the_plain_models(family: str, tmp_path: Path) -> None:
             ends[n] += width
         at = memory[stranger].n_tokens
         assert_same(got[5], wanted[5][at - 1 : at])
+
+
+@pytest.mark.skipif(int8_trouble() is not None, reason=f"no int8 here: {int8_trouble()}")
+@pytest.mark.parametrize("family", ["llama, no grouping", "qwen2", "qwen3"])  # fused, fused with biases, its classes
+def test_int8_logits_are_near_the_plain_models(family: str, tmp_path: Path) -> None:
+    reference = save(CONFIGS[family](), tmp_path)
+    model = load_model(tmp_path, dtype="int8", kv_bytes=1_000_000)
+    ids = text(0, 40)
+    wanted = plain_logits(reference, ids)
+    slot = model.memory.open(NO_PAGES, 0, 40)
+    assert slot is not None
+    got = torch.cat([step(model, [(slot, start, ids[start : start + 8])])[0] for start in range(0, 40, 8)])
+    error = (got - wanted).norm(dim=1) / wanted.norm(dim=1)
+    assert error.max() < 0.2
+    assert error.mean() < 0.08
 
 
 @pytest.fixture(scope="module")
