@@ -47,11 +47,16 @@ class RadixTree:
 
     page_tokens: how many tokens a page holds. A prefix is cached, matched and evicted in whole pages.
     on_evict: called with each node that evict() is about to forget, while it and its path still stand; it may look,
-    and change nothing.
+    and change nothing.  order: a new one, which decides what evict() forgets; None: the usual one.
     Namespaces never meet: ids inserted in one are not found in another.
     """
 
-    def __init__(self, page_tokens: int = 1, on_evict: Callable[[Node], None] | None = None) -> None:
+    def __init__(
+        self,
+        page_tokens: int = 1,
+        on_evict: Callable[[Node], None] | None = None,
+        order: EvictionOrder | None = None,
+    ) -> None:
         if page_tokens < 1:
             raise ValueError(f"page_tokens is {page_tokens}; a page holds 1 token or more")
         self.page_tokens = page_tokens
@@ -60,7 +65,7 @@ class RadixTree:
         self.on_evict = on_evict
         self.clock = 0  # one tick for each match() and insert()
         self._nodes_made = 0
-        self._order = EvictionOrder()
+        self.order = order or EvictionOrder()
         nothing = np.empty(0, dtype=np.int32)
         self.root = self._new_node(("", b""), nothing, nothing, None)
 
@@ -84,7 +89,7 @@ class RadixTree:
         self._touch(path)
         if not own:
             for part in path:
-                self._order.read(part, self.cached_pages)
+                self.order.read(part, self.cached_pages)
         return Match(node, n_tokens, self._join_pages(path))
 
     def peek(self, ids: TokenIds, namespace: str = "") -> int:
@@ -162,7 +167,7 @@ class RadixTree:
             node = self._add_leaf(node, namespace, ids[n_already:], pages[n_already // self.page_tokens :])
             path.append(node)
         self._touch(path)
-        self._order.queue(node)
+        self.order.queue(node)
         return Inserted(node, n_already)
 
     def _checked_pages(self, ids: np.ndarray, pages: np.ndarray) -> np.ndarray:
@@ -181,7 +186,7 @@ class RadixTree:
         leaf = self._new_node(self._key(namespace, ids), ids.copy(), pages.copy(), parent)
         parent.children[leaf.key] = leaf
         self.cached_pages += len(pages)
-        self._order.unlocked(leaf)
+        self.order.unlocked(leaf)
         return leaf
 
     def _end_path_at(self, path: list[Node], n_tokens: int) -> Node:
@@ -232,7 +237,7 @@ class RadixTree:
         for part in self._path_to(node):
             if part.locks == 0:
                 self.locked_pages += len(part.pages)
-                self._order.locked(part)
+                self.order.locked(part)
             part.locks += 1
 
     def unlock(self, node: Node) -> None:
@@ -244,8 +249,8 @@ class RadixTree:
             part.locks -= 1
             if part.locks == 0:
                 self.locked_pages -= len(part.pages)
-                self._order.unlocked(part)
-        self._order.queue(node)
+                self.order.unlocked(part)
+        self.order.queue(node)
 
     # -- forgetting -------------------------------------------------------------------------------------------
 
@@ -258,20 +263,20 @@ class RadixTree:
         if n_pages < 0:
             raise ValueError(f"evict({n_pages}): the number of pages must be 0 or more")
         n_pages = min(n_pages, self.evictable_pages)
-        n_once = self._order.once_quota(n_pages, self.evictable_pages)
+        n_once = self.order.once_quota(n_pages, self.evictable_pages)
         freed = self._evict(n_once, once_first=True) + self._evict(n_pages - n_once, once_first=False)
         return np.concatenate([self.root.pages, *freed])
 
     def clear(self) -> np.ndarray:
         """Forget all that is not locked, and what was learned of its use; the pages, int32, now the caller's."""
         pages = self.evict(self.evictable_pages)
-        self._order.forget()
+        self.order.forget()
         return pages
 
     def _evict(self, n_pages: int, *, once_first: bool) -> list[np.ndarray]:
         freed: list[np.ndarray] = []
         missing = n_pages
-        while missing and (leaf := self._order.next_leaf(once_first=once_first)) is not None:
+        while missing and (leaf := self.order.next_leaf(once_first=once_first)) is not None:
             if len(leaf.pages) > missing:
                 self._split(leaf, leaf.end - missing * self.page_tokens)
             if self.on_evict is not None:
@@ -284,12 +289,12 @@ class RadixTree:
     def _remove(self, leaf: Node) -> None:
         parent = leaf.parent
         assert parent is not None
-        self._order.lost(leaf, self.cached_pages)
+        self.order.lost(leaf, self.cached_pages)
         del parent.children[leaf.key]
         leaf.parent = None
         leaf.alive = False
         self.cached_pages -= len(leaf.pages)
-        self._order.queue(parent)
+        self.order.queue(parent)
 
     # -- drawing ----------------------------------------------------------------------------------------------
 

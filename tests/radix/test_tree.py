@@ -343,4 +343,4 @@ def test_eviction_pays_for_each_use_at_most_once(monkeypatch):
     freed = tree.evict(50 * 4)
     assert freed.tolist() == [page for leaf in range(50) for page in range(leaf * 12 + 8, leaf * 12 + 12)]
     assert work.heap_pops <= 3 * 50
-    assert len(tree._order._once) + len(tree._order._again) == 1
+    assert len(tree.order._once) + len(tree.order._again) == 1

@@ -74,7 +74,7 @@ class TreeLife(RuleBasedStateMachine):
         """Page by page, oldest first: as many that were read once as are too many, then any."""
         unlocked = [entry for entry in self.plain.values() if not entry.locks]
         n_once, n_left = sum(not entry.read_again for entry in unlocked), len(unlocked) - n_pages
-        share = self.tree._order.once_share
+        share = self.tree.order.once_share
         quota = next(n for n in range(n_once + 1) if n_once - n <= share * max(0, n_left))
         freed = []
         while len(freed) < n_pages:
@@ -177,8 +177,8 @@ class TreeLife(RuleBasedStateMachine):
         assert self.tree.locked_pages == sum(entry.locks > 0 for entry in self.plain.values())
         assert self.tree.evictable_pages == self.tree.cached_pages - self.tree.locked_pages
         once = sum(not entry.locks and not entry.read_again for entry in self.plain.values())
-        assert self.tree._order.once_pages == once
-        assert 0.1 <= self.tree._order.once_share <= 1
+        assert self.tree.order.once_pages == once
+        assert 0.1 <= self.tree.order.once_share <= 1
         assert self.allocator.free == TOTAL_PAGES - len(self.plain)  # none leaked
 
     @invariant()
@@ -198,7 +198,7 @@ class TreeLife(RuleBasedStateMachine):
             assert node.locks == entry.locks >= 0
             assert node.read_again == entry.read_again
         assert not seen
-        order = self.tree._order
+        order = self.tree.order
         once = [node for _, _, node in order._once if not node.read_again]
         for queued in (once, [node for _, _, node in order._again]):
             assert len(queued) == len(set(queued))
