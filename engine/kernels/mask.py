@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from typing import Any
 
 import torch
 
-HAS_TRITON = find_spec("triton") is not None  # macOS and Windows wheels of torch come without it
+from .tiles import HAS_TRITON, need_triton
 
 _BLOCK = 1024  # logits per program
 
@@ -43,6 +42,12 @@ def apply_mask_plain(logits: torch.Tensor, row_table: torch.Tensor, row_ids: tor
     logits[:, covered:].masked_fill_(is_masked, -torch.inf)
 
 
+def allowed_tokens(words: torch.Tensor, vocab: int) -> torch.Tensor:
+    """One row of the table, (words,) int32, as (vocab,) bool."""
+    bits = _unpack_bits(words[None])[0, :vocab]
+    return torch.cat([bits, bits.new_zeros(vocab - len(bits))])
+
+
 def _unpack_bits(words: torch.Tensor) -> torch.Tensor:
     """(rows, words) int32 -> (rows, 32 * words) bool, lowest bit first. Bytewise: a quarter of the memory."""
     one_bit = 2 ** torch.arange(8, dtype=torch.uint8, device=words.device)
@@ -74,8 +79,7 @@ def apply_mask_triton(logits: torch.Tensor, row_table: torch.Tensor, row_ids: to
     Row ids are not checked against the table, for that would wait for the device.
     Raises ImportError where triton is not installed, ValueError for wrong shapes.
     """
-    if not HAS_TRITON:
-        raise ImportError("masking on CUDA needs triton, which is not installed: pip install triton")
+    need_triton("masking")
     _check_shapes(logits, row_table, row_ids)
     if logits.stride(1) != 1 or (row_table.numel() and row_table.stride(1) != 1):
         raise ValueError("apply_mask_triton: rows of logits and row_table must be contiguous in themselves")
