@@ -8,14 +8,15 @@ once it is encoded, and a zero-width non-joiner that only the shapes of its neig
 
 from __future__ import annotations
 
+import string
 import sys
 import unicodedata
+from collections.abc import Iterator
 from functools import cache
 
 from .chars import (
     ANY_CHARACTER,
     CodePoints,
-    Encoding,
     category,
     characters,
     code_points,
@@ -26,13 +27,15 @@ from .chars import (
     where,
 )
 from .expr import EPSILON, POOL
+from .machine import Machine, machine_of
 from .pools import memo
 from .regex import compile_pattern
 from .unicode_scripts import script
 
 _PLAIN_LABEL = "[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _NO_LABEL = "-.*|.*-|..--.*"
-_ENCODED_LENGTH = 63
+_LONGEST_LABEL = _ENCODED_LENGTH = 63
+_LETTERS_OR_DIGITS = sum(1 << byte for byte in (string.ascii_letters + string.digits).encode())
 _PREFIX_LENGTH = 5
 _MOST_DIGITS = 7
 _ALLOWED = (0xDF, 0x3C2, 0x6FD, 0x6FE, 0xF0B, 0x3007)  # RFC 5892, 2.6, as are the next
@@ -67,20 +70,40 @@ def _is_letter(char: str) -> bool:
 @memo
 def hostname() -> int:
     """Host names of ASCII alone, without needless escapes."""
-    name = _labels(_plain_label("utf8"), POOL.literal(b"."), None)
-    return POOL.and_(name, POOL.counted(POOL.byte_set(range(0x20, 0x7F)), 0, 253))
+    return POOL.and_(POOL.machine(*_plain_names()), POOL.counted(POOL.byte_set(range(0x20, 0x7F)), 0, 253))
 
 
-def _plain_label(encoding: Encoding) -> int:
-    label = compile_pattern(_PLAIN_LABEL, mode="fullmatch", encoding=encoding)
-    return POOL.and_(label, POOL.not_(compile_pattern("..--.*", mode="fullmatch", encoding=encoding)))
+@cache
+def _plain_names() -> tuple[Machine, int]:
+    """Labels and dots, as an automaton: no state has to be searched for whether a name may still come of it.
+
+    A state is how many characters of the label are written, and whether the last of them is a hyphen.
+    """
+    found = machine_of((0, True), _plain_moves, lambda state: not state[1], "format")
+    assert found is not None
+    return found
+
+
+def _plain_moves(state: tuple[int, bool]) -> Iterator[tuple[int, tuple[int, bool]]]:
+    written, hyphen = state
+    if written < _LONGEST_LABEL:
+        yield _LETTERS_OR_DIGITS, (written + 1, False)
+        if written and not (hyphen and written == 3):  # what has two hyphens there is kept for encoded labels
+            yield 1 << ord("-"), (written + 1, True)
+    if not hyphen:
+        yield 1 << ord("."), (0, True)
+
+
+def _plain_label() -> int:
+    label = compile_pattern(_PLAIN_LABEL, mode="fullmatch", encoding="json")
+    return POOL.and_(label, POOL.not_(compile_pattern("..--.*", mode="fullmatch", encoding="json")))
 
 
 @memo
 def idn_hostname() -> int:
     """International host names, in any spelling that JSON allows."""
     dot = json_char(characters(".\u3002\uff0e\uff61"))
-    plain = _plain_label("json")
+    plain = _plain_label()
     ascii_name = POOL.and_(_labels(plain, dot, None), POOL.counted(json_char(ANY_CHARACTER), 1, 253))
     left = POOL.alt(plain, POOL.and_(_label(), _all(complement(_of_direction(_RIGHT_TO_LEFT)))))
     both = POOL.alt(

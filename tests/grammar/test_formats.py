@@ -3,6 +3,7 @@
 import datetime
 import ipaddress
 import json
+import re
 import uuid
 
 import pytest
@@ -172,3 +173,13 @@ def test_what_must_not_have_a_format_has_none(name: str) -> None:
         escaped = "".join(f"\\u{ord(char):04x}" if ord(char) < 0x10000 else char for char in text)
         assert POOL.fullmatch(formats.widest(name), inside_quotes(text)), text
         assert POOL.fullmatch(formats.widest(name), escaped.encode()), text
+
+
+@given(st.lists(st.one_of(st.sampled_from(["a", "Z9", "-", "--", ".", "_"]), st.text("ab-", min_size=55, max_size=66))))
+@settings(deadline=None)
+def test_host_names_are_those_of_the_pattern(parts: list[str]) -> None:
+    """RFC 1123 as a regular expression, and no label that is kept for encoded ones."""
+    name = "".join(parts)
+    label = "(?!..--)[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+    fits = re.fullmatch(rf"{label}(?:\.{label})*", name) is not None and len(name) <= 253
+    assert POOL.fullmatch(formats.body("hostname"), name.encode()) == fits
