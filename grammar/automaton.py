@@ -14,21 +14,23 @@ from contextlib import contextmanager, nullcontext
 
 import numpy as np
 
-from . import kernels, verbatim
+from . import frame_kernels, kernels, verbatim
 from .chars import JSON_CHAR
 from .compile import expression_of, place_of
 from .constraints import Constraint, bytes_of_constraint
+from .crossings import Crossings
 from .dfa import SPLITS, Dfa, bytes_of
 from .digests import Digests
 from .errors import GrammarError
 from .expr import LONGEST, POOL, Exprs
+from .follow import Follower, Went
 from .kept_rows import KeptRow, KeptRows
 from .masks import Masks
 from .places import NO_UNIT, UNLIMITED, Frames, Path, Place
 from .pools import current, using
 from .recall import Recall
 from .rows import Rows
-from .stacks import Reader, Stacks
+from .stacks import LEVELS, Reader, Stacks
 from .table import Table
 from .texts import NO_TEXT
 from .vocab import Vocabulary
@@ -81,7 +83,9 @@ class Automaton:
         self._dfa = Dfa(self.exprs)
         self._frames = Frames(self.exprs, self._dfa)
         self.walker = Walker(vocabulary, self._dfa, use_compiled=use_compiled and kernels.numba is not None)
-        self._masks = Masks(self._frames, self.walker, vocabulary)
+        self._crossings = Crossings(self.exprs, self._dfa, self._frames, self.stacks, vocabulary)
+        self._follower = Follower(self._dfa, self._crossings, self.stacks, vocabulary)
+        self._masks = Masks(self._frames, self.walker, self._crossings, self.stacks, vocabulary)
         self._places: list[Place] = []
         self._state_ids: dict[Place, int] = {}
         self._roots: dict[Constraint, int] = {}
@@ -146,10 +150,13 @@ class Automaton:
             self.find_row(state, register, stack)
             quote = Path(self._frames, self._places[state], Reader(self.stacks, stack), 0, open_run=False)
             if quote.take(ord('"')):
-                self.find_row(self._state(quote.place), 0, self.stacks.push_all(stack, self._pushed(quote)))
+                self.find_row(
+                    self._state(quote.place), 0, self.stacks.push_all(stack, self.stacks.sequence(quote.place.pushes))
+                )
             text = self._dfa.state(self.exprs.repeat(JSON_CHAR, 0, None))
-            self._masks.part(text, NO_UNIT, np.zeros(1, np.int32))  # the base of the walks of keys
+            self._masks.parts.part(text, NO_UNIT, np.zeros(1, np.int32))  # the base of the walks of keys
             kernels.warm()
+            frame_kernels.warm()
             verbatim.warm()
 
     def start(self, root: int) -> tuple[int, int, int]:
@@ -168,7 +175,16 @@ class Automaton:
     @property
     def nbytes(self) -> int:
         """Memory of all it holds, the pool of expressions included; partly estimated."""
-        tables = (self.stacks, self.row_table, self.transitions, self.row_ids, self._dfa, self._masks, self.exprs)
+        tables = (
+            self.stacks,
+            self.row_table,
+            self.transitions,
+            self.row_ids,
+            self._dfa,
+            self._crossings,
+            self._masks,
+            self.exprs,
+        )
         arrays = (self.states, self.stay, self.records)
         held = self._frames.texts.nbytes + sum(each.nbytes for each in tables) + sum(each.nbytes for each in arrays)
         return held + _PLACE_BYTES * len(self._places) + self._constraint_bytes
@@ -242,34 +258,48 @@ class Automaton:
         if place.text == NO_TEXT:
             place = place._replace(lo=need, hi=room)
         mask, accepts = self._masks.mask(place, reader)
-        made = KeptRow(mask, accepts, reader.level)
-        if self._recall is not None and place.text == NO_TEXT:
-            self._recall.keep(state, need, room, stack, made)
+        if self._recall is None or place.text != NO_TEXT:
+            return KeptRow(mask, accepts, reader.level)
+        made = KeptRow(mask.copy(), accepts, reader.level)
+        self._recall.keep(state, need, room, stack, made)
         return made
 
     def _find_transition(self, state: int, token: int, stack: int) -> None:
         self.misses += 1
         if self._n_records > _MOST_TRANSITIONS:
             self._forget_transitions()
-        place = self._places[state]
-        reader = Reader(self.stacks, stack)
-        path = Path(self._frames, place, reader, 0, open_run=place.unit != NO_UNIT and place.text == NO_TEXT)
-        data = self.vocabulary.tokens[token] if token < len(self.vocabulary.tokens) else b""
-        record = kernels.look_up(
-            self.transitions.keys, self.transitions.values, state, token, self.stacks.contexts[stack]
-        )
+        contexts = self.stacks.contexts[stack]
+        record = kernels.look_up(self.transitions.keys, self.transitions.values, state, token, contexts)
         if record > _NOT_ALLOWED:  # known, but not yet on this stack
             popped, pushes = self.records[record, 1:3].tolist()
-            self.stacks.push_all(reader.stack(popped), pushes)
+            self.stacks.push_all(Reader(self.stacks, stack).stack(popped), pushes)
             return
+        went = self._went(self._places[state], stack, token)
+        level = min(went.depth, LEVELS - 1)
         record = _NOT_ALLOWED
-        if data and path.take_all(data) and self._frames.can_end(path.place, reader):
-            record = self._record(path)
-            self.stacks.push_all(reader.stack(path.place.popped), self._pushed(path))
-            if self._recall is not None and path.place.text == NO_TEXT:
-                after = int(self.records[record, 0])
-                self._recall.name_after(state, stack, reader.level, data, after, path.place.pushes)
-        self._put(self.transitions, state, token, stack, reader.level, record)
+        if went.place is not None:
+            record = self._record(went, went.place)
+            self.stacks.push_all(went.stack, went.pushed)
+            if self._recall is not None and went.place.text == NO_TEXT:
+                after, data = int(self.records[record, 0]), self.vocabulary.tokens[token]
+                self._recall.name_after(state, stack, level, data, after, went.place.pushes)
+        self._put(self.transitions, state, token, stack, level, record)
+
+    def _went(self, place: Place, stack: int, token: int) -> Went:
+        """Where a token leads from a place on a stack."""
+        if not 0 <= token < len(self.vocabulary.tokens) or not self.vocabulary.tokens[token]:
+            return Went(None, stack, 0, 0, False, 0, 0)
+        if place.text == NO_TEXT:
+            went = self._follower.follow(place, stack, token)
+            if went is not None:
+                return went
+        reader = Reader(self.stacks, stack)
+        path = Path(self._frames, place, reader, 0, open_run=place.unit != NO_UNIT and place.text == NO_TEXT)
+        if not path.take_all(self.vocabulary.tokens[token]) or not self._frames.can_end(path.place, reader):
+            return Went(None, stack, 0, 0, False, 0, reader.depth)
+        after = path.place
+        below, pushed = reader.stack(after.popped), self.stacks.sequence(after.pushes)
+        return Went(after, below, pushed, path.units, path.open_run, path.run_units, reader.depth)
 
     def completion(self, state: int, register: int, stack: int) -> bytes:
         """A shortest text that ends well from here."""
@@ -320,28 +350,24 @@ class Automaton:
                 self.states[known] = (0, 0, -1)
         return known
 
-    def _record(self, path: Path) -> int:
-        place = path.place
+    def _record(self, went: Went, place: Place) -> int:
         counting = place.unit != NO_UNIT and place.text == NO_TEXT
         if place.unit != NO_UNIT and not counting:
-            hi = UNLIMITED if place.hi == UNLIMITED else place.hi - path.units
-            place = place._replace(lo=max(place.lo - path.units, 0), hi=hi)
+            hi = UNLIMITED if place.hi == UNLIMITED else place.hi - went.units
+            place = place._replace(lo=max(place.lo - went.units, 0), hi=hi)
         record = (
             self._state(place),
             place.popped,
-            self._pushed(path),
-            path.units if path.open_run else path.run_units,
-            int(path.open_run),
-            path.units if counting and not path.open_run else 0,
+            went.pushed,
+            went.units if went.open_run else went.run_units,
+            int(went.open_run),
+            went.units if counting and not went.open_run else 0,
         )
         if self._n_records == len(self.records):
             self.records = np.concatenate([self.records, np.zeros_like(self.records)])
         self.records[self._n_records] = record
         self._n_records += 1
         return self._n_records - 1
-
-    def _pushed(self, path: Path) -> int:
-        return self.stacks.sequence(path.place.pushes)
 
     def _put(self, table: Table, state: int, key: int, stack: int, level: int, value: int) -> None:
         contexts = self.stacks.contexts[stack].tolist()
@@ -360,7 +386,7 @@ class Automaton:
         if key in self._stays or len(self.stay) > _MOST_STAYS or place.text != NO_TEXT:
             return
         self._stays[key] = -1
-        if self._dfa.kinds[place.local] & SPLITS:
+        if self._dfa.kinds[place.local] & SPLITS or not self._crossings.is_wide(place.local, 0):
             return
         row = self._find_stay(state, place)
         if row is None:
@@ -376,7 +402,7 @@ class Automaton:
             kept = self._recall.find_stay(state, self.vocabulary.size)
             if kept is not None:
                 return kept if len(kept) else None
-        part = self._masks.part(place.local, place.unit, np.zeros(1, np.int32))
+        part = self._masks.parts.part(place.local, place.unit, np.zeros(1, np.int32))
         stays = (part.token_states == place.local) & (part.token_counts < 255)
         may_be_left = place.unit == NO_UNIT and len(part.exits) > 0  # then a token may do both, inside and behind
         row = None

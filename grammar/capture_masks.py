@@ -25,7 +25,7 @@ from .texts import NO_TEXT, NOTHING_YET
 from .vocab import Vocabulary
 
 if TYPE_CHECKING:
-    from .masks import Masks
+    from .parts import Parts
 
 _FAR = 1 << 30
 _MOST_KNOWN = 20_000  # walks of texts that are taken
@@ -44,10 +44,10 @@ class _Step(NamedTuple):
 
 
 class CaptureMasks:
-    """Makes masks of places with captures, out of the walks of `Masks`."""
+    """Makes masks of places with captures, out of `Parts`."""
 
-    def __init__(self, masks: Masks, frames: Frames, vocabulary: Vocabulary) -> None:
-        self._masks = masks
+    def __init__(self, parts: Parts, frames: Frames, vocabulary: Vocabulary) -> None:
+        self._parts = parts
         self._frames = frames
         self._vocabulary = vocabulary
         self._known: _Known = {}
@@ -55,7 +55,7 @@ class CaptureMasks:
     def mask(self, place: Place, reader: Reader) -> np.ndarray:
         """The bits of `Masks.mask`, EOS left out."""
         with using(self._frames.exprs):
-            walk = _Walk(self._masks, self._frames, self._vocabulary, place, reader, self._known)
+            walk = _Walk(self._parts, self._frames, self._vocabulary, place, reader, self._known)
             walk.run()
             for token in _set_bits(walk.words & walk.doubtful):
                 if not self._may_come(place, reader, self._vocabulary.tokens[token]):
@@ -95,7 +95,7 @@ class _Walk:
 
     def __init__(
         self,
-        masks: Masks,
+        parts: Parts,
         frames: Frames,
         vocabulary: Vocabulary,
         place: Place,
@@ -103,7 +103,7 @@ class _Walk:
         known: _Known,
     ) -> None:
         self._known = known
-        self._masks = masks
+        self._parts = parts
         self._frames = frames
         self._vocabulary = vocabulary
         self._reader = reader or Reader(Stacks(), 0)
@@ -127,22 +127,22 @@ class _Walk:
     def _walk(self) -> None:
         while self._todo:
             (at, doubt), starts = self._todo.popitem()
-            nodes = starts[0] if len(starts) == 1 else self._masks.union(starts)
+            nodes = starts[0] if len(starts) == 1 else self._parts.union(starts)
             if at.unit == NO_UNIT and self._frames.dfa.kinds[at.local] & SPLITS:
                 for expression in self._frames.dfa.split(at.local):
                     self._enter(expression, at.popped, at.pushes, nodes, doubt)
                 continue
-            part = self._masks.part(at.local, at.unit, nodes)
+            part = self._parts.part(at.local, at.unit, nodes)
             most = _FAR if at.unit == NO_UNIT else at.hi
-            self._masks.allow(self.words, part, most)
+            self._parts.allow(self.words, part, most)
             if doubt == _DOUBTFUL:
-                self._masks.allow(self.doubtful, part, most)
+                self._parts.allow(self.doubtful, part, most)
             entry, popped, pushes = self._frames.behind(at, self._reader)
             if self._kind(entry) == Kind.MARK and self._frames.exprs.node(entry)[4].hides():
                 over = part.tokens[part.token_states == self._frames.dfa.state(EPSILON)]
                 kernels.set_bits(self.doubtful, over, np.zeros_like(over), 0)
             if len(part.exits) or part.shared_exits:
-                exits = self._masks.exits_towards(part, at, self._first_behind(at))
+                exits = self._parts.exits_towards(part, at, self._first_behind(at))
                 if len(exits):
                     self._leave(entry, popped, pushes, exits, doubt)
             for state, entries in part.entries:
@@ -195,7 +195,7 @@ class _Walk:
         known = self._known.get(key)
         if known is None:
             place = self._frames.enter(expression, 0, (), Reader(Stacks(), 0))
-            walk = _Walk(self._masks, self._frames, self._vocabulary, place, None, self._known)
+            walk = _Walk(self._parts, self._frames, self._vocabulary, place, None, self._known)
             walk._todo = {_Step(place, _SURE): [nodes]}
             walk._walk()
             if len(self._known) >= _MOST_KNOWN:

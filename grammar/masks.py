@@ -1,380 +1,241 @@
-"""Which tokens are allowed at a place: one walk inside the frame, then only the tokens that leave or enter frames.
+"""Which tokens are allowed at a place.
 
-Most states in which almost everything is allowed are nearly alike: the keys besides those that are listed are any text
-but a few. A walk from the root therefore takes what it has in common with an earlier wide one, its base, from there.
+Narrow walks, of which most masks are made, are one compiled loop through all frames (`frame_kernels`). Wide walks are
+kept, as many places share them (`parts`), and so done by themselves, as are those with captured texts.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
+from . import frame_kernels as loops
 from . import kernels
 from .capture_masks import CaptureMasks
+from .crossings import Crossings
 from .dfa import SPLITS
-from .nodes import Kind
+from .parts import FAR, Parts
 from .places import NO_UNIT, Frames, Path, Place
-from .stacks import Reader
+from .stacks import Reader, Stacks
 from .texts import NO_TEXT
-from .verbatim import Span, walk
 from .vocab import Vocabulary
 from .walker import Walker
 from .work import tick
 
-_PART_BYTES_LIMIT = 256 << 20
-_PART_OVERHEAD = 1000
-_FEW_NODES = 1000
-_FEW_TOKENS = 1024  # parts with more keep their tokens as bits, too
-_WIDE = 4096  # nodes a walk has to reach, or to have in common with another, to be a base
-_MOST_BASES = 12
-_MOST_REACHES = 10_000
-_MANY_BYTES = 32  # bytes a state has to go on with, to be wide
-_FAR = 1 << 30
-_NONE = np.zeros(0, np.int32)
-
-
-class Part(NamedTuple):
-    """What a walk inside one frame came to. Arrays of int32; `counts` are the units begun on the way.
-
-    tokens: those that end inside, with the DFA state they end in (-1: not known), fewest units first; `most_units` is
-    the largest count. words: bits of the tokens, where they are many and each has one count; with a base, of those
-    taken from there too.
-    exits: trie nodes below which the frame may be over. shared_exits: for each node whether it is one more; None: none
-    are. entries: for each DFA state at which a frame within begins, the trie nodes that come to it.
-    """
-
-    tokens: np.ndarray
-    token_states: np.ndarray
-    token_counts: np.ndarray
-    most_units: int
-    words: np.ndarray | None
-    exits: np.ndarray
-    exit_counts: np.ndarray
-    shared_exits: SharedExits | None
-    entries: list[tuple[int, np.ndarray]]
-
-    @property
-    def nbytes(self) -> int:
-        """Memory of it, without what is shared."""
-        arrays = (self.tokens, self.token_states, self.token_counts, self.exits, self.exit_counts, self.words)
-        return sum(each.nbytes for each in arrays if each is not None) + sum(nodes.nbytes for _, nodes in self.entries)
-
-
-class Base(NamedTuple):
-    """A wide walk from the root. states: the state at each node, 0 where it did not come. exits: see `Part`."""
-
-    local: int
-    states: np.ndarray
-    words: np.ndarray
-    exits: np.ndarray
-    exits_by_first: dict[bytes, np.ndarray]
-
-
-class SharedExits(NamedTuple):
-    """The exits of a base outside of some ranges of nodes, rows (node, end), ascending."""
-
-    base: Base
-    drops: np.ndarray
+_FEW_NODES = 256
+_MOST_FRAMES = 4096
+_MOST_ITEMS = 1 << 16
 
 
 class Masks:
-    """Makes masks for one vocabulary. Walks are kept, as contexts share them, and dropped when they grow too large."""
+    """Makes masks for one vocabulary."""
 
-    def __init__(self, frames: Frames, walker: Walker, vocabulary: Vocabulary) -> None:
+    def __init__(
+        self, frames: Frames, walker: Walker, crossings: Crossings, stacks: Stacks, vocabulary: Vocabulary
+    ) -> None:
         self._frames = frames
         self._walker = walker
+        self._crossings = crossings
+        self._stacks = stacks
         self._vocabulary = vocabulary
-        self._parts: dict[tuple[int, int, bytes], Part] = {}
-        self._bases: list[Base] = []
-        self._limits: dict[int, tuple[int, int] | None] = {}
-        self._reaches: dict[tuple[int, bytes], int] = {}
-        self._root_weights = _root_weights(vocabulary)
-        self._eos = np.zeros(vocabulary.words, np.uint32)
-        eos = np.array(vocabulary.eos_ids, np.int32)
-        kernels.set_bits(self._eos, eos, np.zeros_like(eos), 0)
-        self._kept_bytes = 0
-        self._captures = CaptureMasks(self, frames, vocabulary)
+        self.parts = Parts(frames, walker, vocabulary)
+        self._captures = CaptureMasks(self.parts, frames, vocabulary)
+        self._eos = np.array(vocabulary.eos_ids, np.int32)
+        self._words = np.zeros(vocabulary.words, np.uint32)
+        self._contexts = np.zeros((_MOST_FRAMES, 8), np.int32)
+        self._items = np.zeros((_MOST_ITEMS, 5), np.int32)
+        self._put_off = np.zeros((_MOST_ITEMS, 5), np.int32)
+        self._missing = np.zeros((_MOST_ITEMS, 5), np.int32)
+        self._tally = np.zeros(6, np.int64)
+        self._depth = np.zeros(1, np.int64)
 
     @property
     def nbytes(self) -> int:
-        """Memory of the walks that are kept."""
-        return self._kept_bytes + sum(base.states.nbytes + base.exits.nbytes for base in self._bases)
+        """Memory of what is kept."""
+        return self.parts.nbytes
 
     def mask(self, place: Place, reader: Reader) -> tuple[np.ndarray, bool]:
         """The allowed tokens as bits, (words,) uint32, EOS among them when everything may end here; and whether it may.
 
-        The bounds of `place` count from here: a counted run goes on with lo to hi more units.
+        The bounds of `place` count from here: a counted run goes on with lo to hi more units. The array is good until
+        the next call.
         """
+        words = self._words
+        words.fill(0)
         if place.text != NO_TEXT:
-            return self._with_end(self._captures.mask(place, reader), place, reader)
-        words = np.zeros(self._vocabulary.words, np.uint32)
+            words[:] = self._captures.mask(place, reader)
+            accepts = Path(self._frames, place, reader, 0, open_run=False).accepts()
+        else:
+            if not self._walk(place, reader):
+                words.fill(0)
+                self._walk_apart(place, reader)
+            accepts = self._accepts(place, reader)
+        if accepts:
+            kernels.set_bits(words, self._eos, self._eos, FAR)
+        return words, accepts
+
+    # -- narrow walks -----------------------------------------------------------------------------------------
+
+    def _walk(self, place: Place, reader: Reader) -> bool:
+        """Find the tokens of a place without a captured text; False: another way has to be gone."""
+        tally = self._tally
+        tally[:] = 0
+        sequence = self._stacks.sequence(place.pushes)
+        stack = reader.stack(place.popped)
+        self._contexts[0] = place.unit, place.lo, place.hi, stack, place.popped, sequence, loops.UNKNOWN, loops.UNKNOWN
+        self._items[0] = loops.ARRIVAL if self._frames.dfa.halts(place.local) else loops.START, 0, place.local, 0, 0
+        tally[loops.N_FRAMES] = tally[loops.N_ITEMS] = 1
+        while tally[loops.N_ITEMS]:
+            tick()
+            if self._run() == loops.GIVE_UP:
+                return False
+            _, _, n_put_off, n_missing, _, _ = tally.tolist()
+            tally[2:4] = 0
+            if n_missing:
+                self._find(self._missing[:n_missing].tolist())
+                self._add(self._missing[:n_missing])
+            if n_put_off and not self._do_put_off(self._put_off[:n_put_off], reader):
+                return False
+        reader.depth = max(reader.depth, int(tally[loops.DEEPEST]))
+        return True
+
+    def _run(self) -> int:
+        vocabulary, dfa, crossings, stacks = self._vocabulary, self._frames.dfa, self._crossings, self._stacks
+        return loops.walk_frames(
+            vocabulary.child_start,
+            vocabulary.child_node,
+            vocabulary.child_byte,
+            vocabulary.node_byte,
+            vocabulary.node_end,
+            vocabulary.token_start,
+            vocabulary.token_ids,
+            dfa.transitions,
+            dfa.kinds,
+            crossings.entered,
+            crossings.splits,
+            crossings.ways,
+            stacks.parents,
+            stacks.tops,
+            stacks.sequence_parents,
+            stacks.sequence_tops,
+            stacks.joins.keys,
+            stacks.joins.values,
+            crossings.widths.keys,
+            crossings.widths.values,
+            _FEW_NODES,
+            self._contexts,
+            self._items,
+            self._put_off,
+            self._missing,
+            self._words,
+            self._tally,
+        )
+
+    def _find(self, missing: list[list[int]]) -> None:
+        """Find what a walk did not know."""
+        edges = []
+        for what, node, state, _, frame in missing:
+            if what == loops.EDGE:
+                edges.append([node, state])
+            elif what == loops.START:
+                self._crossings.is_wide(state, node)
+            else:
+                stack, _, sequence = self._contexts[frame, loops.STACK : loops.SEQUENCE + 1].tolist()
+                if what == loops.ARRIVAL:
+                    self._crossings.find_entry(state, sequence)
+                else:
+                    self._crossings.find_top(stack, sequence)
+        if edges:
+            self._walker.fill(edges)
+
+    def _add(self, items: np.ndarray) -> None:
+        at = int(self._tally[loops.N_ITEMS])
+        self._items[at : at + len(items)] = items
+        self._tally[loops.N_ITEMS] = at + len(items)
+
+    # -- wide walks -------------------------------------------------------------------------------------------
+
+    def _do_put_off(self, items: np.ndarray, reader: Reader) -> bool:
+        """Do the wide walks: their tokens are allowed, and what lies behind becomes items. False as `_walk`."""
+        nodes: dict[tuple[int, int], list[int]] = {}
+        for _, node, state, _, frame in items.tolist():
+            nodes.setdefault((state, frame), []).append(node)
+        for (state, frame), starts in nodes.items():
+            at = self._place(state, frame)
+            part = self.parts.part(state, at.unit, np.unique(np.array(starts, np.int32)))
+            self.parts.allow(self._words, part, FAR if at.unit == NO_UNIT else at.hi)
+            if (len(part.exits) or part.shared_exits) and (behind := self._frames.leave(at, reader)):
+                if behind.text != NO_TEXT:
+                    return False
+                exits = self.parts.exits_towards(part, at, self._frames.first(behind, reader))
+                if not self._put(loops.LEAVING, exits, state, at.lo, frame):
+                    return False
+            for halted, entries in part.entries:
+                if not self._put(loops.ARRIVAL, entries, halted, 0, frame):
+                    return False
+        return True
+
+    def _place(self, state: int, frame: int) -> Place:
+        unit, lo, hi, _, popped, sequence, _, _ = self._contexts[frame].tolist()
+        return Place(state, unit, lo, hi, popped, self._stacks.sequence_entries(sequence))
+
+    def _put(self, what: int, nodes: np.ndarray, state: int, count: int, frame: int) -> bool:
+        """Put an item on the list for each node; False: there is no room."""
+        at = int(self._tally[loops.N_ITEMS])
+        end = at + len(nodes)
+        if end > _MOST_ITEMS:
+            return False
+        rows = self._items[at:end]
+        rows[:] = what, 0, state, count, frame
+        rows[:, 1] = nodes
+        self._tally[loops.N_ITEMS] = end
+        return True
+
+    # -- ends -------------------------------------------------------------------------------------------------
+
+    def _accepts(self, place: Place, reader: Reader) -> bool:
+        """Whether everything may end at a place without a captured text."""
+        if place.pushes or place.popped:
+            return Path(self._frames, place, reader, 0, open_run=False).accepts()
+        dfa, stacks, stack = self._frames.dfa, self._stacks, reader.stack(0)
+        while True:
+            self._depth[0] = 0
+            may = loops.may_all_end(
+                place.local, place.unit, place.lo, stack, dfa.kinds, stacks.parents, stacks.tops, self._depth
+            )
+            depth = int(self._depth[0])
+            reader.depth = max(reader.depth, depth)
+            if may == loops.UNKNOWN:
+                self._crossings.find_top(reader.stack(depth), 0)
+            elif may == loops.SLOW:
+                return Path(self._frames, place, reader, 0, open_run=False).accepts()
+            else:
+                return may == 1
+
+    # -- whatever the tables do not hold ----------------------------------------------------------------------
+
+    def _walk_apart(self, place: Place, reader: Reader) -> None:
+        """`_walk`, frame by frame, for what depends on more of the stack, or is too ambiguous."""
         todo = {place: [np.zeros(1, np.int32)]}
         while todo:
             tick()  # in an ambiguous grammar there may be more places than anybody would wait for
             at, starts = todo.popitem()
-            nodes = starts[0] if len(starts) == 1 else self.union(starts)
+            nodes = starts[0] if len(starts) == 1 else self.parts.union(starts)
             if at.unit == NO_UNIT and self._frames.dfa.kinds[at.local] & SPLITS:
-                for expression in self._frames.dfa.split(at.local):
-                    inside = self._frames.enter(expression, at.popped, at.pushes, reader)
-                    if inside.text != NO_TEXT:
-                        return self._with_end(self._captures.mask(place, reader), place, reader)
-                    todo.setdefault(inside, []).append(nodes)
-                continue
-            part = self.part(at.local, at.unit, nodes)
-            self.allow(words, part, _FAR if at.unit == NO_UNIT else at.hi)
-            if (len(part.exits) or part.shared_exits) and (behind := self._frames.leave(at, reader)):
-                exits = self.exits_towards(part, at, self._frames.first(behind, reader))
-                if len(exits) and behind.text != NO_TEXT:
-                    return self._with_end(self._captures.mask(place, reader), place, reader)
-                if len(exits):
-                    todo.setdefault(behind, []).append(exits)
-            for state, entries in part.entries:
-                expression = self._frames.dfa.expression(state)
+                behind = [(each, nodes) for each in self._frames.dfa.split(at.local)]
+            else:
+                part = self.parts.part(at.local, at.unit, nodes)
+                self.parts.allow(self._words, part, FAR if at.unit == NO_UNIT else at.hi)
+                if (len(part.exits) or part.shared_exits) and (outside := self._frames.leave(at, reader)):
+                    exits = self.parts.exits_towards(part, at, self._frames.first(outside, reader))
+                    if len(exits) and outside.text != NO_TEXT:
+                        self._words[:] = self._captures.mask(place, reader)
+                        return
+                    if len(exits):
+                        todo.setdefault(outside, []).append(exits)
+                behind = [(self._frames.dfa.expression(state), entries) for state, entries in part.entries]
+            for expression, entries in behind:
                 inside = self._frames.enter(expression, at.popped, at.pushes, reader)
                 if inside.text != NO_TEXT:
-                    return self._with_end(self._captures.mask(place, reader), place, reader)
+                    self._words[:] = self._captures.mask(place, reader)
+                    return
                 todo.setdefault(inside, []).append(entries)
-        return self._with_end(words, place, reader)
-
-    def _with_end(self, words: np.ndarray, place: Place, reader: Reader) -> tuple[np.ndarray, bool]:
-        accepts = Path(self._frames, place, reader, 0, open_run=False).accepts()
-        if accepts:
-            words |= self._eos
-        return words, accepts
-
-    @staticmethod
-    def allow(words: np.ndarray, part: Part, most: int) -> None:
-        """Set the bits of a part's tokens with at most so many units."""
-        if part.words is None:
-            kernels.set_bits(words, part.tokens, part.token_counts, most)
-        elif most >= part.most_units:
-            words |= part.words
-        else:
-            allowed = part.words.copy()
-            kernels.clear_bits(allowed, part.tokens[np.searchsorted(part.token_counts, most, side="right") :])
-            words |= allowed
-
-    def part(self, local: int, unit: int, nodes: np.ndarray) -> Part:
-        """The walk of one frame from given trie nodes."""
-        if unit == NO_UNIT and (limit := self._limit_of(local)):
-            unlimited, most = limit
-            if most >= self._reach(unlimited, nodes):
-                local = unlimited
-        key = (local, unit, nodes.tobytes())
-        known = self._parts.get(key)
-        if known is None:
-            known = self._parts[key] = self._walk(local, unit, nodes)
-            self._kept_bytes += _PART_OVERHEAD + known.nbytes
-            if self._kept_bytes > _PART_BYTES_LIMIT:
-                self._parts = {key: known}
-                self._kept_bytes = 0
-        return known
-
-    # -- limits -----------------------------------------------------------------------------------------------
-
-    def _limit_of(self, local: int) -> tuple[int, int] | None:
-        """Of a state in which a limit on characters stands beside conditions: the state without it, and the limit.
-
-        None for other states.
-        """
-        if local in self._limits:
-            return self._limits[local]
-        exprs, found = self._frames.exprs, None
-        node = exprs.node(self._frames.dfa.expression(local))
-        if node[0] == Kind.AND:
-            for member in node[1]:
-                kind, *rest = exprs.node(member)
-                if kind == Kind.COUNTED and rest[1] == 0 and rest[2] is not None:
-                    others = [m for m in node[1] if m != member]
-                    state = self._frames.dfa.state(exprs.and_(*others, exprs.repeat(rest[0], 0, None)))
-                    found = state, rest[2]
-        self._limits[local] = found
-        return found
-
-    def _reach(self, local: int, nodes: np.ndarray) -> int:
-        """A bound on the characters that a token allowed at a place, and the shortest rest behind it, come to.
-
-        A limit that is not below makes no difference to what is allowed.
-        """
-        key = (local, nodes.tobytes())
-        known = self._reaches.get(key)
-        if known is None:
-            part = self.part(local, NO_UNIT, nodes)
-            known = _FAR
-            if not part.entries and part.shared_exits is None:
-                states = np.unique(part.token_states).tolist()
-                rests = [self._frames.exprs.shortest_length(self._frames.dfa.expression(state)) for state in states]
-                longest = int(self._vocabulary.token_bytes[part.tokens].max()) if len(part.tokens) else 0
-                known = longest + max(rests, default=0)
-            if len(self._reaches) > _MOST_REACHES:
-                self._reaches.clear()
-            self._reaches[key] = known
-        return known
-
-    # -- exits ------------------------------------------------------------------------------------------------
-
-    def exits_towards(self, part: Part, at: Place, first: int) -> np.ndarray:
-        """The nodes at which the frame may be over, and have a child by a byte whose bit is set in `first`."""
-        exits = part.exits
-        if at.unit != NO_UNIT:
-            exits = exits[(part.exit_counts >= at.lo) & (part.exit_counts <= at.hi)]
-        wanted = np.unpackbits(np.frombuffer(first.to_bytes(32, "little"), np.uint8), bitorder="little").view(bool)
-        exits = exits[self._walker.has_child(exits, wanted)]
-        if part.shared_exits is None:
-            return exits
-        base, drops = part.shared_exits
-        key = wanted.tobytes()
-        shared = base.exits_by_first.get(key)
-        if shared is None:
-            shared = base.exits_by_first[key] = base.exits[self._walker.has_child(base.exits, wanted)]
-        if len(drops):
-            before = np.searchsorted(drops[:, 0], shared, side="right") - 1
-            shared = shared[(before < 0) | (shared >= drops[before, 1])]
-        return np.concatenate([exits, shared]) if len(exits) else shared
-
-    def union(self, parts: list[np.ndarray]) -> np.ndarray:
-        """All nodes of several lists, ascending. (`np.unique` takes ten times as long for the many there may be.)"""
-        if sum(map(len, parts)) < _FEW_NODES:
-            return np.unique(np.concatenate(parts))
-        found = np.zeros(len(self._vocabulary.node_byte), bool)
-        for nodes in parts:
-            found[nodes] = True
-        return np.flatnonzero(found).astype(np.int32)
-
-    # -- walks ------------------------------------------------------------------------------------------------
-
-    def _walk(self, local: int, unit: int, nodes: np.ndarray) -> Part:
-        dfa = self._frames.dfa
-        node = self._frames.exprs.node(dfa.expression(local))
-        if node[0] == Kind.VERBATIM:
-            return self._walk_document(local, node[1], nodes)
-        from_root = len(nodes) == 1 and nodes[0] == 0
-        base, at_base = self._base_for(local, nodes, from_root) if unit == NO_UNIT else (None, None)
-        if at_base is None:
-            walked = self._walker.walk(local, unit, nodes, _NONE if base is None else base.states)
-        else:
-            walked = self._walker.walk(local, unit, nodes[~at_base])
-        exits, exit_counts = walked.exits[:, 0].copy(), walked.exits[:, 1].copy()
-        if local == unit if unit != NO_UNIT else dfa.nullable[local]:
-            exits = np.concatenate([nodes, exits])
-            exit_counts = np.concatenate([np.zeros(len(nodes), np.int32), exit_counts])
-        if unit != NO_UNIT:  # what may follow a run begins with no byte the run goes on with
-            useful = self._walker.has_child(exits, dfa.transitions[unit] == 0)
-            exits, exit_counts = exits[useful], exit_counts[useful]
-        entries = _grouped(walked.entries)
-        tokens, states, counts = walked.tokens.T.copy()
-        if unit != NO_UNIT:
-            order = np.argsort(counts, kind="stable")
-            tokens, states, counts = tokens[order], states[order], counts[order]
-        # From several nodes a token may be come to with different counts: no bit of it stands for one of them.
-        one_count = unit == NO_UNIT or len(nodes) == 1
-        words = self._bits(tokens) if len(tokens) > _FEW_TOKENS and base is None and one_count else None
-        shared = None
-        if base is not None:
-            drops = walked.drops if at_base is None else self._all_but(nodes[at_base])
-            words, shared = self._taken(base, drops, tokens, counts)
-        elif from_root and unit == NO_UNIT and walked.reached > _WIDE and not entries and words is not None:
-            below = exits > 0  # whether the frame may be over at the root is not shared
-            shared = SharedExits(self._new_base(local, words, exits[below]), np.zeros((0, 2), np.int32))
-            exits, exit_counts = exits[~below], exit_counts[~below]
-        most = int(counts[-1]) if len(counts) else 0
-        return Part(tokens, states, counts, most, words, exits, exit_counts, shared, entries)
-
-    def _base_for(self, local: int, nodes: np.ndarray, from_root: bool) -> tuple[Base | None, np.ndarray | None]:
-        """The base that has most in common with a walk, if that is much.
-
-        For nodes that are not the root, also at which of them the base is in the very same state, (n,) bool.
-        """
-        if not self._bases:
-            return None, None
-        dfa, best, most, at = self._frames.dfa, None, _WIDE, None
-        if from_root:
-            first = dfa.complete(local)
-            if np.count_nonzero(first) < _MANY_BYTES:
-                return None, None
-            for base in self._bases:
-                shared = int(self._root_weights[(first == dfa.transitions[base.local]) & (first > 0)].sum())
-                if shared > most:
-                    best, most = base, shared
-            return best, None
-        sizes = self._vocabulary.node_end[nodes] - nodes
-        if int(sizes.sum()) > most:
-            for base in self._bases:
-                same = base.states[nodes] == local
-                shared = int(sizes[same].sum())
-                if shared > most:
-                    best, most, at = base, shared, same
-        return best, at
-
-    def _all_but(self, nodes: np.ndarray) -> np.ndarray:
-        """The ranges of nodes that are not below any of `nodes`, rows (node, end)."""
-        nodes = np.sort(nodes)
-        ends = self._vocabulary.node_end[nodes]
-        covered = np.maximum.accumulate(ends)
-        outer = np.ones(len(nodes), bool)
-        outer[1:] = nodes[1:] >= covered[:-1]
-        nodes, ends = nodes[outer], ends[outer]
-        starts = np.concatenate([[0], ends])
-        stops = np.concatenate([nodes + 1, [len(self._vocabulary.node_byte)]])
-        return np.stack([starts, stops], 1).astype(np.int32)
-
-    def _new_base(self, local: int, words: np.ndarray, exits: np.ndarray) -> Base:
-        base = Base(local, self._walker.states_from(local), words, np.sort(exits), {})
-        if len(self._bases) >= _MOST_BASES:
-            del self._bases[1]  # the first is JSON text
-        self._bases.append(base)
-        return base
-
-    def _taken(
-        self, base: Base, drops: np.ndarray, tokens: np.ndarray, counts: np.ndarray
-    ) -> tuple[np.ndarray, SharedExits]:
-        """The bits and exits of a walk that has a base."""
-        vocabulary = self._vocabulary
-        if len(drops):
-            drops = drops[np.argsort(drops[:, 0], kind="stable")]
-        words = base.words.copy()
-        kernels.drop(words, drops, vocabulary.token_start, vocabulary.token_ids)
-        kernels.set_bits(words, tokens, counts, _FAR)
-        return words, SharedExits(base, drops)
-
-    def _bits(self, tokens: np.ndarray) -> np.ndarray:
-        words = np.zeros(self._vocabulary.words, np.uint32)
-        kernels.set_bits(words, tokens, np.zeros_like(tokens), 0)
-        return words
-
-    def _walk_document(self, local: int, span: Span, nodes: np.ndarray) -> Part:
-        """`_walk` where a document is read: no state is made for what only might be read. Its tokens have none."""
-        vocabulary = self._vocabulary
-        reached, over = walk(span, nodes, vocabulary.node_byte, vocabulary.node_depth, vocabulary.node_end)
-        tokens = self._tokens_at(reached)
-        exits = reached[over & (vocabulary.node_end[reached] > reached + 1)]
-        if self._frames.dfa.nullable[local]:
-            exits = np.concatenate([nodes, exits])
-        none = np.zeros(len(tokens), np.int32)
-        return Part(tokens, none - 1, none, 0, None, exits, np.zeros(len(exits), np.int32), None, [])
-
-    def _tokens_at(self, nodes: np.ndarray) -> np.ndarray:
-        """The tokens that end at any of `nodes`."""
-        first, last = self._vocabulary.token_start[nodes], self._vocabulary.token_start[nodes + 1]
-        sizes = last - first
-        at = np.repeat(np.arange(len(sizes)), sizes)
-        within = np.arange(len(at)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-        return self._vocabulary.token_ids[first[at] + within]
-
-
-def _grouped(entries: np.ndarray) -> list[tuple[int, np.ndarray]]:
-    if not len(entries):
-        return []
-    nodes, states = entries[:, 0], entries[:, 1]
-    return [(state, nodes[states == state].copy()) for state in dict.fromkeys(states.tolist())]
-
-
-def _root_weights(vocabulary: Vocabulary) -> np.ndarray:
-    """Nodes of the trie below each first byte, (256,) int64."""
-    weights = np.zeros(256, np.int64)
-    node, ends = 1, vocabulary.node_end
-    while node < len(ends):
-        weights[vocabulary.node_byte[node]] = ends[node] - node
-        node = int(ends[node])
-    return weights

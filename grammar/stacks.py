@@ -10,6 +10,9 @@ from .table import Table
 BOTTOM = -1
 """The entry below the last one."""
 
+UNKNOWN = -1
+"""The state of an entry that nobody asked for yet."""
+
 _STACK_BYTES = 1_000  # measured: names, entries and keys of one stack, besides the arrays
 
 LEVELS = 5
@@ -20,7 +23,11 @@ class Stacks:
     """Stack 0 is empty; every other is an entry (an expression) on top of a parent. Ids are never reused.
 
     parents: (stacks,) int32. contexts: (stacks, LEVELS) int32: column d names what the upper d entries are, the last
-    column the whole stack; equal entries have equal names, in whatever stack they stand.
+    column the whole stack; equal entries have equal names, in whatever stack they stand. tops: (stacks,) int32, the
+    state of the entry on top, filled by `crossings`; UNKNOWN before, 0 at the bottom.
+
+    What is pushed at once is a sequence, and has an id, too; 0 is nothing. sequence_parents, sequence_tops: likewise.
+    joins: by two sequences what they are together. pushed: by stack and sequence, and 0, the stack that comes of it.
     """
 
     def __init__(self) -> None:
@@ -30,7 +37,12 @@ class Stacks:
         self._pushes: dict[tuple[int, ...], int] = {(): 0}
         self._push_entries: list[tuple[int, ...]] = [()]
         self.pushed = Table()
+        self.joins = Table()
         self.parents = np.zeros(64, np.int32)
+        self.tops = np.full(64, UNKNOWN, np.int32)
+        self.tops[0] = 0
+        self.sequence_parents = np.zeros(64, np.int32)
+        self.sequence_tops = np.full(64, UNKNOWN, np.int32)
         self.contexts = np.zeros((64, LEVELS), np.int32)
         self._name(0)
 
@@ -40,7 +52,7 @@ class Stacks:
     @property
     def nbytes(self) -> int:
         """Memory of all stacks, estimated."""
-        arrays = self.parents.nbytes + self.contexts.nbytes + self.pushed.nbytes
+        arrays = self.parents.nbytes + self.tops.nbytes + self.contexts.nbytes + self.pushed.nbytes + self.joins.nbytes
         return arrays + _STACK_BYTES * (len(self._entries) + len(self._push_entries))
 
     def top(self, stack: int) -> int:
@@ -60,6 +72,7 @@ class Stacks:
             if known == len(self.parents):
                 self.parents = np.concatenate([self.parents, np.zeros_like(self.parents)])
                 self.contexts = np.concatenate([self.contexts, np.zeros_like(self.contexts)])
+                self.tops = np.concatenate([self.tops, np.full_like(self.tops, UNKNOWN)])
             self.parents[known] = stack
             self._name(known)
         return known
@@ -78,8 +91,27 @@ class Stacks:
         """The id of entries to be pushed one after the other; 0: none."""
         known = self._pushes.get(entries)
         if known is None:
+            parent = self.sequence(entries[:-1])
             known = self._pushes[entries] = len(self._push_entries)
             self._push_entries.append(entries)
+            if known == len(self.sequence_parents):
+                self.sequence_parents = np.concatenate([self.sequence_parents, np.zeros_like(self.sequence_parents)])
+                self.sequence_tops = np.concatenate([self.sequence_tops, np.full_like(self.sequence_tops, UNKNOWN)])
+            self.sequence_parents[known] = parent
+        return known
+
+    def sequence_entries(self, sequence: int) -> tuple[int, ...]:
+        """What is pushed, the last on top."""
+        return self._push_entries[sequence]
+
+    def join(self, below: int, above: int) -> int:
+        """The sequence that is one, then another; remembered in `joins`."""
+        if below == 0 or above == 0:
+            return below or above
+        known = self.joins.get(below, above, 0)
+        if known == kernels.MISSING:
+            known = self.sequence((*self._push_entries[below], *self._push_entries[above]))
+            self.joins.put(below, above, 0, known)
         return known
 
     def entries(self, stack: int) -> list[int]:

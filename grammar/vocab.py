@@ -14,6 +14,7 @@ class Vocabulary:
     eos_ids: the tokens that end a sequence; their own bytes, if any, are never allowed.
     size: width of the model's logits; ids from len(tokens) on are never allowed.
     token_bytes: how many bytes each token has, (len(tokens),) int32.
+    text: those bytes, token after token, uint8; of token i: text[text_start[i] : text_start[i + 1]], int64.
     single_bytes: mask of the bytes that are tokens by themselves, what every text can be spelled with.
 
     The trie, in preorder; node 0 is the root: `node_byte` uint8, `node_depth` int32, `node_end` int32 (one past the
@@ -38,6 +39,8 @@ class Vocabulary:
         if not self.by_bytes:
             raise ValueError("no token of the vocabulary has any bytes")
         self.token_bytes = np.array([len(token) for token in self.tokens], np.int32)
+        self.text = np.frombuffer(b"".join(self.tokens), np.uint8)
+        self.text_start = np.concatenate([np.zeros(1, np.int64), np.cumsum(self.token_bytes, dtype=np.int64)])
         self.single_bytes = sum(1 << byte for byte in range(256) if bytes([byte]) in self.by_bytes)
         self._build_trie()
 

@@ -10,7 +10,7 @@ from . import kernels
 from .dfa import DEAD, HALTS, UNKNOWN, Dfa
 from .vocab import Vocabulary
 
-_FEW_EDGES = 32
+_FEW_EDGES = 8
 _NO_EDGES = np.zeros((0, 3), np.int32)
 _NO_NODES = np.zeros(0, np.int32)
 
@@ -86,7 +86,7 @@ class Walker:
             if not n_missing:
                 break
             starts, edges = _NO_NODES, self._missing[:n_missing].copy()
-            self._fill(edges)
+            self.fill(edges[:, :2].tolist())
             filled[4] = 0
         self.reached += reached
         return Walked(
@@ -119,23 +119,33 @@ class Walker:
         kernels.has_child(nodes, self._vocabulary.child_start, self._vocabulary.child_byte, wanted, found)
         return found
 
-    def _fill(self, edges: np.ndarray) -> None:
-        """Find the transitions that a walk did not know, and those that it will ask for next along literals."""
+    def fill(self, edges: list[list[int]]) -> None:
+        """Find the transitions that a walk did not know, and those that it will ask for next along literals.
+
+        edges: (node, state before it).
+        """
         dfa, node_byte = self._dfa, self._vocabulary.node_byte
-        if len(edges) > _FEW_EDGES:
-            wanted = edges[:, 1].astype(np.int64) << 8 | node_byte[edges[:, 0]]
-            edges = edges[np.unique(wanted, return_index=True)[1]]
-        for node, before, _ in edges.tolist():
-            byte = int(node_byte[node])
-            after = int(dfa.transitions[before, byte])
-            if after == UNKNOWN:
-                after = dfa.find(before, byte)
-            while after > DEAD and not dfa.kinds[after] & HALTS and dfa.transitions[after, 0] == UNKNOWN:
-                behind = dfa.fill_literal(after)
-                node = self._child(node, dfa, after) if behind is not None else 0
-                if not node or behind is None:
-                    break
-                after = behind
+        found: dict[int, int] = {}  # nodes to go on from, by state
+        for before, nodes in _by_state(edges).items():
+            if len(nodes) > _FEW_EDGES:
+                dfa.complete(before)
+            for node in nodes:
+                after = int(dfa.transitions[before, node_byte[node]])
+                if after == UNKNOWN:
+                    after = dfa.find(before, int(node_byte[node]))
+                if after > DEAD:
+                    found[after] = node
+        for after, node in found.items():
+            self._fill_literal(node, after)
+
+    def _fill_literal(self, node: int, state: int) -> None:
+        dfa = self._dfa
+        while not dfa.kinds[state] & HALTS and dfa.transitions[state, 0] == UNKNOWN:
+            behind = dfa.fill_literal(state)
+            node = self._child(node, dfa, state) if behind is not None else 0
+            if not node or behind is None:
+                break
+            state = behind
 
     def _child(self, node: int, dfa: Dfa, state: int) -> int:
         """The child of a node by the first byte that a state goes on with; 0: there is none."""
@@ -161,3 +171,10 @@ class Walker:
         self._entries = np.empty((n_nodes, 2), np.int32)
         self._drops = np.empty((n_nodes, 2), np.int32)
         self._missing = np.empty((n_nodes, 3), np.int32)
+
+
+def _by_state(edges: list[list[int]]) -> dict[int, list[int]]:
+    nodes: dict[int, list[int]] = {}
+    for node, state in edges:
+        nodes.setdefault(state, []).append(node)
+    return nodes

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rootform.grammar import masks
+from rootform.grammar import crossings, masks, parts
 from rootform.grammar.automaton import Automaton
 from rootform.grammar.batch import StateBatch
 from rootform.grammar.constraints import Choice, JsonSchema, Regex
@@ -86,12 +86,20 @@ def test_masks_are_exactly_the_tokens_that_can_be_completed(rng, automata, rando
         check_walks(automata, expression, rng, tokens_of)
 
 
+def _make_all_wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every walk is one that is kept."""
+    monkeypatch.setattr(crossings, "_MANY_BYTES", 1)
+    monkeypatch.setattr(crossings, "_MANY_NODES", 0)
+    monkeypatch.setattr(masks, "_FEW_NODES", 0)
+
+
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rng=randoms)
 def test_masks_that_take_most_from_earlier_ones(rng, toy, random_expression, tokens_of, monkeypatch) -> None:
     """The same with every walk a base of the next, as those of a large vocabulary are."""
     for name, value in {"_WIDE": 0, "_MANY_BYTES": 1, "_FEW_TOKENS": 0, "_MOST_BASES": 3}.items():
-        monkeypatch.setattr(masks, name, value)
+        monkeypatch.setattr(parts, name, value)
+    _make_all_wide(monkeypatch)
     automata = [Automaton(toy)]
     wide = POOL.repeat(POOL.byte_set(b'ab,"'), 0, None)
     for other in (wide, random_expression(rng, regular=True)[0]):
@@ -107,7 +115,8 @@ def test_masks_that_take_most_from_earlier_ones(rng, toy, random_expression, tok
 @pytest.mark.parametrize("bounds", [(2, 2), (3, 3), (1, 3)])
 def test_a_token_that_is_come_to_with_several_counts(bounds, toy, tokens_of, monkeypatch) -> None:
     """A run may be over after each character and begin again, so a limit that ends one reading leaves others."""
-    monkeypatch.setattr(masks, "_FEW_TOKENS", 0)
+    monkeypatch.setattr(parts, "_FEW_TOKENS", 0)
+    _make_all_wide(monkeypatch)
     low, high = bounds
     runs = POOL.repeat(POOL.counted(POOL.byte_set(b"ab"), low - 1, high), low - 1, high)
     check_walks([Automaton(toy)], runs, random.Random(1), tokens_of, n_walks=10)

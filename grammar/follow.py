@@ -1,0 +1,92 @@
+"""The bytes of one token, followed by a compiled loop where the tables hold what it needs."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from . import frame_kernels as loops
+from .crossings import Crossings
+from .dfa import Dfa
+from .places import Place
+from .stacks import Stacks
+from .vocab import Vocabulary
+
+
+class Went(NamedTuple):
+    """Where a token leads. place: `popped` and `pushes` count from the stack before. pushed: the id of the pushes.
+
+    stack: the stack before, without what was popped. units, open_run, run_units: as in a `places.Path`.
+    depth: how much of the stack was read.
+    """
+
+    place: Place | None
+    stack: int
+    pushed: int
+    units: int
+    open_run: bool
+    run_units: int
+    depth: int
+
+
+class Follower:
+    """Follows tokens from places without captured texts."""
+
+    def __init__(self, dfa: Dfa, crossings: Crossings, stacks: Stacks, vocabulary: Vocabulary) -> None:
+        self._dfa = dfa
+        self._crossings = crossings
+        self._stacks = stacks
+        self._vocabulary = vocabulary
+        self._place = np.zeros(14, np.int64)
+        self._other = np.zeros(14, np.int64)
+
+    def follow(self, place: Place, stack: int, token: int) -> Went | None:
+        """Where a token leads from a place on a stack; to no place, where it is not allowed. None: ask a Path."""
+        vocabulary = self._vocabulary
+        at, end = vocabulary.text_start[token : token + 2].tolist()
+        open_run = int(place.unit >= 0)
+        self._place[:] = (
+            *(place.local, place.unit, place.lo, place.hi, stack, 0, 0),
+            *(0, open_run, 0, at, 0, 0, 0),
+        )
+        while True:
+            code = self._run(end)
+            if code == loops.AMBIGUOUS:
+                return None
+            if code in (loops.WENT, loops.REFUSED):
+                break
+            self._find(code)
+        local, unit, lo, hi, below, popped, pushed, units, open_run, run_units, _, depth, _, _ = self._place.tolist()
+        after = None
+        if code == loops.WENT:
+            after = Place(local, unit, lo, hi, popped, self._stacks.sequence_entries(pushed))
+        return Went(after, below, pushed, units, bool(open_run), run_units, depth)
+
+    def _run(self, end: int) -> int:
+        dfa, crossings, stacks = self._dfa, self._crossings, self._stacks
+        return loops.follow(
+            self._vocabulary.text,
+            end,
+            self._place,
+            self._other,
+            dfa.transitions,
+            dfa.kinds,
+            crossings.entered,
+            stacks.parents,
+            stacks.tops,
+            stacks.sequence_parents,
+            stacks.sequence_tops,
+            stacks.joins.keys,
+            stacks.joins.values,
+        )
+
+    def _find(self, code: int) -> None:
+        """Find what the loop asked for."""
+        at, _, asked, beside = self._place[loops.AT :].tolist()
+        if code == loops.NO_EDGE:
+            self._dfa.find(asked, int(self._vocabulary.text[at]))
+        elif code == loops.NO_ENTRY:
+            self._crossings.find_entry(asked, beside)
+        else:
+            self._crossings.find_top(asked, beside)

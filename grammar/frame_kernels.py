@@ -1,0 +1,493 @@
+"""The loops that go through frames, compiled: the narrow walks of masks, and the bytes of one token.
+
+What is behind a frame is read off stacks as DFA states (`crossings` lays the tables out). A context is a frame being
+walked, with its stack: a row of `frames`. What a loop does not know it writes down, and goes on with the rest; the host
+finds it and calls again with what was written down.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .kernels import compiled, find
+
+DONE, GIVE_UP = 0, 1
+"""What `walk_frames` returns. GIVE_UP: this needs what the tables do not hold."""
+
+EDGE, ARRIVAL, START, LEAVING = range(4)
+"""What is to be done at a node: take its byte; begin an expression; go on in a frame; leave one."""
+
+UNIT, LO, HI, STACK, POPPED, SEQUENCE, BEHIND, OUTER = range(8)
+"""Columns of `frames`. BEHIND: the state behind the frame, OUTER: its context; UNKNOWN before they are looked up."""
+
+N_FRAMES, N_ITEMS, N_PUT_OFF, N_MISSING, DEEPEST, STEPS = range(6)
+"""What `tally` counts."""
+
+HALTS, MAY_END, SPLITS, NULLABLE, APART = 1, 2, 4, 8, 16  # as `dfa` has them
+UNKNOWN, SLOW = -1, -2  # of tables of states
+_MOST_STEPS = 1 << 18
+_LOOKED_AT = 8  # contexts compared before one is made
+_MOST_PUSHED = 260  # items that one item becomes at most, and then some
+
+LEFT, REFUSED, WENT, AMBIGUOUS, NO_EDGE, NO_ENTRY, NO_TOP = range(7)
+"""What `follow` returns; LEFT is internal. AMBIGUOUS: it needs what the tables do not hold. NO_...: to be found."""
+
+LOCAL, UNITS, OPEN, RUN_UNITS, AT, DEPTH, ASKED, BESIDE = 0, 7, 8, 9, 10, 11, 12, 13
+"""Columns of the place that `follow` moves; 1 to 6 are UNIT to SEQUENCE, each one further than in `frames`. OPEN,
+RUN_UNITS: see `places.Path`. DEPTH: how much of the stack was read. ASKED: the state whose transition or entry has to
+be found, or the stack whose top; BESIDE: the sequence above."""
+
+
+@compiled
+def joined(keys: np.ndarray, values: np.ndarray, below: int, above: int) -> int:
+    """What is pushed when first one sequence is, then another; UNKNOWN: to be found."""
+    if below == 0:
+        return above
+    if above == 0:
+        return below
+    place = find(keys, below, above, 0)
+    return UNKNOWN if keys[place, 0] == -1 else int(values[place])
+
+
+@compiled
+def context(
+    frames: np.ndarray, tally: np.ndarray, unit: int, lo: int, hi: int, stack: int, popped: int, sequence: int
+) -> int:
+    """The row of a context, one of the last few, or new."""
+    n = tally[N_FRAMES]
+    for f in range(n - 1, max(n - 1 - _LOOKED_AT, -1), -1):
+        row = frames[f]
+        if (
+            row[SEQUENCE] == sequence
+            and row[STACK] == stack
+            and row[UNIT] == unit
+            and row[POPPED] == popped
+            and row[LO] == lo
+            and row[HI] == hi
+        ):
+            return f
+    row = frames[n]
+    row[UNIT], row[LO], row[HI] = unit, lo, hi
+    row[STACK], row[POPPED], row[SEQUENCE] = stack, popped, sequence
+    row[BEHIND] = row[OUTER] = UNKNOWN
+    tally[N_FRAMES] = n + 1
+    return n
+
+
+@compiled
+def put(items: np.ndarray, at: int, what: int, node: int, state: int, count: int, frame: int) -> int:
+    """Write an item; the place behind it."""
+    row = items[at]
+    row[0], row[1], row[2], row[3], row[4] = what, node, state, count, frame
+    return at + 1
+
+
+@compiled
+def find_behind(
+    f: int,
+    parents: np.ndarray,
+    tops: np.ndarray,
+    sequence_parents: np.ndarray,
+    sequence_tops: np.ndarray,
+    frames: np.ndarray,
+    tally: np.ndarray,
+) -> int:
+    """The state behind a frame, now in its row; or UNKNOWN, or SLOW."""
+    row = frames[f]
+    if row[BEHIND] != UNKNOWN:
+        return row[BEHIND]
+    stack, popped, sequence = row[STACK], row[POPPED], row[SEQUENCE]
+    if sequence > 0:
+        state = sequence_tops[sequence]
+        sequence = sequence_parents[sequence]
+    else:
+        popped += 1
+        tally[DEEPEST] = max(tally[DEEPEST], popped)
+        state = tops[stack]
+        stack = parents[stack]
+    if state > 0:
+        row[OUTER] = context(frames, tally, -1, 0, 0, stack, popped, sequence)
+    row[BEHIND] = state
+    return state
+
+
+@compiled
+def walk_frames(
+    child_start: np.ndarray,
+    child_node: np.ndarray,
+    child_byte: np.ndarray,
+    node_byte: np.ndarray,
+    node_end: np.ndarray,
+    token_start: np.ndarray,
+    token_ids: np.ndarray,
+    transitions: np.ndarray,
+    kinds: np.ndarray,
+    entered: np.ndarray,
+    splits: np.ndarray,
+    ways: np.ndarray,
+    parents: np.ndarray,
+    tops: np.ndarray,
+    sequence_parents: np.ndarray,
+    sequence_tops: np.ndarray,
+    join_keys: np.ndarray,
+    join_values: np.ndarray,
+    width_keys: np.ndarray,
+    width_values: np.ndarray,
+    few_nodes: int,
+    frames: np.ndarray,
+    items: np.ndarray,
+    put_off: np.ndarray,
+    missing: np.ndarray,
+    words: np.ndarray,
+    tally: np.ndarray,
+) -> int:
+    """Do all `items`, rows (what, node, state, count, frame), and all that follows; set the bits of the tokens met.
+
+    What walks of one frame are for is written to `put_off`: where they are wide. Likewise `missing`: what needs a
+    transition, an entry or a width that is not known. few_nodes: below a node, for its widths to be of no interest.
+    tally: see N_FRAMES and the rest.
+    """
+    top, n_put_off, n_missing, steps = tally[N_ITEMS], tally[N_PUT_OFF], tally[N_MISSING], tally[STEPS]
+    code = DONE
+    while top > 0:
+        if (
+            steps > _MOST_STEPS
+            or top + _MOST_PUSHED > items.shape[0]
+            or tally[N_FRAMES] + 2 > frames.shape[0]
+            or n_put_off == put_off.shape[0]
+            or n_missing == missing.shape[0]
+        ):
+            code = GIVE_UP
+            break
+        steps += 1
+        top -= 1
+        what, node, state = items[top, 0], items[top, 1], items[top, 2]
+        count, f = items[top, 3], items[top, 4]
+        if what == LEAVING:
+            behind = find_behind(f, parents, tops, sequence_parents, sequence_tops, frames, tally)
+            if behind == UNKNOWN:
+                n_missing = put(missing, n_missing, LEAVING, node, state, count, f)
+            elif behind == SLOW:
+                code = GIVE_UP
+                break
+            elif behind > 0:
+                top = put(items, top, ARRIVAL, node, behind, 0, frames[f, OUTER])
+            continue
+        if what == ARRIVAL:
+            kind = kinds[state]
+            row = frames[f]
+            if kind & SPLITS:
+                n_ways = splits[state, 1]
+                if n_ways == 0:
+                    n_missing = put(missing, n_missing, ARRIVAL, node, state, 0, f)
+                elif top + n_ways + _MOST_PUSHED > items.shape[0]:
+                    code = GIVE_UP
+                    break
+                for at in range(splits[state, 0], splits[state, 0] + n_ways):
+                    top = put(items, top, ARRIVAL, node, ways[at], 0, f)
+                continue
+            if kind & HALTS:
+                inside = entered[state, 0]
+                if inside == SLOW:
+                    code = GIVE_UP
+                    break
+                sequence = joined(join_keys, join_values, row[SEQUENCE], entered[state, 4])
+                if inside == 0 or sequence == UNKNOWN:
+                    n_missing = put(missing, n_missing, ARRIVAL, node, state, 0, f)
+                    continue
+                unit, lo, hi = entered[state, 1], entered[state, 2], entered[state, 3]
+                g = context(frames, tally, unit, lo, hi, row[STACK], row[POPPED], sequence)
+                top = put(items, top, ARRIVAL if kinds[inside] & HALTS else START, node, inside, 0, g)
+                continue
+            if row[UNIT] >= 0:
+                f = context(frames, tally, -1, 0, 0, row[STACK], row[POPPED], row[SEQUENCE])
+            what = START
+        unit = frames[f, UNIT]
+        after = state
+        if what == START:
+            if kinds[state] & APART:
+                n_put_off = put(put_off, n_put_off, START, node, state, 0, f)
+                continue
+            if node_end[node] - node > few_nodes:
+                place = find(width_keys, state, node, 0)
+                if width_keys[place, 0] == -1:
+                    n_missing = put(missing, n_missing, START, node, state, 0, f)
+                    continue
+                if width_values[place] == 1:
+                    n_put_off = put(put_off, n_put_off, START, node, state, 0, f)
+                    continue
+        else:
+            after = transitions[state, node_byte[node]]
+            if after < 0:
+                n_missing = put(missing, n_missing, EDGE, node, state, count, f)
+                continue
+            if after == 0:
+                continue
+            if unit >= 0 and state == unit:
+                count += 1
+                if count > frames[f, HI]:
+                    continue
+            for at in range(token_start[node], token_start[node + 1]):
+                words[token_ids[at] >> 5] |= np.uint32(1) << np.uint32(token_ids[at] & 31)
+        first = child_start[node]
+        last = child_start[node + 1]
+        if first == last:
+            continue
+        kind = kinds[after]
+        if kind & HALTS:
+            top = put(items, top, ARRIVAL, node, after, 0, f)
+            continue
+        if (after == unit and count >= frames[f, LO]) if unit >= 0 else kind & MAY_END != 0:
+            behind = frames[f, BEHIND]
+            goes_on = behind == UNKNOWN or (behind > 0 and kinds[behind] & HALTS != 0)
+            if not goes_on and behind > 0:
+                if kinds[behind] & MAY_END:
+                    goes_on = True
+                else:
+                    row = transitions[behind]
+                    for at in range(first, last):
+                        if row[child_byte[at]] != 0:
+                            goes_on = True
+                            break
+            if goes_on or behind == SLOW:
+                top = put(items, top, LEAVING, node, after, count, f)
+        row = transitions[after]
+        for at in range(first, last):
+            if row[child_byte[at]] != 0:
+                top = put(items, top, EDGE, child_node[at], after, count, f)
+    tally[N_ITEMS], tally[N_PUT_OFF], tally[N_MISSING], tally[STEPS] = top, n_put_off, n_missing, steps
+    return code
+
+
+@compiled
+def may_all_end(
+    state: int,
+    unit: int,
+    lo: int,
+    stack: int,
+    kinds: np.ndarray,
+    parents: np.ndarray,
+    tops: np.ndarray,
+    depth: np.ndarray,
+) -> int:
+    """Whether everything may end at a place: 1 or 0. UNKNOWN: the top of the stack at `depth` is, or SLOW.
+
+    depth: (1,) int64, how much of the stack was read.
+    """
+    may = state == unit and lo <= 0 if unit >= 0 else kinds[state] & NULLABLE != 0
+    while may:
+        top = tops[stack]
+        if top < 0:
+            return top
+        depth[0] += 1
+        if top == 0:
+            return 1
+        may = kinds[top] & NULLABLE != 0
+        stack = parents[stack]
+    return 0
+
+
+@compiled
+def step_out(
+    place: np.ndarray,
+    transitions: np.ndarray,
+    kinds: np.ndarray,
+    entered: np.ndarray,
+    parents: np.ndarray,
+    tops: np.ndarray,
+    sequence_parents: np.ndarray,
+    sequence_tops: np.ndarray,
+    join_keys: np.ndarray,
+    join_values: np.ndarray,
+) -> int:
+    """Leave the frame of a place, in place: LEFT; REFUSED, nothing is behind it; or what has to be found first."""
+    stack, popped, sequence = place[1 + STACK], place[1 + POPPED], place[1 + SEQUENCE]
+    if sequence > 0:
+        behind = sequence_tops[sequence]
+        sequence = sequence_parents[sequence]
+    else:
+        behind = tops[stack]
+        stack = parents[stack]
+        popped += 1
+        place[DEPTH] = max(place[DEPTH], popped)
+    if behind == UNKNOWN:
+        place[ASKED] = place[1 + STACK]
+        place[BESIDE] = place[1 + SEQUENCE]
+        return NO_TOP
+    if behind == SLOW:
+        return AMBIGUOUS
+    if behind == 0:
+        return REFUSED
+    return step_in(place, behind, stack, popped, sequence, kinds, entered, join_keys, join_values)
+
+
+@compiled
+def step_in(
+    place: np.ndarray,
+    state: int,
+    stack: int,
+    popped: int,
+    sequence: int,
+    kinds: np.ndarray,
+    entered: np.ndarray,
+    join_keys: np.ndarray,
+    join_values: np.ndarray,
+) -> int:
+    """Put a place to where a state begins, on a stack: LEFT; or what has to be found first."""
+    unit, lo, hi = -1, 0, 0
+    if kinds[state] & HALTS and not kinds[state] & SPLITS:
+        inside = entered[state, 0]
+        if inside == SLOW:
+            return AMBIGUOUS
+        above = joined(join_keys, join_values, sequence, entered[state, 4])
+        if inside == 0 or above == UNKNOWN:
+            place[ASKED] = state
+            place[BESIDE] = sequence
+            return NO_ENTRY
+        unit, lo, hi = entered[state, 1], entered[state, 2], entered[state, 3]
+        state, sequence = inside, above
+    place[LOCAL], place[1 + UNIT], place[1 + LO], place[1 + HI] = state, unit, lo, hi
+    place[1 + STACK], place[1 + POPPED], place[1 + SEQUENCE] = stack, popped, sequence
+    return LEFT
+
+
+@compiled
+def follow(
+    text: np.ndarray,
+    end: int,
+    place: np.ndarray,
+    other: np.ndarray,
+    transitions: np.ndarray,
+    kinds: np.ndarray,
+    entered: np.ndarray,
+    parents: np.ndarray,
+    tops: np.ndarray,
+    sequence_parents: np.ndarray,
+    sequence_tops: np.ndarray,
+    join_keys: np.ndarray,
+    join_values: np.ndarray,
+) -> int:
+    """Follow the bytes of `text` from place[AT] to `end`, as `places.Path` does; the place moves, see LOCAL and so on.
+
+    Returns WENT, REFUSED or AMBIGUOUS; or NO_EDGE, NO_ENTRY or NO_TOP for what has to be found before it is called
+    again, with the same place. other: room for another place.
+    """
+    while place[AT] < end:
+        byte = text[place[AT]]
+        state, unit = place[LOCAL], place[1 + UNIT]
+        after = transitions[state, byte]
+        if after < 0:
+            place[ASKED] = state
+            return NO_EDGE
+        if unit >= 0 and state == unit and place[OPEN] == 0 and place[UNITS] >= place[1 + HI]:
+            after = 0
+        if after > 0:
+            if unit < 0 and kinds[state] & NULLABLE:
+                code = goes_on_behind(
+                    byte,
+                    place,
+                    other,
+                    transitions,
+                    kinds,
+                    entered,
+                    parents,
+                    tops,
+                    sequence_parents,
+                    sequence_tops,
+                    join_keys,
+                    join_values,
+                )
+                if code != REFUSED:
+                    return code
+            if unit >= 0:
+                place[UNITS] += state == unit
+                place[LOCAL] = after
+            else:
+                code = step_in(
+                    place,
+                    after,
+                    place[1 + STACK],
+                    place[1 + POPPED],
+                    place[1 + SEQUENCE],
+                    kinds,
+                    entered,
+                    join_keys,
+                    join_values,
+                )
+                if code != LEFT:
+                    return code
+            place[AT] += 1
+            continue
+        if unit >= 0:
+            may_leave = state == unit and (place[OPEN] == 1 or place[UNITS] >= place[1 + LO])
+        else:
+            may_leave = kinds[state] & NULLABLE != 0
+        if not may_leave:
+            return REFUSED
+        code = step_out(
+            place, transitions, kinds, entered, parents, tops, sequence_parents, sequence_tops, join_keys, join_values
+        )
+        if code != LEFT:
+            return code
+        if place[OPEN] == 1:
+            place[OPEN] = 0
+            place[RUN_UNITS] = place[UNITS]
+        place[UNITS] = 0
+    return WENT
+
+
+@compiled
+def goes_on_behind(
+    byte: int,
+    place: np.ndarray,
+    other: np.ndarray,
+    transitions: np.ndarray,
+    kinds: np.ndarray,
+    entered: np.ndarray,
+    parents: np.ndarray,
+    tops: np.ndarray,
+    sequence_parents: np.ndarray,
+    sequence_tops: np.ndarray,
+    join_keys: np.ndarray,
+    join_values: np.ndarray,
+) -> int:
+    """Whether a byte could also be taken behind the frame: AMBIGUOUS, or REFUSED; or what has to be found first."""
+    for i in range(place.shape[0]):
+        other[i] = place[i]
+    code = LEFT
+    while code == LEFT:
+        code = step_out(
+            other, transitions, kinds, entered, parents, tops, sequence_parents, sequence_tops, join_keys, join_values
+        )
+        if code != LEFT:
+            break
+        state, unit = other[LOCAL], other[1 + UNIT]
+        after = transitions[state, byte]
+        if after < 0:
+            code = NO_EDGE
+            other[ASKED] = state
+        elif after > 0 and not (unit >= 0 and state == unit and other[1 + HI] <= 0):
+            code = AMBIGUOUS
+        elif not (other[1 + LO] <= 0 if unit >= 0 else kinds[state] & NULLABLE != 0):
+            code = REFUSED
+    place[DEPTH] = other[DEPTH]
+    if code >= NO_EDGE:
+        place[ASKED] = other[ASKED]
+        place[BESIDE] = other[BESIDE]
+    return code
+
+
+def warm() -> None:
+    """Have every loop compiled, by calling it with nothing to do."""
+    ints, table, values = np.zeros(1, np.int32), np.full((2, 3), -1, np.int32), np.full(2, -1, np.int32)
+    rows, bytes_, wide = np.zeros((1, 8), np.int32), np.zeros(1, np.uint8), np.zeros((1, 256), np.int32)
+    items, entered, words = rows[:, :5].copy(), rows[:, :5].copy(), np.zeros(1, np.uint32)
+    trie = (ints, ints, bytes_, bytes_, ints, ints, ints)
+    stacks = (ints, ints, ints, ints, table, values)
+    splits, tally = rows[:, :2].copy(), np.zeros(6, np.int64)
+    walk_frames(
+        *trie, wide, bytes_, entered, splits, ints, *stacks, table, values, 0, rows, items, items, items, words, tally
+    )
+    may_all_end(0, -1, 0, 0, bytes_, ints, ints, tally)
+    place = np.zeros(14, np.int64)
+    follow(bytes_, 0, place, place.copy(), wide, bytes_, entered, *stacks)

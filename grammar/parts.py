@@ -1,0 +1,341 @@
+"""Wide walks inside one frame, and what they have in common.
+
+Most states in which almost everything is allowed are nearly alike: the keys besides those that are listed are any text
+but a few. A walk from the root therefore takes what it has in common with an earlier wide one, its base, from there.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from . import kernels
+from .dfa import DEAD
+from .nodes import Kind
+from .places import NO_UNIT, Frames, Place
+from .verbatim import Span, walk
+from .vocab import Vocabulary
+from .walker import Walker
+
+_PART_BYTES_LIMIT = 256 << 20
+_PART_OVERHEAD = 1000
+_FEW_NODES = 1000
+_FEW_TOKENS = 1024  # parts with more keep their tokens as bits, too
+_WIDE = 4096  # nodes a walk has to reach, or to have in common with another, to be a base
+_MOST_BASES = 12
+_MOST_REACHES = 10_000
+_MANY_BYTES = 32  # bytes a state has to go on with, to be wide
+FAR = 1 << 30
+"""More units than any token has."""
+
+_NONE = np.zeros(0, np.int32)
+
+
+class Part(NamedTuple):
+    """What a walk inside one frame came to. Arrays of int32; `counts` are the units begun on the way.
+
+    tokens: those that end inside, with the DFA state they end in (-1: not known), fewest units first; `most_units` is
+    the largest count. words: bits of the tokens, where they are many and each has one count; with a base, of those
+    taken from there too.
+    exits: trie nodes below which the frame may be over. shared_exits: for each node whether it is one more; None: none
+    are. entries: for each DFA state at which a frame within begins, the trie nodes that come to it.
+    """
+
+    tokens: np.ndarray
+    token_states: np.ndarray
+    token_counts: np.ndarray
+    most_units: int
+    words: np.ndarray | None
+    exits: np.ndarray
+    exit_counts: np.ndarray
+    shared_exits: SharedExits | None
+    entries: list[tuple[int, np.ndarray]]
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of it, without what is shared."""
+        arrays = (self.tokens, self.token_states, self.token_counts, self.exits, self.exit_counts, self.words)
+        return sum(each.nbytes for each in arrays if each is not None) + sum(nodes.nbytes for _, nodes in self.entries)
+
+
+class Base(NamedTuple):
+    """A wide walk from the root. states: the state at each node, 0 where it did not come. exits: see `Part`."""
+
+    local: int
+    states: np.ndarray
+    words: np.ndarray
+    exits: np.ndarray
+    exits_by_first: dict[bytes, np.ndarray]
+
+
+class SharedExits(NamedTuple):
+    """The exits of a base outside of some ranges of nodes, rows (node, end), ascending."""
+
+    base: Base
+    drops: np.ndarray
+
+
+class Parts:
+    """Makes walks for one vocabulary. They are kept, as contexts share them, and dropped when they grow too large."""
+
+    def __init__(self, frames: Frames, walker: Walker, vocabulary: Vocabulary) -> None:
+        self._frames = frames
+        self._walker = walker
+        self._vocabulary = vocabulary
+        self._parts: dict[tuple[int, int, bytes], Part] = {}
+        self._bases: list[Base] = []
+        self._limits: dict[int, tuple[int, int] | None] = {}
+        self._reaches: dict[tuple[int, bytes], int] = {}
+        self._root_weights = _root_weights(vocabulary)
+        self._kept_bytes = 0
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the walks that are kept."""
+        return self._kept_bytes + sum(base.states.nbytes + base.exits.nbytes for base in self._bases)
+
+    @staticmethod
+    def allow(words: np.ndarray, part: Part, most: int) -> None:
+        """Set the bits of a part's tokens with at most so many units."""
+        if part.words is None:
+            kernels.set_bits(words, part.tokens, part.token_counts, most)
+        elif most >= part.most_units:
+            words |= part.words
+        else:
+            allowed = part.words.copy()
+            kernels.clear_bits(allowed, part.tokens[np.searchsorted(part.token_counts, most, side="right") :])
+            words |= allowed
+
+    def part(self, local: int, unit: int, nodes: np.ndarray) -> Part:
+        """The walk of one frame from given trie nodes."""
+        if unit == NO_UNIT and (limit := self._limit_of(local)):
+            unlimited, most = limit
+            if most >= self._reach(unlimited, nodes):
+                local = unlimited
+        key = (local, unit, nodes.tobytes())
+        known = self._parts.get(key)
+        if known is None:
+            known = self._parts[key] = self._walk(local, unit, nodes)
+            self._kept_bytes += _PART_OVERHEAD + known.nbytes
+            if self._kept_bytes > _PART_BYTES_LIMIT:
+                self._parts = {key: known}
+                self._kept_bytes = 0
+        return known
+
+    # -- limits -----------------------------------------------------------------------------------------------
+
+    def _limit_of(self, local: int) -> tuple[int, int] | None:
+        """Of a state in which a limit on characters stands beside conditions: the state without it, and the limit.
+
+        None for other states.
+        """
+        if local in self._limits:
+            return self._limits[local]
+        dfa, exprs, found = self._frames.dfa, self._frames.exprs, None
+        if limit := dfa.limit(local):
+            member, most = limit
+            others = [each for each in exprs.node(dfa.expression(local))[1] if each != member]
+            found = dfa.state(exprs.and_(*others, exprs.repeat(exprs.node(member)[1], 0, None))), most
+        self._limits[local] = found
+        return found
+
+    def _reach(self, local: int, nodes: np.ndarray) -> int:
+        """A bound on the characters that a token allowed at a place, and the shortest rest behind it, come to.
+
+        A limit that is not below makes no difference to what is allowed.
+        """
+        key = (local, nodes.tobytes())
+        known = self._reaches.get(key)
+        if known is None:
+            part = self.part(local, NO_UNIT, nodes)
+            known = FAR
+            if not part.entries:
+                longest = int(self._vocabulary.token_bytes[part.tokens].max()) if len(part.tokens) else 0
+                known = longest + self._longest_rest(part.token_states)
+                if part.shared_exits is not None:  # tokens taken from the base end in its states
+                    base_rest = self._longest_rest(part.shared_exits.base.states)
+                    known = max(known, self._vocabulary.max_token_bytes + base_rest)
+            if len(self._reaches) > _MOST_REACHES:
+                self._reaches.clear()
+            self._reaches[key] = known
+        return known
+
+    def _longest_rest(self, states: np.ndarray) -> int:
+        """Bytes of the longest of the shortest rests from any of some states, the dead one left out."""
+        dfa, exprs = self._frames.dfa, self._frames.exprs
+        met = np.zeros(len(dfa), bool)
+        met[states[states > DEAD]] = True
+        return max((exprs.shortest_length(dfa.expression(s)) for s in np.flatnonzero(met).tolist()), default=0)
+
+    # -- exits ------------------------------------------------------------------------------------------------
+
+    def exits_towards(self, part: Part, at: Place, first: int) -> np.ndarray:
+        """The nodes at which the frame may be over, and have a child by a byte whose bit is set in `first`."""
+        exits = part.exits
+        if at.unit != NO_UNIT:
+            exits = exits[(part.exit_counts >= at.lo) & (part.exit_counts <= at.hi)]
+        wanted = np.unpackbits(np.frombuffer(first.to_bytes(32, "little"), np.uint8), bitorder="little").view(bool)
+        exits = exits[self._walker.has_child(exits, wanted)]
+        if part.shared_exits is None:
+            return exits
+        base, drops = part.shared_exits
+        key = wanted.tobytes()
+        shared = base.exits_by_first.get(key)
+        if shared is None:
+            shared = base.exits_by_first[key] = base.exits[self._walker.has_child(base.exits, wanted)]
+        if len(drops):
+            before = np.searchsorted(drops[:, 0], shared, side="right") - 1
+            shared = shared[(before < 0) | (shared >= drops[before, 1])]
+        return np.concatenate([exits, shared]) if len(exits) else shared
+
+    def union(self, parts: list[np.ndarray]) -> np.ndarray:
+        """All nodes of several lists, ascending. (`np.unique` takes ten times as long for the many there may be.)"""
+        if sum(map(len, parts)) < _FEW_NODES:
+            return np.unique(np.concatenate(parts))
+        found = np.zeros(len(self._vocabulary.node_byte), bool)
+        for nodes in parts:
+            found[nodes] = True
+        return np.flatnonzero(found).astype(np.int32)
+
+    # -- walks ------------------------------------------------------------------------------------------------
+
+    def _walk(self, local: int, unit: int, nodes: np.ndarray) -> Part:
+        dfa = self._frames.dfa
+        node = self._frames.exprs.node(dfa.expression(local))
+        if node[0] == Kind.VERBATIM:
+            return self._walk_document(local, node[1], nodes)
+        from_root = len(nodes) == 1 and nodes[0] == 0
+        base, at_base = self._base_for(local, nodes, from_root) if unit == NO_UNIT else (None, None)
+        if at_base is None:
+            walked = self._walker.walk(local, unit, nodes, _NONE if base is None else base.states)
+        else:
+            walked = self._walker.walk(local, unit, nodes[~at_base])
+        exits, exit_counts = walked.exits[:, 0].copy(), walked.exits[:, 1].copy()
+        if local == unit if unit != NO_UNIT else dfa.nullable[local]:
+            exits = np.concatenate([nodes, exits])
+            exit_counts = np.concatenate([np.zeros(len(nodes), np.int32), exit_counts])
+        if unit != NO_UNIT:  # what may follow a run begins with no byte the run goes on with
+            useful = self._walker.has_child(exits, dfa.transitions[unit] == 0)
+            exits, exit_counts = exits[useful], exit_counts[useful]
+        entries = _grouped(walked.entries)
+        tokens, states, counts = walked.tokens.T.copy()
+        if unit != NO_UNIT:
+            order = np.argsort(counts, kind="stable")
+            tokens, states, counts = tokens[order], states[order], counts[order]
+        # From several nodes a token may be come to with different counts: no bit of it stands for one of them.
+        one_count = unit == NO_UNIT or len(nodes) == 1
+        words = self._bits(tokens) if len(tokens) > _FEW_TOKENS and base is None and one_count else None
+        shared = None
+        if base is not None:
+            drops = walked.drops if at_base is None else self._all_but(nodes[at_base])
+            words, shared = self._taken(base, drops, tokens, counts)
+        elif from_root and unit == NO_UNIT and walked.reached > _WIDE and not entries and words is not None:
+            below = exits > 0  # whether the frame may be over at the root is not shared
+            shared = SharedExits(self._new_base(local, words, exits[below]), np.zeros((0, 2), np.int32))
+            exits, exit_counts = exits[~below], exit_counts[~below]
+        most = int(counts[-1]) if len(counts) else 0
+        return Part(tokens, states, counts, most, words, exits, exit_counts, shared, entries)
+
+    def _base_for(self, local: int, nodes: np.ndarray, from_root: bool) -> tuple[Base | None, np.ndarray | None]:
+        """The base that has most in common with a walk, if that is much.
+
+        For nodes that are not the root, also at which of them the base is in the very same state, (n,) bool.
+        """
+        if not self._bases:
+            return None, None
+        dfa, best, most, at = self._frames.dfa, None, _WIDE, None
+        if from_root:
+            first = dfa.complete(local)
+            if np.count_nonzero(first) < _MANY_BYTES:
+                return None, None
+            for base in self._bases:
+                shared = int(self._root_weights[(first == dfa.transitions[base.local]) & (first > 0)].sum())
+                if shared > most:
+                    best, most = base, shared
+            return best, None
+        sizes = self._vocabulary.node_end[nodes] - nodes
+        if int(sizes.sum()) > most:
+            for base in self._bases:
+                same = base.states[nodes] == local
+                shared = int(sizes[same].sum())
+                if shared > most:
+                    best, most, at = base, shared, same
+        return best, at
+
+    def _all_but(self, nodes: np.ndarray) -> np.ndarray:
+        """The ranges of nodes that are not below any of `nodes`, rows (node, end)."""
+        nodes = np.sort(nodes)
+        ends = self._vocabulary.node_end[nodes]
+        covered = np.maximum.accumulate(ends)
+        outer = np.ones(len(nodes), bool)
+        outer[1:] = nodes[1:] >= covered[:-1]
+        nodes, ends = nodes[outer], ends[outer]
+        starts = np.concatenate([[0], ends])
+        stops = np.concatenate([nodes + 1, [len(self._vocabulary.node_byte)]])
+        return np.stack([starts, stops], 1).astype(np.int32)
+
+    def _new_base(self, local: int, words: np.ndarray, exits: np.ndarray) -> Base:
+        base = Base(local, self._walker.states_from(local), words, np.sort(exits), {})
+        if len(self._bases) >= _MOST_BASES:
+            del self._bases[1]  # the first is JSON text
+        self._bases.append(base)
+        return base
+
+    def _taken(
+        self, base: Base, drops: np.ndarray, tokens: np.ndarray, counts: np.ndarray
+    ) -> tuple[np.ndarray, SharedExits]:
+        """The bits and exits of a walk that has a base."""
+        vocabulary = self._vocabulary
+        if len(drops):
+            drops = drops[np.argsort(drops[:, 0], kind="stable")]
+        words = base.words.copy()
+        kernels.drop(words, drops, vocabulary.token_start, vocabulary.token_ids)
+        kernels.set_bits(words, tokens, counts, FAR)
+        return words, SharedExits(base, drops)
+
+    def _bits(self, tokens: np.ndarray) -> np.ndarray:
+        words = np.zeros(self._vocabulary.words, np.uint32)
+        kernels.set_bits(words, tokens, np.zeros_like(tokens), 0)
+        return words
+
+    def _walk_document(self, local: int, span: Span, nodes: np.ndarray) -> Part:
+        """`_walk` where a document is read: no state is made for what only might be read. Its tokens have none."""
+        vocabulary = self._vocabulary
+        reached, over = walk(span, nodes, vocabulary.node_byte, vocabulary.node_depth, vocabulary.node_end)
+        tokens = self._tokens_at(reached)
+        exits = reached[over & (vocabulary.node_end[reached] > reached + 1)]
+        if self._frames.dfa.nullable[local]:
+            exits = np.concatenate([nodes, exits])
+        none = np.zeros(len(tokens), np.int32)
+        return Part(tokens, none - 1, none, 0, None, exits, np.zeros(len(exits), np.int32), None, [])
+
+    def _tokens_at(self, nodes: np.ndarray) -> np.ndarray:
+        """The tokens that end at any of `nodes`."""
+        first, last = self._vocabulary.token_start[nodes], self._vocabulary.token_start[nodes + 1]
+        sizes = last - first
+        at = np.repeat(np.arange(len(sizes)), sizes)
+        within = np.arange(len(at)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        return self._vocabulary.token_ids[first[at] + within]
+
+
+def _is_spelled_with(node: tuple[Any, ...], unit: tuple[Any, ...]) -> bool:
+    """Whether an automaton has no bytes but those of a unit that is one byte."""
+    return node[0] == Kind.MACHINE and unit[0] == Kind.SET and not node[1].spelling & ~unit[1]
+
+
+def _grouped(entries: np.ndarray) -> list[tuple[int, np.ndarray]]:
+    if not len(entries):
+        return []
+    nodes, states = entries[:, 0], entries[:, 1]
+    return [(state, nodes[states == state].copy()) for state in dict.fromkeys(states.tolist())]
+
+
+def _root_weights(vocabulary: Vocabulary) -> np.ndarray:
+    """Nodes of the trie below each first byte, (256,) int64."""
+    weights = np.zeros(256, np.int64)
+    node, ends = 1, vocabulary.node_end
+    while node < len(ends):
+        weights[vocabulary.node_byte[node]] = ends[node] - node
+        node = int(ends[node])
+    return weights
