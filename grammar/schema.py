@@ -39,6 +39,7 @@ from .schema_rules import (
     Either,
     Literal,
     ObjectRule,
+    Same,
     StringRule,
 )
 from .schema_shapes import (
@@ -50,6 +51,7 @@ from .schema_shapes import (
     TooMany,
     is_tracked,
     meet,
+    shape_of_value,
     union,
 )
 from .schema_text import Json
@@ -136,9 +138,11 @@ class Schema:
             self._unsettled[conj] = shape
         return self._unsettled[conj]
 
-    def _part(self, part: Literal | Either) -> Shape:
+    def _part(self, part: Literal | Same | Either) -> Shape:
         if isinstance(part, Literal):
             return self._read(part, Track.NO)
+        if isinstance(part, Same):
+            return negation(shape_of_value(part.value)) if part.negated else shape_of_value(part.value)
         return union(*map(self._unsettled_shape, part.options))
 
     # -- reading ----------------------------------------------------------------------------------------------

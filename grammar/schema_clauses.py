@@ -9,7 +9,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from .schema_negation import unseen_elements, unseen_members, without_member
-from .schema_rules import EVERY_ELEMENT, ArrayRule, Conj, Literal, ObjectRule, SeenElements, SeenMembers
+from .schema_rules import EVERY_ELEMENT, ArrayRule, Conj, Either, Literal, ObjectRule, SeenElements, SeenMembers
 from .schema_shapes import ANYTHING, NOTHING, Shape, meet, meet_elements
 
 
@@ -34,7 +34,7 @@ def places_of(conj: Conj) -> Iterator[str]:
     for part in conj:
         if isinstance(part, Literal):
             yield part.place
-        else:
+        elif isinstance(part, Either):
             for option in part.options:
                 yield from places_of(option)
 

@@ -28,16 +28,20 @@ from .numbers import exact, number
 from .repeats import repeated_array
 from .schema import Schema
 from .schema_clauses import places_of
+from .schema_negation import besides
 from .schema_notes import Notes, Refusal
 from .schema_parts import MAX_LATER, Part, Parts, Planned
 from .schema_plan import ArrayPlan, Besides, ObjectPlan, PlannedMember, PlannedWay, Planner
 from .schema_rules import ArrayRule, Conj, NumberRule, ObjectRule, StringRule, Values
-from .schema_shapes import ANYTHING, Shape
+from .schema_shapes import ANYTHING, Shape, meet
 from .witness import NEVER
 from .work import tick
 
 MAX_SCHEMAS = 20_000
 """Schemas (each with the combinations it takes part in) that one document may come to."""
+
+MAX_EXCLUDED = 3
+"""Values that one schema may exclude where elements or names have to differ, too."""
 
 
 class Compiled(NamedTuple):
@@ -112,6 +116,8 @@ class _Emitter:
         self._planned: dict[Conj, Planned] = {}
         self._done: dict[Conj, int] = {}
         self._referred: dict[Conj, int] = {}
+        self._compared: dict[int, Conj] = {}  # arrays and objects in which something has to differ or to be equal
+        self._loose: set[Conj] = set()  # of those, the ones in which nothing has to, because that is refused
 
     def emit(self, root: Conj) -> int:
         """The expression of a schema and all it rests on; its inner arrays and objects are written when they are met.
@@ -121,6 +127,11 @@ class _Emitter:
         """
         order = self.in_order(root)
         self._write_at_once(order)
+        while refused := self._cannot_be_compared():
+            self._loose |= refused
+            self._name = self._name, "loosely"
+            self._done, self._referred, self._compared = {}, {}, {}
+            self._write_at_once(order)
         planned = {conj: self._planned[conj] for conj in order}
         self._parts = Parts(self._form, self._options, self._name, planned, self._done, self._writers)
         for conj in order:
@@ -150,6 +161,19 @@ class _Emitter:
             if not POOL.is_defined(name):
                 POOL.define(name, self._done[conj])
 
+    def _cannot_be_compared(self) -> set[Conj]:
+        """Schemas that are refused for what would only be found out while texts are written."""
+        refused: set[Conj] = set()
+        for made, conj in self._compared.items():
+            try:
+                POOL.is_empty(made)
+            except GrammarError as error:
+                if error.where != "constraint":
+                    raise
+                self._schema.refuse(conj, error.keyword or "uniqueItems", error.reason, error.rewrite or "leave it out")
+                refused.add(conj)
+        return refused
+
     def in_order(self, root: Conj) -> list[Conj]:
         """All schemas that matter to a schema, read and planned, parts before wholes."""
         todo: list[tuple[Conj, bool]] = [(root, False)]
@@ -175,7 +199,12 @@ class _Emitter:
         shape = self._schema.shape(conj)
         if shape is ANYTHING or shape == ANYTHING:
             return Planned(ANYTHING, (), ())
-        shape = msgspec.structs.replace(shape, numbers=tuple(self._checked(conj, rule) for rule in shape.numbers))
+        shape = msgspec.structs.replace(
+            shape,
+            numbers=tuple(self._checked(conj, rule) for rule in shape.numbers),
+            arrays=tuple(part for rule in shape.arrays for part in self._besides(conj, rule).arrays),
+            objects=tuple(part for rule in shape.objects for part in self._besides(conj, rule).objects),
+        )
         return Planned(
             shape,
             tuple(self._planner.array(conj, rule) if rule.values is None else None for rule in shape.arrays),
@@ -204,19 +233,42 @@ class _Emitter:
             self._referred[conj] = POOL.ref(("schema", self._name, conj))
         return self._referred[conj]
 
+    def _besides(self, conj: Conj, rule: ArrayRule | ObjectRule) -> Shape:
+        """The rule; or several, where what it excludes cannot be told apart by looking at the whole text beside it."""
+        if rule.values is not None or not rule.excluded:
+            return _of_rule(rule)
+        bare = msgspec.structs.replace(rule, excluded=())
+        excluded = tuple(value for value in rule.excluded if self._schema.follows(bare, value.json))
+        plan = self._planner.array(conj, bare) if isinstance(bare, ArrayRule) else self._planner.object(conj, bare)
+        if plan is None or not (plan.remembers or self._remembers(plan)):
+            return _of_rule(msgspec.structs.replace(rule, excluded=excluded))
+        if len(excluded) > MAX_EXCLUDED:
+            reason = f"excludes more than {MAX_EXCLUDED} values where elements or names have to differ"
+            self._schema.refuse(conj, "not", reason, "leave out one of the two")
+            return _of_rule(bare)
+        found = _of_rule(bare)
+        for value in excluded:
+            found = meet(found, besides(value))
+        return found
+
     def _remembers(self, plan: ArrayPlan | ObjectPlan) -> bool:
         """Whether elements or names have to differ, or to be equal, anywhere inside what is planned."""
         todo, met = [*plan.conjs()], set(plan.conjs())
         while todo:
-            conj = todo.pop()
-            planned = self._planned.get(conj) or self._plan(conj)
-            inner = [each for each in (*planned.arrays, *planned.objects) if each is not None]
+            inner = self._bare_plans(todo.pop())
             if any(each.remembers for each in inner):
                 return True
             fresh = {part for each in inner for part in each.conjs()} - met
             todo += fresh
             met |= fresh
         return False
+
+    def _bare_plans(self, conj: Conj) -> list[ArrayPlan | ObjectPlan]:
+        """The plans of arrays and objects of a schema, whatever values are excluded."""
+        shape = self._schema.shape(conj)
+        plans = [self._planner.array(conj, rule) for rule in shape.arrays if rule.values is None]
+        plans += [self._planner.object(conj, rule) for rule in shape.objects if rule.values is None]
+        return [plan for plan in plans if plan is not None]
 
     def _later(self, part: Part, conj: Conj) -> int:
         """The expression of a part, its arrays and objects yet to be written."""
@@ -302,7 +354,11 @@ class _Emitter:
             return array(self._form, first, others, plan.low, plan.high, counted, plan.unique and compared)
 
         choices = [(True, True), (False, True), (False, False)]
+        if conj in self._loose:
+            choices = [(True, False), (False, False)]
         found = self._exactly(conj, [lambda c=choice: write(*c) for choice in choices], "contains")
+        if plan.remembers:
+            self._compared[found] = conj
         return self._without(found, rule.excluded)
 
     def _object(self, conj: Conj, rule: ObjectRule, plan: ObjectPlan | None) -> int:
@@ -320,7 +376,11 @@ class _Emitter:
             return object_(self._form, known, free, any_order=any_order)
 
         keyword = "minProperties" if rule.min_properties else "oneOf"
-        return self._without(self._exactly(conj, [exactly, more_freely], keyword), rule.excluded)
+        choices = [more_freely] if conj in self._loose and plan.distinct else [exactly, more_freely]
+        found = self._exactly(conj, choices, keyword)
+        if plan.distinct:
+            self._compared[found] = conj
+        return self._without(found, rule.excluded)
 
     def _exactly(self, conj: Conj, choices: list[Callable[[], int]], keyword: str) -> int:
         """The first of these that can be written; the others only where what is refused is left out."""
@@ -350,6 +410,10 @@ class _Emitter:
 
     def _ways(self, ways: tuple[PlannedWay, ...]) -> tuple[Way, ...]:
         return tuple(Way(self._part(way.conj), way.counts) for way in ways)
+
+
+def _of_rule(rule: ArrayRule | ObjectRule) -> Shape:
+    return Shape(arrays=(rule,)) if isinstance(rule, ArrayRule) else Shape(objects=(rule,))
 
 
 def _as_it_is(strings: int) -> int:

@@ -19,9 +19,11 @@ from .schema_rules import (
     Members,
     NumberRule,
     ObjectRule,
+    Same,
     SeenElements,
     SeenMembers,
     StringRule,
+    Value,
 )
 from .schema_shapes import Shape, meet
 
@@ -135,6 +137,24 @@ def _not_object(rule: ObjectRule) -> tuple[ObjectRule, ...]:
 def without_member(name: str) -> ObjectRule:
     """Objects that have no member of this name."""
     return ObjectRule(members=(Members(properties={name: NEVER}),))
+
+
+# -- without some values --------------------------------------------------------------------------------------
+
+
+def besides(value: Value) -> Shape:
+    """All arrays, or all objects, but one: by lengths, names and what is inside."""
+    if isinstance(value.json, list):
+        length = len(value.json)
+        elements = Elements(tuple((Same(Value(item)),) for item in value.json))
+        longer = ArrayRule(min_items=length + 1)
+        if not length:
+            return Shape(arrays=(longer,))
+        other = ArrayRule(min_items=length, max_items=length, broken=(elements,))
+        return Shape(arrays=(ArrayRule(max_items=length - 1), other, longer))
+    members = Members({name: (Same(Value(item)),) for name, item in value.json.items()}, additional=NEVER)
+    other = ObjectRule(required=tuple(value.json), broken=(members,))
+    return Shape(objects=(*map(without_member, value.json), other))
 
 
 # -- what is not evaluated ------------------------------------------------------------------------------------

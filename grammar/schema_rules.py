@@ -26,6 +26,13 @@ class Literal(NamedTuple):
     scope: Scope = ()
 
 
+class Same(NamedTuple):
+    """Equal to a value, or not."""
+
+    value: Value
+    negated: bool = False
+
+
 class Either(NamedTuple):
     """At least one of some conjunctions."""
 
@@ -33,7 +40,7 @@ class Either(NamedTuple):
 
 
 Conj = tuple[Any, ...]
-"""Literals and Eithers that all hold; () is any JSON value."""
+"""Literals, Sames and Eithers that all hold; () is any JSON value."""
 
 Verbatim = typing.Literal["characters", "words"]
 """Where parts of a document may begin and end that a value must be one of."""
@@ -50,7 +57,7 @@ def join(first: Conj, second: Conj) -> Conj:
     if NEVER[0] in parts:
         return NEVER
     for part in parts:
-        if isinstance(part, Literal) and part.negated and part._replace(negated=False) in parts:
+        if isinstance(part, Literal | Same) and part.negated and part._replace(negated=False) in parts:
             return NEVER
     return tuple(parts)
 
@@ -62,8 +69,8 @@ def opposite(conj: Conj) -> Conj:
     return (Either(tuple(_opposite_part(part) for part in conj)),)
 
 
-def _opposite_part(part: Literal | Either) -> Conj:
-    if isinstance(part, Literal):
+def _opposite_part(part: Literal | Same | Either) -> Conj:
+    if isinstance(part, Literal | Same):
         return (part._replace(negated=not part.negated),)
     result: Conj = ()
     for option in part.options:

@@ -26,6 +26,7 @@ from .schema_rules import (
     SeenElements,
     SeenMembers,
     StringRule,
+    Value,
     Values,
     join,
 )
@@ -53,6 +54,23 @@ class Shape(msgspec.Struct, frozen=True):
 ANYTHING = Shape(True, (True, False), (NumberRule(),), (StringRule(),), (ArrayRule(),), (ObjectRule(),))
 NOTHING = Shape()
 NULL = Shape(null=True)
+
+
+def shape_of_value(value: Value) -> Shape:
+    """The shape of what equals a value."""
+    match value.json:
+        case None:
+            return NULL
+        case bool():
+            return Shape(booleans=(value.json,))
+        case str():
+            return Shape(strings=(StringRule(values=(value,)),))
+        case list():
+            return Shape(arrays=(ArrayRule(values=(value,)),))
+        case dict():
+            return Shape(objects=(ObjectRule(values=(value,)),))
+        case _:
+            return Shape(numbers=(NumberRule(values=(value,)),))
 
 
 # -- two at once ----------------------------------------------------------------------------------------------

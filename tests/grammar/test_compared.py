@@ -1,0 +1,114 @@
+"""Elements and names that must differ, beside values that are excluded: found out when compiled, never in a request."""
+
+from __future__ import annotations
+
+import json
+import random
+from typing import Any
+
+import jsonschema
+import numpy as np
+import pytest
+
+from rootform.grammar.automaton import Automaton
+from rootform.grammar.batch import StateBatch
+from rootform.grammar.constraints import JsonSchema
+from rootform.grammar.errors import GrammarError
+from rootform.grammar.expr import EMPTY, POOL
+from rootform.grammar.schema_compile import compile_schema, compile_with_refusals
+from rootform.grammar.vocab import Vocabulary
+
+LETTERS = {"enum": ["a", "b", 1]}
+UNIQUE = {"type": "array", "uniqueItems": True, "items": LETTERS}
+SCHEMAS: list[Any] = [
+    {**UNIQUE, "not": {"const": ["a", "b"]}},
+    {**UNIQUE, "not": {"enum": [["a", "b"], [], [1]]}},
+    {**UNIQUE, "minItems": 2, "maxItems": 2, "not": {"enum": [["a", "b"], ["b", "a"], ["a", 1]]}},
+    {"type": "array", "items": UNIQUE, "not": {"enum": [[["a"]], []]}},
+    {"type": "array", "items": {"enum": [1, "a"]}, "not": {"anyOf": [{"uniqueItems": True}, {"const": [1, 1]}]}},
+    {"type": "object", "properties": {"a": UNIQUE}, "not": {"enum": [{}, {"a": ["a"]}]}},
+    {"type": "object", "properties": {"a": UNIQUE}, "additionalProperties": False, "not": {"const": {"a": ["a"]}}},
+    {
+        "type": "object", "patternProperties": {"^a": {"enum": [1, 2]}}, "additionalProperties": {"const": 1},
+        "minProperties": 2, "not": {"const": {"a": 1, "b": 1}},
+    },
+    {"oneOf": [{"const": ["a", "b"]}, {**UNIQUE, "maxItems": 2}]},
+]  # fmt: skip
+VALUES: list[Any] = [
+    [], ["a"], ["b"], [1], ["a", "b"], ["b", "a"], ["a", 1], [1, "a"], ["a", "b", 1], ["a", "a"], [1, 1], [1, 1, 1],
+    [[]], [["a"]], [["a"], ["a"]], [["a", "b"]], [["a", "a"]], [[], ["a"]], {}, {"a": []}, {"a": ["a"]}, {"a": ["b"]},
+    {"a": ["a", "b"]}, {"a": ["a"], "b": 1}, {"a": 1, "b": 1}, {"a": 2, "b": 1}, {"b": 1, "a": 1}, {"a": 1, "ab": 2},
+    {"a": 1, "b": 1, "c": 1}, {"a": 1},
+]  # fmt: skip
+TOKENS = [
+    *[bytes([byte]) for byte in b'01234567abc{}[]",:'],
+    b'","', b'["', b'"]', b'"a"', b'"a","b"', b'a","b', b",1]", b"[1,", b"1,1", b'{"', b'":', b'":1', b'":1,"', b"]]",
+    b'"]}', b'":["', b"[[", b"],[",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("schema", SCHEMAS, ids=json.dumps)
+@pytest.mark.parametrize("spacing", ["compact", "flexible"])
+def test_what_is_excluded_is_judged_as_jsonschema_does(schema: Any, spacing: Any) -> None:
+    accepted = compile_schema(JsonSchema(json.dumps(schema), spacing, property_order="any"))
+    for value in VALUES:
+        text = json.dumps(value, separators=(",", ":")).encode()
+        assert POOL.fullmatch(accepted, text) == jsonschema.Draft202012Validator(schema).is_valid(value), text
+
+
+@pytest.mark.parametrize("schema", SCHEMAS, ids=json.dumps)
+def test_masks_never_fail_and_every_way_ends_well(schema: Any) -> None:
+    rng = random.Random(json.dumps(schema))
+    vocabulary = Vocabulary([*TOKENS, b""], [len(TOKENS)], len(TOKENS) + 1)
+    automaton = Automaton(vocabulary)
+    expression = compile_schema(JsonSchema(json.dumps(schema)))
+    batch, root = StateBatch(automaton), automaton.root_of(expression)
+    for _ in range(6):
+        slot, text, rest = np.array([batch.open(root)]), b"", expression
+        for _ in range(10):
+            row = int(batch.row_ids(slot)[0])
+            assert not batch.errors
+            allowed = [i for i in range(len(TOKENS)) if automaton.rows[row][i >> 5] >> (i & 31) & 1]
+            for i, token in enumerate(TOKENS):
+                after = rest
+                for byte in token:
+                    after = POOL.raw_derivative(after, byte)
+                assert (i in allowed) == (not POOL.is_empty(after)), (text, token)
+            closing = b"".join(TOKENS[token] for token in batch.closing(int(slot[0])))
+            assert jsonschema.Draft202012Validator(schema).is_valid(json.loads(text + closing))
+            if not allowed:
+                break
+            token = rng.choice(allowed)
+            assert batch.advance(slot, np.array([token]))[0]
+            text += TOKENS[token]
+            for byte in TOKENS[token]:
+                rest = POOL.raw_derivative(rest, byte)
+        batch.close(int(slot[0]))
+
+
+NEEDS_MATCHING = {
+    "type": "array",
+    "prefixItems": [{"enum": [1, n]} for n in range(2, 12)],
+    "minItems": 10,
+    "uniqueItems": True,
+}
+TREE = {"anyOf": [{"const": 1}, {"type": "array", "items": {"$ref": "#/$defs/t"}, "minItems": 2, "uniqueItems": True}]}
+STRINGS = {"type": "array", "uniqueItems": True, "items": {"type": "string"}}
+LATE: list[tuple[Any, str, str]] = [
+    ({"properties": {"o": NEEDS_MATCHING}}, "#/properties/o", "uniqueItems"),
+    ({"properties": {"o": {"items": NEEDS_MATCHING}}}, "#/properties/o/items", "uniqueItems"),
+    ({"$ref": "#/$defs/t", "$defs": {"t": TREE}}, "#/$defs/t/anyOf/1/items", "uniqueItems"),
+    ({"type": "array", "items": STRINGS, "not": {"enum": [[[x]] for x in "abcd"]}}, "#", "not"),
+]
+
+
+@pytest.mark.parametrize(("schema", "where", "keyword"), LATE, ids=[json.dumps(case[0])[:60] for case in LATE])
+def test_what_would_fail_while_it_is_written_is_refused_before(schema: Any, where: str, keyword: str) -> None:
+    with pytest.raises(GrammarError) as refused:
+        compile_schema(JsonSchema(json.dumps(schema)))
+    assert (refused.value.where, refused.value.keyword) == (where, keyword)
+    assert refused.value.rewrite
+    widened = compile_with_refusals(JsonSchema(json.dumps(schema), lenient=True))
+    assert (where, keyword) in [(refusal.where, refusal.keyword) for refusal in widened.widened]
+    assert widened.expression != EMPTY
+    assert POOL.shortest(widened.expression) is not None
