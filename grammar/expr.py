@@ -4,6 +4,10 @@ An expression is an int naming a node of an `Exprs` pool; equal nodes get equal 
 written alike is comparing ints. Constructors simplify as they build. Nothing is ever changed once built, apart from
 what `define` says a `ref` stands for. `POOL` is the pool this thread builds in (`pools.using`); constraints compiled in
 one pool share their nodes.
+
+The nodes are numbers in one array, and what is done with them is compiled (`node_kernels`, `first_kernels`,
+`alternation_kernels`, `derivative_kernels`). Of some kinds the array knows no more than that they are there: about
+references, documents, words, machines and captures the kernels ask `expr_answers`.
 """
 
 from __future__ import annotations
@@ -13,16 +17,23 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from .alternatives import Alternatives
+import numpy as np
+
+from . import alternation_kernels as ak
+from . import derivative_kernels as dk
+from . import first_kernels as fk
+from . import node_kernels as nk
+from . import node_layout as nl
 from .errors import GrammarError
-from .first_bytes import FirstBytes
+from .expr_answers import Answers
 from .machine import Machine
+from .node_store import NodeStore, warm
 from .nodes import ALL_BYTES, EMPTY, EPSILON, Kind
 from .pools import forward, using
 from .verbatim import IndexedText, Span
 from .witness import Witness
 from .words import FEW, Words
-from .work import let_go, tick
+from .work import let_go, look, tick
 
 if TYPE_CHECKING:
     from .captures import Rule
@@ -32,12 +43,14 @@ __all__ = ["ALL_BYTES", "EMPTY", "EPSILON", "POOL", "Exprs", "Kind"]
 LONGEST = 1 << 20
 """Bytes that a text may have at most."""
 
-_MANY = 8  # members of an alternation that are looked up by their first byte
 _MANY_TEXTS = 200  # more are kept as words
-_ALTS_LIMIT = 100_000  # alternations remembered, by their members as given
-_CAT = Kind.CAT  # looked up often
-_MEMO_LIMIT = 2_000_000  # derivatives remembered before the memo starts anew
-_NODE_BYTES, _ENTRY_BYTES, _MEMO_BYTES = 300, 150, 500  # measured: memory of one of each, its share of tables included
+_BOUND = 1 << 40  # of repetitions; any above is as good as this
+_NODE_BYTES, _MEMO_BYTES = 400, 500  # measured: of a node looked at, of a memo with its share of tables
+_WORK = 20_000  # nodes and derivatives between two looks at the clock: a few ms
+_SET, _CAT, _ALT, _AND, _NOT = Kind.SET, Kind.CAT, Kind.ALT, Kind.AND, Kind.NOT
+_PLAIN_KINDS = (Kind.VERBATIM, Kind.WORDS, Kind.MACHINE)
+_OPAQUE_FROM = Kind.REF
+_NULLABLE, _PLAIN = int(nl.NULLABLE), int(nl.PLAIN)
 
 
 class Exprs:
@@ -48,27 +61,24 @@ class Exprs:
 
     def __init__(self) -> None:
         self.memos: dict[Hashable, Any] = {}
-        self._nodes: list[tuple[Any, ...]] = []
-        self._ids: dict[tuple[Any, ...], int] = {}
-        self._nullable: list[bool] = []
-        self._plain: list[bool] = []  # no AND, NOT or REF inside: not empty unless it is EMPTY
+        self._store = NodeStore()
         self._lock = threading.RLock()
+        self._objects: list[tuple[Any, ...]] = []  # nodes that the array knows by their number here alone
+        self._object_ids: dict[tuple[Any, ...], int] = {}
+        self._text_numbers: dict[bytes, int] = {}  # of what captures have written
+        self._nodes: dict[int, tuple[Any, ...]] = {}  # those that were looked at
+        self._masks: dict[int, int] = {}
+        self._classes: dict[int, tuple[int, ...]] = {}
         self._definitions: dict[Hashable, int | Callable[[], int]] = {}
         self._outlines: dict[Hashable, int | Callable[[], int]] = {}
         self._expanding = _Expanding()
-        self._derived: dict[int, int] = {}
-        self._alts: dict[frozenset[int], int] = {}
         self._texts: dict[IndexedText | Words, None] = {}  # what expressions are made of that is large
         self._text_bytes = 0
         self._unfolded: dict[int, int] = {}  # nodes of words, one letter written out
+        self._answers = Answers(self)
         self._witness = Witness(self)
-        self._first_bytes = FirstBytes(self)
-        self._alternatives = Alternatives(self)
-        self._intern((Kind.EMPTY,))
-        self._intern((Kind.EPSILON,))
-        self._bytes = [self._intern((Kind.SET, 1 << byte)) for byte in range(256)]
-        self.any_byte = self._intern((Kind.SET, ALL_BYTES))
-        self.everything = self._intern((Kind.REPEAT, self.any_byte, 0, None))
+        self.any_byte = int(nl.ANY_BYTE)
+        self.everything = int(nl.EVERYTHING)
 
     # -- constructors -----------------------------------------------------------------------------------------
 
@@ -81,30 +91,20 @@ class Exprs:
 
     def byte_mask(self, mask: int) -> int:
         """One byte out of those whose bit is set in `mask`."""
-        return self._intern((Kind.SET, mask)) if mask else EMPTY
+        return self._run(nk.byte_mask, *_words_of(mask))
 
     def literal(self, text: bytes) -> int:
         """Exactly `text`. Raises GrammarError for one that is longer than any output."""
         if len(text) > LONGEST:
             reason = f"a text of {len(text)} bytes is longer than any output"
             raise GrammarError("constraint", "", reason, f"{LONGEST} bytes are the most")
-        result = EPSILON
-        for byte in reversed(text):
-            result = self._cat(self._bytes[byte], result)
-        return result
+        return self._run(nk.literal, np.frombuffer(text, np.uint8))
 
     def concat(self, *ids: int) -> int:
         """Strings of each of `ids`, one after the other."""
-        result = ids[-1] if ids else EPSILON
-        for item in reversed(ids[:-1]):
-            heads = []
-            while (node := self._nodes[item])[0] == Kind.CAT:
-                heads.append(node[1])
-                item = node[2]
-            result = self._cat(item, result)
-            for head in reversed(heads):
-                result = self._cat(head, result)
-        return result
+        if len(ids) == 2:
+            return self._run(nk.concat, *ids)
+        return self._run(nk.concat_all, np.array(ids, np.int64), len(ids))
 
     def texts(self, texts: Sequence[bytes]) -> int:
         """Exactly one of `texts`, which may be very many."""
@@ -127,7 +127,7 @@ class Exprs:
 
     def _unfolded_words(self, item: int) -> int:
         """The same language, one letter written out."""
-        _, words, first, last, depth = self._nodes[item]
+        _, words, first, last, depth = self.node(item)
         ways = [
             self.concat(words.spell(letter), self._words(words, start, end, depth + 1))
             for letter, start, end in words.letters(first, last, depth)
@@ -136,127 +136,34 @@ class Exprs:
 
     def alt(self, *ids: int) -> int:
         """Strings of any of `ids`. Common heads are factored out, so a list of words becomes a trie."""
-        members: set[int] = set()
-        for item in ids:
-            node = self._nodes[item]
-            members.update(node[1] if node[0] == Kind.ALT else (item,))
-        members.discard(EMPTY)
-        if len(members) <= 1:
-            return members.pop() if members else EMPTY
-        if self.everything in members:
-            return self.everything
-        key = frozenset(members)
-        known = self._alts.get(key)
-        if known is None:
-            tick()
-            if len(self._alts) > _ALTS_LIMIT:
-                self._alts.clear()
-            known = self._alts[key] = self._alt(members)
-        return known
-
-    def _alt(self, members: set[int]) -> int:
-        heads = self._alternatives.take_common_heads(members)
-        if heads:
-            return self.concat(*heads, self.alt(*members))
-        if len(members) > 1:
-            members = self._alternatives.factored(members)
-        if any(self._nodes[m][0] == Kind.NOT and self._nodes[m][1] in members for m in members):
-            return self.everything
-        members = self._alternatives.absorbed(self._with_captures_joined(members))
-        if len(members) <= 1:
-            return members.pop() if members else EMPTY
-        return self._intern((Kind.ALT, tuple(sorted(members))))
+        if len(ids) <= 1:
+            return ids[0] if ids else EMPTY
+        return self._run(ak.alt, np.array(ids, np.int64), len(ids), 0)
 
     def and_(self, *ids: int) -> int:
         """Strings of all of `ids`."""
-        members: set[int] = set()
-        for item in ids:
-            node = self._nodes[item]
-            members.update(node[1] if node[0] == Kind.AND else (item,))
-        members.discard(self.everything)
-        if any(self._nodes[m][0] == Kind.FRAME for m in members):
-            return self.frame(self.and_(*map(self.unframed, members)))
-        negated = [self._nodes[m][1] for m in members if self._nodes[m][0] == Kind.NOT]
-        members = {m for m in members if self._nodes[m][0] != Kind.NOT}
-        if EMPTY in members or not members.isdisjoint(negated):
-            return EMPTY
-        masks = [self._nodes[m][1] for m in members if self._nodes[m][0] == Kind.SET]
-        if len(masks) > 1:
-            both = ALL_BYTES
-            for mask in masks:
-                both &= mask
-            members = {m for m in members if self._nodes[m][0] != Kind.SET} | {self.byte_mask(both)}
-        if negated:
-            members.add(self.not_(self.alt(*negated)))
-        if EPSILON in members:
-            return EPSILON if all(self._nullable[m] for m in members) else EMPTY
-        if EMPTY in members or self._heads_differ(members):
-            return EMPTY
-        if len(members) <= 1:
-            return members.pop() if members else self.everything
-        return self._intern((Kind.AND, tuple(sorted(members))))
+        return self._run(ak.and_, np.array(ids, np.int64), len(ids), 0)
 
     def not_(self, item: int) -> int:
         """Byte strings that are not in `item`."""
-        item = self.unframed(item)
-        node = self._nodes[item]
-        if node[0] == Kind.NOT:
-            return node[1]
-        if item == EMPTY:
-            return self.everything
-        return EMPTY if item == self.everything else self._intern((Kind.NOT, item))
+        return self._run(nk.negation, item)
 
     def repeat(self, item: int, lo: int, hi: int | None) -> int:
         """Between lo and hi strings of `item`, one after the other; hi None: any number. Bounds may be huge."""
-        if hi is not None and lo > hi:
-            return EMPTY
-        if hi == 0 or item == EPSILON or (item == EMPTY and lo == 0):
-            return EPSILON
-        if item == EMPTY or (lo == 1 and hi == 1):
-            return item
-        if self._nullable[item]:
-            lo = 0
-            inner = self._nodes[item]
-            if inner[0] == Kind.REPEAT and inner[2:] == (0, None):
-                return item
-        return self._intern((Kind.REPEAT, item, lo, hi))
+        return self._run(nk.repeat, item, *_bounds(lo, hi))
 
     def counted(self, unit: int, lo: int, hi: int | None) -> int:
         """`repeat`, where `unit` is one character: not empty, and no string of it begins another.
 
         An automaton keeps the count in the sequence's register, so that the bounds cost no states.
         """
-        if self._nullable[unit]:
+        if self.nullable(unit):
             raise ValueError("a counted unit must not be nullable")
-        if hi is not None and lo > hi:
-            return EMPTY
-        if hi == 0 or (unit == EMPTY and lo == 0):
-            return EPSILON
-        return EMPTY if unit == EMPTY else self._intern((Kind.COUNTED, unit, lo, hi))
+        return self._run(nk.counted, unit, *_bounds(lo, hi))
 
     def capture(self, body: int, text: bytes, rule: Rule) -> int:
         """A text whose beginning `text` is written and of which `body` is left, then what `rule` says may follow it."""
         return EMPTY if body == EMPTY else self._intern((Kind.CAPTURE, body, text, rule))
-
-    def _with_captures_joined(self, members: set[int]) -> set[int]:
-        """Captures that have the same text so far become one."""
-        captures = [m for m in members if self._nodes[m][0] == Kind.CAPTURE]
-        by_text: dict[bytes, list[int]] = {}
-        for member in sorted(captures):
-            by_text.setdefault(self._nodes[member][2], []).append(member)
-        joined = set(members)
-        for text, alike in by_text.items():
-            if len(alike) > 1:
-                bodies = [self._nodes[member][1] for member in alike]
-                rules = [self._nodes[member][3] for member in alike]
-                joined.difference_update(alike)
-                joined.add(self.capture(self.alt(*bodies), text, self._either(text, bodies, rules)))
-        return joined
-
-    def _either(self, text: bytes, bodies: list[int], rules: list[Rule]) -> Rule:
-        from .captures import either  # which builds expressions, too
-
-        return either(text, bodies, rules)
 
     def mark(self, start: int, body: int, text: bytes, rule: Rule) -> int:
         """Stands on a stack behind what is left of a captured text that began at byte `start`; see `places`."""
@@ -264,18 +171,16 @@ class Exprs:
 
     def __len__(self) -> int:
         """Expressions made so far."""
-        return len(self._nodes)
+        return len(self._store)
 
     def frame(self, item: int) -> int:
         """The same language, marked as a nesting boundary: what is inside is shared by all places it stands in."""
-        if item <= EPSILON or self._nodes[item][0] in (Kind.FRAME, Kind.REF):
-            return item
-        return self._intern((Kind.FRAME, item))
+        return self._run(nk.frame, item)
 
     def verbatim(self, text: IndexedText, least: int = 0, most: int | None = None) -> int:
         """What stands in a document, as it is spelled in a JSON string: least to most characters of it."""
         self._hold(text)
-        rest = self._span(text.start(least, most))
+        rest = self.span(text.start(least, most))
         return EPSILON if rest == EMPTY and least == 0 else rest
 
     def _hold(self, text: IndexedText | Words) -> None:
@@ -285,7 +190,7 @@ class Exprs:
                 self._texts[text] = None
                 self._text_bytes += text.nbytes
 
-    def _span(self, span: Span | None) -> int:
+    def span(self, span: Span | None) -> int:
         """What is left of a verbatim value."""
         if span is None:
             return EMPTY
@@ -317,19 +222,15 @@ class Exprs:
             self._check_meaning(key, meaning)
         self._definitions[key] = meaning
 
-    def know(self, item: int, length: int) -> None:
-        """Say what `shortest_length` of an expression is, where it is known without looking; it must be right."""
-        self._witness.know(item, length)
-
     def outline(self, ref_id: int) -> int:
         """An expression with a shortest string of what a ref, or a node of words, stands for."""
-        if self._nodes[ref_id][0] == Kind.WORDS:
-            _, words, first, last, depth = self._nodes[ref_id]
+        if self.node(ref_id)[0] == Kind.WORDS:
+            _, words, first, last, depth = self.node(ref_id)
             with using(self):
                 return self._word(words, words.shortest(first, last), depth)
-        if self._nodes[ref_id][0] == Kind.CAPTURE:
+        if self.node(ref_id)[0] == Kind.CAPTURE:
             return self._capture_outline(ref_id)
-        key = self._nodes[ref_id][1]
+        key = self.node(ref_id)[1]
         outline = self._outlines.get(key)
         if outline is None:
             return self.definition(ref_id)
@@ -342,7 +243,7 @@ class Exprs:
         key = ("outline of a capture", item)
         known = self.memos.get(key)
         if known is None:
-            _, body, text, rule = self._nodes[item]
+            _, body, text, rule = self.node(item)
             with using(self), self._expanding.of(key):
                 known = self.memos[key] = rule.outline(body, text)
         return known
@@ -350,7 +251,7 @@ class Exprs:
     def behind(self, capture: tuple[Any, ...]) -> int:
         """What may follow a captured text, if it may end here."""
         _, body, text, rule = capture
-        if not self._nullable[body]:
+        if not self.nullable(body):
             return EMPTY
         with using(self):
             return rule.after(text)
@@ -358,7 +259,7 @@ class Exprs:
     def follows(self, mark: int) -> int:
         """An expression that begins as all that may follow a captured text do, whatever it is."""
         with using(self):
-            return self._nodes[mark][4].follows()
+            return self.node(mark)[4].follows()
 
     def is_defined(self, key: Hashable) -> bool:
         """Whether `define` was called for `key`."""
@@ -369,13 +270,13 @@ class Exprs:
 
         Raises GrammarError when it refers to itself at its very start.
         """
-        if self._nodes[ref_id][0] == Kind.WORDS:
+        if self.node(ref_id)[0] == Kind.WORDS:
             known = self._unfolded.get(ref_id)
             if known is None:
                 with using(self):
                     known = self._unfolded[ref_id] = self._unfolded_words(ref_id)
             return known
-        key = self._nodes[ref_id][1]
+        key = self.node(ref_id)[1]
         meaning = self._definitions[key]
         if isinstance(meaning, int):
             return meaning
@@ -393,7 +294,7 @@ class Exprs:
         return result
 
     def _check_meaning(self, key: Hashable, meaning: int) -> None:
-        if self._nullable[meaning]:
+        if self.nullable(meaning):
             raise GrammarError(str(key), "$ref", "what a reference stands for must not match the empty text")
 
     # -- the whole --------------------------------------------------------------------------------------------
@@ -402,9 +303,10 @@ class Exprs:
         """A pool of its own in which all ids of this one mean the same. What is lazy here is lazy there."""
         other = Exprs()
         with self._lock:
-            other._nodes, other._ids = list(self._nodes), dict(self._ids)
-            other._witness.take_lengths(self._witness)
-            other._nullable, other._plain = list(self._nullable), list(self._plain)
+            other._store = self._store.copy()
+            other._objects, other._object_ids = list(self._objects), dict(self._object_ids)
+            other._text_numbers = dict(self._text_numbers)
+            other._witness.take_paths(self._witness)
             other._definitions, other._outlines = dict(self._definitions), dict(self._outlines)
             other._texts, other._text_bytes = dict(self._texts), self._text_bytes
         return other
@@ -412,18 +314,15 @@ class Exprs:
     @property
     def nbytes(self) -> int:
         """Memory of all that is remembered, estimated."""
-        remembered = len(self._derived) + 2 * len(self._alts) + self._witness.remembered + self._first_bytes.remembered
-        memos = _MEMO_BYTES * len(self.memos) + self._text_bytes
-        return _NODE_BYTES * len(self._nodes) + _ENTRY_BYTES * remembered + memos
+        looked_at = _NODE_BYTES * (len(self._nodes) + len(self._objects) + self._witness.remembered)
+        return self._store.nbytes + looked_at + _MEMO_BYTES * len(self.memos) + self._text_bytes
 
     def dismantle(self) -> None:
         """Let go of everything; the pool is of no more use. Bit by bit, so that no other thread has to wait."""
         self._definitions.clear()
-        for part in (self._witness, self._first_bytes, self._alternatives):
-            let_go(*(each for each in vars(part).values() if isinstance(each, dict)))
-        let_go(
-            self.memos, self._derived, self._alts, self._outlines, self._ids, self._nodes, self._nullable, self._plain
-        )
+        let_go(*(each for each in vars(self._witness).values() if isinstance(each, dict)))
+        let_go(self.memos, self._nodes, self._outlines, self._object_ids, self._objects, self._text_numbers)
+        self._store.let_go()
         self._texts.clear()
         self._unfolded.clear()
 
@@ -431,23 +330,44 @@ class Exprs:
 
     def node(self, item: int) -> tuple[Any, ...]:
         """The node behind an id: its Kind, then what the Kind says."""
-        return self._nodes[item]
+        known = self._nodes.get(item)
+        if known is None:
+            known = self._nodes[item] = self._read(item)
+        return known
+
+    def _read(self, item: int) -> tuple[Any, ...]:
+        kind, a, b, c, *_ = self._store.record(item)
+        if kind >= _OPAQUE_FROM:
+            return self._objects[a]
+        if kind == _CAT:
+            return (_CAT, a, b)
+        if kind == _SET:
+            return (_SET, self._store.mask(a))
+        if kind in (_ALT, _AND):
+            return (kind, tuple(self._store.members(a, b)))
+        if kind in (Kind.REPEAT, Kind.COUNTED):
+            return (kind, a, b, None if c < 0 else c)
+        return (kind, a) if kind > _AND else (kind,)
 
     def nullable(self, item: int) -> bool:
         """Whether the empty string is in the language."""
-        return self._nullable[item]
+        return self._store.flags(item) & _NULLABLE != 0
 
     def plain(self, item: int) -> bool:
-        """Whether there is no intersection, complement or reference inside."""
-        return self._plain[item]
+        """Whether there is no intersection, complement or reference inside: it is not empty unless it is EMPTY."""
+        return self._store.flags(item) & _PLAIN != 0
 
     def derivative(self, item: int, byte: int) -> int:
         """What may follow `byte` in strings of `item`. EMPTY exactly when nothing can."""
-        return self.pruned(self.raw_derivative(item, byte))
+        return self._run(dk.derivative, item, byte, 0)
+
+    def raw_derivative(self, item: int, byte: int) -> int:
+        """`derivative` without the search for emptiness: may name EMPTY by another expression."""
+        return self._run(dk.derive, item, byte, 0)
 
     def is_empty(self, item: int) -> bool:
         """Whether no string is in the language. Raises GrammarError when that takes too long to find out."""
-        if self._plain[item] or self._nullable[item]:
+        if self._store.flags(item):  # plain, or nullable
             return item == EMPTY
         return not self._witness.has_member(item)
 
@@ -459,190 +379,141 @@ class Exprs:
         """One of the shortest strings of the language, of plain letters and digits where it may; None: empty."""
         return self._witness.shortest(item)
 
+    def known_length(self, item: int) -> int | None:
+        """Bytes of the shortest string, if that is known."""
+        length = self._store.length(item)
+        return None if length < 0 else length
+
+    def know(self, item: int, length: int) -> None:
+        """Say what `shortest_length` of an expression is, NEVER of an empty one; it must be right."""
+        with self._lock:
+            self._store.put_field(item, nl.LENGTH, length)
+
     def fullmatch(self, item: int, data: bytes) -> bool:
         """Whether `data` is in the language, found byte by byte."""
         for byte in data:
             item = self.raw_derivative(item, byte)
-        return self._nullable[item]
+        return self.nullable(item)
 
     def byte_classes(self, item: int) -> tuple[int, ...]:
         """A partition of the 256 bytes, as masks; bytes of one class have the same derivative."""
-        return self._first_bytes.classes(item)
+        number = self._run(fk.partition, item, 0)
+        known = self._classes.get(number)
+        if known is None:
+            masks: dict[int, int] = {}
+            for byte, group in enumerate(self._store.partition(number)):
+                masks[group] = masks.get(group, 0) | 1 << byte
+            known = self._classes[number] = tuple(sorted(masks.values()))
+        return known
 
     def first(self, item: int) -> int:
         """Mask of the bytes strings may begin with (complements make it wider than exact, never narrower)."""
-        return self._first_bytes.mask(item)
+        number = self._run(fk.first, item, 0)
+        known = self._masks.get(number)
+        if known is None:
+            known = self._masks[number] = self._store.mask(number)
+        return known
 
     def pruned(self, item: int) -> int:
         """The same language, with members of alternations that can never be matched taken out."""
-        if self._plain[item]:
+        if self.plain(item):
             return item
         if self.is_empty(item):
             return EMPTY
-        node = self._nodes[item]
+        node = self.node(item)
         if node[0] == Kind.ALT:
             return self.alt(*[m for m in node[1] if not self.is_empty(m)])
         return item
 
-    def raw_derivative(self, item: int, byte: int) -> int:
-        """`derivative` without the search for emptiness: may name EMPTY by another expression."""
-        key = item << 8 | byte
-        known = self._derived.get(key)
-        if known is None:
-            tick()
-            if len(self._derived) > _MEMO_LIMIT:
-                self._derived.clear()
-            known = self._derived[key] = self._derive(item, byte)
-        return known
+    def unframed(self, item: int) -> int:
+        """The same language without the mark of `frame`."""
+        kind, body, *_ = self._store.record(item)
+        return body if kind == Kind.FRAME else item
 
-    # -- derivatives ------------------------------------------------------------------------------------------
+    # -- kernels ----------------------------------------------------------------------------------------------
 
-    def _derive(self, item: int, byte: int) -> int:
-        node = self._nodes[item]
-        kind = node[0]
-        if kind == Kind.SET:
-            return EPSILON if node[1] >> byte & 1 else EMPTY
-        if kind == Kind.CAT:
-            return self._derive_cat(item, byte)
-        if kind == Kind.ALT:
-            members = node[1] if len(node[1]) < _MANY else self._first_bytes.members(item, byte)
-            return self.alt(*[self.raw_derivative(m, byte) for m in members])
-        if kind == Kind.AND:
-            return self._derive_and(node[1], byte)
-        if kind == Kind.NOT:
-            return self.not_(self.raw_derivative(node[1], byte))
-        if kind in (Kind.REPEAT, Kind.COUNTED):
-            rest = self.raw_derivative(node[1], byte)
-            return EMPTY if rest == EMPTY else self.concat(rest, self._one_less(node))
-        if kind == Kind.FRAME:
-            return self.frame(self.raw_derivative(node[1], byte))
-        if kind == Kind.REF:
-            return self.frame(self.raw_derivative(self.definition(item), byte))
-        if kind == Kind.WORDS:
-            return self.raw_derivative(self.definition(item), byte)
-        if kind == Kind.CAPTURE:
-            return self._derive_capture(node, byte)
-        if kind == Kind.VERBATIM:
-            return self._span(node[1].text.step(node[1], byte))
-        if kind == Kind.MACHINE:
-            after = node[1].after(node[2], byte)
-            return EMPTY if after is None else self.machine(node[1], after)
-        return EMPTY
+    def _run(self, kernel: Callable[..., int], *args: Any) -> int:
+        """What a kernel finds, with room made, questions answered and the clock looked at as it asks for it."""
+        tick()
+        work = _WORK
+        while True:
+            with self._lock:
+                store = self._store
+                found = kernel(store.words, *args)
+                if found >= 0:
+                    return found
+                if found == nl.NEED_ROOM:
+                    store.grow()
+                    continue
+                view = store.view
+                if found == nl.PAUSE:
+                    view[nl.WORK_LIMIT] = view[nl.WORK] + work
+                question, item, byte = view[nl.QUESTION], view[nl.ABOUT], view[nl.BYTE]
+            if found == nl.TOO_DEEP:
+                raise RecursionError("an expression is nested too deeply")
+            if found == nl.PAUSE:
+                look()
+                work *= 2  # so that in the end it gets through
+            else:
+                self._answer(question, item, byte)
 
-    def _derive_capture(self, node: tuple[Any, ...], byte: int) -> int:
-        _, body, text, rule = node
-        longer = self.capture(self.raw_derivative(body, byte), text + bytes([byte]), rule)
-        return self.alt(longer, self.raw_derivative(self.behind(node), byte))
+    def _answer(self, question: int, item: int, byte: int) -> None:
+        """Answer a kernel's question, so that it finds the answer when it is called again."""
+        answers = self._answers
+        if question == nl.ASK_DEFINITION:
+            self._run(nk.remember, nk.pair_key(nl.DEFINITION_OF, item, 0), answers.definition(item))
+        elif question == nl.ASK_PRUNED:
+            self._run(nk.remember, nk.pair_key(nl.PRUNED_OF, item, 0), self.pruned(item))
+        elif question == nl.ASK_DERIVATIVE:
+            self._run(nk.remember, nk.derivative_key(item, byte), answers.derivative(item, byte))
+        elif question == nl.ASK_FIRST:
+            number = self._run(nk.byte_set, *_words_of(answers.first(item)))
+            self._put(item, nl.FIRST, number)
+        elif question == nl.ASK_CLASSES:
+            number = self._run(fk.add_partition, answers.classes(item))
+            self._put(item, nl.PARTITION, number)
+        else:
+            _, first, count, *_ = self._store.record(byte)
+            self._put(item, nl.C, answers.joined(self._store.members(first, count)))
 
-    def _derive_cat(self, item: int, byte: int) -> int:
-        node = self._nodes[item]
-        head = self._nodes[node[1]]
-        if head[0] == Kind.SET:
-            return node[2] if head[1] >> byte & 1 else EMPTY
-        results = []
-        while (node := self._nodes[item])[0] == Kind.CAT:
-            rest = self.raw_derivative(node[1], byte)
-            if rest != EMPTY:
-                results.append(self.concat(rest, node[2]))
-            if not self._nullable[node[1]]:
-                return self.alt(*results)
-            item = node[2]
-        results.append(self.raw_derivative(item, byte))
-        return self.alt(*results)
-
-    def _derive_and(self, members: tuple[int, ...], byte: int) -> int:
-        results = []
-        for member in members:
-            rest = self.raw_derivative(member, byte)
-            if rest == EMPTY:
-                return EMPTY
-            results.append(rest)
-        return self.and_(*results)
-
-    def _one_less(self, node: tuple[Any, ...]) -> int:
-        kind, item, lo, hi = node
-        make = self.repeat if kind == Kind.REPEAT else self.counted
-        return make(item, max(lo - 1, 0), None if hi is None else hi - 1)
-
-    # -- building ---------------------------------------------------------------------------------------------
+    def _put(self, item: int, which: int, value: int) -> None:
+        with self._lock:
+            self._store.put_field(item, which, value)
 
     def _intern(self, node: tuple[Any, ...]) -> int:
-        known = self._ids.get(node)
-        return self._add(node, self._is_nullable(node), self._is_plain(node)) if known is None else known
-
-    def _add(self, node: tuple[Any, ...], nullable: bool, plain: bool) -> int:
-        tick()
-        with self._lock:
-            known = self._ids.get(node)
-            if known is None:
-                known = len(self._nodes)
-                self._nodes.append(node)
-                self._nullable.append(nullable)
-                self._plain.append(plain)
-                self._witness.note(known, node)
-                self._ids[node] = known
+        """The id of a node of which the array knows little."""
+        known = self._object_ids.get(node)
+        if known is not None:
             return known
+        kind = node[0]
+        flags = (_NULLABLE if self._is_nullable(node) else 0) | (_PLAIN if kind in _PLAIN_KINDS else 0)
+        with self._lock:
+            known = self._object_ids.get(node)
+            if known is None:
+                body, text = (node[1], self._text_number(node[2])) if kind == Kind.CAPTURE else (0, 0)
+                number = len(self._objects)
+                self._objects.append(node)
+                known = self._object_ids[node] = self._run(nk.add_opaque, kind, number, body, text, flags)
+            return known
+
+    def _text_number(self, text: bytes) -> int:
+        return self._text_numbers.setdefault(text, len(self._text_numbers))
 
     def _is_nullable(self, node: tuple[Any, ...]) -> bool:
         kind = node[0]
-        if kind == Kind.CAT:
-            return self._nullable[node[1]] and self._nullable[node[2]]
-        if kind == Kind.ALT:
-            return any(self._nullable[m] for m in node[1])
-        if kind == Kind.AND:
-            return all(self._nullable[m] for m in node[1])
-        if kind == Kind.NOT:
-            return not self._nullable[node[1]]
-        if kind in (Kind.REPEAT, Kind.COUNTED):
-            return node[2] == 0
-        if kind in (Kind.CAPTURE, Kind.MARK):
-            return False
         if kind == Kind.VERBATIM:
             return node[1].text.may_end(node[1])
         if kind == Kind.MACHINE:
             return node[1].accepting[node[2]]
-        if kind == Kind.WORDS:
-            return node[1].has_end(node[2], node[4])
-        return kind == Kind.EPSILON or (kind == Kind.FRAME and self._nullable[node[1]])
+        return kind == Kind.WORDS and node[1].has_end(node[2], node[4])
 
-    def _is_plain(self, node: tuple[Any, ...]) -> bool:
-        kind = node[0]
-        if kind in (Kind.AND, Kind.NOT, Kind.REF, Kind.CAPTURE, Kind.MARK):
-            return False
-        if kind == Kind.CAT:
-            return self._plain[node[1]] and self._plain[node[2]]
-        if kind == Kind.ALT:
-            return all(self._plain[m] for m in node[1])
-        return kind <= Kind.SET or kind in (Kind.VERBATIM, Kind.WORDS, Kind.MACHINE) or self._plain[node[1]]
 
-    def _cat(self, head: int, tail: int) -> int:
-        if head == EMPTY or tail == EMPTY:
-            return EMPTY
-        if head == EPSILON:
-            return tail
-        if tail == EPSILON:
-            return head
-        node = (_CAT, head, tail)
-        known = self._ids.get(node)
-        if known is not None:
-            return known
-        nullable = self._nullable[head] and self._nullable[tail]
-        return self._add(node, nullable, self._plain[head] and self._plain[tail])
+def _words_of(mask: int) -> list[int]:
+    return np.frombuffer(mask.to_bytes(32, "little"), np.int64).tolist()
 
-    def unframed(self, item: int) -> int:
-        """The same language without the mark of `frame`."""
-        node = self._nodes[item]
-        return node[1] if node[0] == Kind.FRAME else item
 
-    def _heads_differ(self, members: set[int]) -> bool:
-        """Whether an intersection is seen to be empty by its first bytes. Leaves references alone."""
-        if all(self._nullable[m] for m in members):
-            return False
-        mask = ALL_BYTES
-        for member in members:
-            if self._plain[member]:
-                mask &= self.first(member)
-        return mask == 0
+def _bounds(lo: int, hi: int | None) -> tuple[int, int]:
+    return min(lo, _BOUND), -1 if hi is None else min(hi, _BOUND)
 
 
 def _spell_byte(byte: int) -> int:
@@ -668,5 +539,6 @@ class _Expanding(threading.local):
             self.keys.discard(key)
 
 
+warm()
 POOL = forward(Exprs())
 """The expressions this thread builds with."""

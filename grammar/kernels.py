@@ -50,6 +50,11 @@ def compiled_as(signature: str) -> Callable[[Callable[..., Any]], Callable[..., 
     return compile_it
 
 
+def compiled_within(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compiled as part of those that call it: what is compiled may call itself, but not each other and be kept."""
+    return function if numba is None else numba.njit(inline="always")(function)
+
+
 @compiled
 def find(keys: np.ndarray, a: int, b: int, c: int) -> int:
     """Where the key (a, b, c) is in the table, or the free place where it belongs."""

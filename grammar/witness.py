@@ -8,7 +8,7 @@ members need by themselves.
 from __future__ import annotations
 
 import heapq
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .errors import GrammarError
 from .nodes import Kind
@@ -43,7 +43,6 @@ class Witness:
 
     def __init__(self, exprs: Exprs) -> None:
         self._exprs = exprs
-        self._length: dict[int, int] = {}
         self._next: dict[int, tuple[int, int]] = {}  # on a path a search found: the byte, and what is left then
         self._bound: dict[int, int] = {}
         self._along = Along(exprs)
@@ -52,32 +51,10 @@ class Witness:
     @property
     def remembered(self) -> int:
         """How many answers are kept."""
-        return len(self._length) + len(self._next) + len(self._bound) + len(self._along) + len(self._found)
+        return len(self._next) + len(self._bound) + len(self._along) + len(self._found)
 
-    def note(self, item: int, node: tuple[Any, ...]) -> None:
-        """A new node, whose length is known at once where those of its parts are. Spares walking over large wholes."""
-        lengths, kind = self._length, node[0]
-        if kind == Kind.CAT:
-            head, tail = lengths.get(node[1]), lengths.get(node[2])
-            if head is not None and tail is not None:
-                lengths[item] = min(head + tail, NEVER)
-        elif kind == Kind.ALT:
-            found = [lengths.get(member) for member in node[1]]
-            known = [length for length in found if length is not None]
-            if len(known) == len(found):
-                lengths[item] = min(known)
-        elif kind == Kind.SET:
-            lengths[item] = 1
-        elif kind == Kind.FRAME and (inner := lengths.get(node[1])) is not None:
-            lengths[item] = inner
-
-    def know(self, item: int, length: int) -> None:
-        """The length of a shortest string of `item`, which need not be looked for."""
-        self._length[item] = length
-
-    def take_lengths(self, other: Witness) -> None:
+    def take_paths(self, other: Witness) -> None:
         """Take over what another pool's witness knows, where all nodes mean the same."""
-        self._length = dict(other._length)
         self._next = dict(other._next)
         self._found = dict(other._found)
 
@@ -87,10 +64,11 @@ class Witness:
 
     def length(self, item: int) -> int:
         """Bytes of a shortest string, or NEVER."""
-        known = self._length.get(item)
+        known = self._exprs.known_length(item)
         if known is None:
             self._solve(item)
-            known = self._length[item]
+            known = self._exprs.known_length(item)
+            assert known is not None
         return known
 
     def shortest(self, item: int) -> bytes | None:
@@ -142,7 +120,8 @@ class Witness:
                 changed |= value < values.get(part, NEVER)  # a reference may come before what it stands for
                 values[part] = value
             changed = changed and bool(refs)
-        self._length.update(values)
+        for part, length in values.items():
+            self._exprs.know(part, length)
 
     def _unsolved(self, item: int) -> tuple[list[int], set[int]]:
         """What `item` rests on and is not solved yet, parts before wholes; and the references among it."""
@@ -154,7 +133,7 @@ class Witness:
             part, done = todo.pop()
             if done:
                 order.append(part)
-            elif part not in self._length and part not in opened:
+            elif self._exprs.known_length(part) is None and part not in opened:
                 opened.add(part)
                 if self._exprs.node(part)[0] == Kind.REF:
                     refs.add(part)
@@ -175,7 +154,7 @@ class Witness:
 
     def _combine(self, item: int, values: dict[int, int]) -> int:
         def length(part: int) -> int:
-            known = self._length.get(part)
+            known = self._exprs.known_length(part)
             return values.get(part, NEVER) if known is None else known
 
         node = self._exprs.node(item)
@@ -201,8 +180,9 @@ class Witness:
     def _search(self, start: int) -> int:
         """Length of the shortest string of `start`; remembers the path to it, or that there is none."""
         exprs = self._exprs
-        if start in self._length:
-            return self._length[start]
+        known = exprs.known_length(start)
+        if known is not None:
+            return known
         if any(exprs.node(m)[0] == Kind.VERBATIM for m in self._members(start)):
             return self._search_document(start)
         walked = {start: 0}
@@ -233,7 +213,8 @@ class Witness:
                     walked[after] = walked[item] + 1
                     came[after] = (item, byte)
                     heapq.heappush(heap, (walked[after] + bound, -walked[after], after))
-        self._length.update(dict.fromkeys(walked, NEVER))
+        for item in walked:
+            exprs.know(item, NEVER)
         return NEVER
 
     def _members(self, item: int) -> tuple[int, ...]:
@@ -248,10 +229,11 @@ class Witness:
         rest = self._exprs.and_(*[m for m in members if m != span_id])
         found = self._along.shortest(self._exprs.node(span_id)[1], rest)
         if found is None:
-            self._length[item] = NEVER
+            length = NEVER
         else:
-            self._length[item], self._found[item] = len(found), found
-        return self._length[item]
+            length, self._found[item] = len(found), found
+        self._exprs.know(item, length)
+        return length
 
     def _settled(self, item: int) -> int | None:
         """The exact length still needed from here, where it needs no search."""
@@ -259,22 +241,22 @@ class Witness:
             return 0
         if self._exprs.plain(item):
             return self.length(item)
-        return self._length.get(item)
+        return self._exprs.known_length(item)
 
     def _keep_path(self, start: int, goal: int, rest: int, came: dict[int, tuple[int, int]]) -> int:
-        self._length[goal] = rest
+        self._exprs.know(goal, rest)
         item = goal
         while item != start:
             before, byte = came[item]
             self._next[before] = (byte, item)
             rest += 1
-            self._length[before] = rest
+            self._exprs.know(before, rest)
             item = before
         return rest
 
     def _lower_bound(self, item: int) -> int:
         """Bytes a string of `item` has at least."""
-        known = self._length.get(item)
+        known = self._exprs.known_length(item)
         if known is None:
             known = self._bound.get(item)
         if known is None:

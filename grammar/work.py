@@ -57,8 +57,11 @@ class Limit:
     def tick(self) -> None:
         """Look at the clock, if it is time to. Raises GrammarError when the work has to stop."""
         self._ticks -= 1
-        if self._ticks:
-            return
+        if not self._ticks:
+            self.look()
+
+    def look(self) -> None:
+        """Look at the clock. Raises GrammarError when the work has to stop."""
         self._ticks = _TICKS
         left = self._ends - time.thread_time()
         if left < 0:
@@ -93,6 +96,13 @@ def tick() -> None:
     limit = _current.limit
     if limit is not None:
         limit.tick()
+
+
+def look() -> None:
+    """`tick` by work that has just taken a while."""
+    limit = _current.limit
+    if limit is not None:
+        limit.look()
 
 
 @contextmanager

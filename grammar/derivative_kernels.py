@@ -1,0 +1,187 @@
+"""Derivatives of expressions (Brzozowski 1964), compiled."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .alternation_kernels import alt, and_
+from .first_kernels import definition, first
+from .kernels import compiled, compiled_within
+from .node_kernels import (
+    ask,
+    concat,
+    counted,
+    derivative_key,
+    fact,
+    field,
+    frame,
+    in_set,
+    member,
+    negation,
+    nullable,
+    pair_key,
+    plain,
+    remember,
+    repeat,
+)
+from .node_layout import (
+    ALT,
+    AND,
+    ASK_DERIVATIVE,
+    ASK_PRUNED,
+    CAPTURE,
+    CAT,
+    COUNTED,
+    DEEPEST,
+    EMPTY,
+    EPSILON,
+    FRAME,
+    KIND,
+    MACHINE,
+    NOT,
+    NOTHING,
+    PAUSE,
+    PRUNED_OF,
+    REF,
+    REPEAT,
+    SET,
+    TOO_DEEP,
+    UNBOUNDED,
+    VERBATIM,
+    WORDS,
+    WORK,
+    WORK_LIMIT,
+    A,
+    B,
+    C,
+)
+
+_MANY = 8  # members of an alternation that are looked up by their first byte
+
+
+@compiled
+def derive(pool: np.ndarray, item: int, byte: int, depth: int) -> int:
+    """What may follow a byte. May name the empty language by another expression than EMPTY."""
+    kind = field(pool, item, KIND)
+    if kind == SET:
+        return EPSILON if in_set(pool, field(pool, item, A), byte) else EMPTY
+    if kind == CAT:
+        head = field(pool, item, A)
+        if field(pool, head, KIND) == SET:
+            return field(pool, item, B) if in_set(pool, field(pool, head, A), byte) else EMPTY
+    key = derivative_key(item, byte)
+    known = fact(pool, key)
+    if known >= 0:
+        return known
+    pool[WORK] += 1
+    if pool[WORK] > pool[WORK_LIMIT]:
+        return PAUSE
+    if depth > DEEPEST:
+        return TOO_DEEP
+    found = EMPTY
+    if kind == CAT:
+        found = _derive_cat(pool, item, byte, depth)
+    elif kind == ALT:
+        found = _derive_alt(pool, item, byte, depth)
+    elif kind == AND:
+        found = _derive_and(pool, item, byte, depth)
+    elif kind == NOT:
+        found = negation(pool, derive(pool, field(pool, item, A), byte, depth + 1))
+    elif kind in (REPEAT, COUNTED):
+        found = _derive_repeated(pool, item, byte, depth)
+    elif kind == FRAME:
+        found = derive(pool, field(pool, item, A), byte, depth + 1)
+        found = found if found < 0 else frame(pool, found)
+    elif kind in (REF, WORDS):
+        meaning = definition(pool, item)
+        found = meaning if meaning < 0 else derive(pool, meaning, byte, depth + 1)
+        found = frame(pool, found) if found >= 0 and kind == REF else found
+    elif kind in (CAPTURE, VERBATIM, MACHINE):
+        return ask(pool, ASK_DERIVATIVE, item, byte)
+    return found if found < 0 else remember(pool, key, found)
+
+
+@compiled_within
+def _derive_cat(pool: np.ndarray, item: int, byte: int, depth: int) -> int:
+    n, rest = 1, item
+    while field(pool, rest, KIND) == CAT and nullable(pool, field(pool, rest, A)):
+        n += 1
+        rest = field(pool, rest, B)
+    ways = np.empty(n, np.int64)
+    n = 0
+    while field(pool, item, KIND) == CAT:
+        head, tail = field(pool, item, A), field(pool, item, B)
+        left = derive(pool, head, byte, depth + 1)
+        if left < 0:
+            return left
+        if left != EMPTY:
+            way = concat(pool, left, tail)
+            if way < 0:
+                return way
+            ways[n] = way
+            n += 1
+        if not nullable(pool, head):
+            return alt(pool, ways, n, depth + 1)
+        item = tail
+    left = derive(pool, item, byte, depth + 1)
+    if left < 0:
+        return left
+    ways[n] = left
+    return alt(pool, ways, n + 1, depth + 1)
+
+
+@compiled_within
+def _derive_alt(pool: np.ndarray, item: int, byte: int, depth: int) -> int:
+    size = field(pool, item, B)
+    ways = np.empty(size, np.int64)
+    n = 0
+    for i in range(size):
+        each = member(pool, item, i)
+        if size >= _MANY:
+            number = first(pool, each, depth + 1)
+            if number < 0:
+                return number
+            if not in_set(pool, number, byte):
+                continue
+        left = derive(pool, each, byte, depth + 1)
+        if left < 0:
+            return left
+        if left != EMPTY:
+            ways[n] = left
+            n += 1
+    return alt(pool, ways, n, depth + 1)
+
+
+@compiled_within
+def _derive_and(pool: np.ndarray, item: int, byte: int, depth: int) -> int:
+    size = field(pool, item, B)
+    ways = np.empty(size, np.int64)
+    for i in range(size):
+        left = derive(pool, member(pool, item, i), byte, depth + 1)
+        if left <= EMPTY:
+            return left
+        ways[i] = left
+    return and_(pool, ways, size, depth + 1)
+
+
+@compiled_within
+def _derive_repeated(pool: np.ndarray, item: int, byte: int, depth: int) -> int:
+    unit, lo, hi = field(pool, item, A), field(pool, item, B), field(pool, item, C)
+    left = derive(pool, unit, byte, depth + 1)
+    if left <= EMPTY:
+        return left
+    less, fewer = max(lo - 1, 0), hi if hi == UNBOUNDED else hi - 1
+    one_less = (
+        repeat(pool, unit, less, fewer) if field(pool, item, KIND) == REPEAT else counted(pool, unit, less, fewer)
+    )
+    return concat(pool, left, one_less)
+
+
+@compiled
+def derivative(pool: np.ndarray, item: int, byte: int, depth: int) -> int:
+    """What may follow a byte; EMPTY exactly when nothing can."""
+    found = derive(pool, item, byte, depth)
+    if found <= EPSILON or plain(pool, found):
+        return found
+    known = fact(pool, pair_key(PRUNED_OF, found, NOTHING))
+    return known if known >= 0 else ask(pool, ASK_PRUNED, found, NOTHING)

@@ -1,0 +1,519 @@
+"""The arithmetic of expression nodes, compiled: nodes are made, and found again when made alike.
+
+A pool is one int64 array, `pool`: a header, then sections that grow (`node_store.NodeStore` lays them out). Functions
+return what was asked for, 0 or more, or why they could not go on (`NEED_ROOM`, ...): whoever called, deep inside, hands
+that up; the host then makes room, answers a question or looks at the clock, and calls again. What was found until then
+is remembered, so nothing is found twice. Expressions are ids of nodes; see `nodes.Kind` for what each kind means.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .kernels import compiled
+from .node_layout import (
+    ABOUT,
+    ALT,
+    AND,
+    ASK_HOST,
+    BYTE,
+    CAT,
+    CLASSES,
+    COUNTED,
+    EMPTY,
+    EPSILON,
+    EVERYTHING,
+    FACT_WORDS,
+    FACTS,
+    FIRST,
+    FIRST_BYTE,
+    FLAGS,
+    FRAME,
+    KIND,
+    LENGTH,
+    LIST,
+    MAX_FACTS,
+    MAX_MEMBERS,
+    MAX_NODES,
+    MAX_PARTITIONS,
+    MAX_SETS,
+    MEMBERS,
+    N_FACTS,
+    N_MEMBERS,
+    N_NODES,
+    N_PARTITIONS,
+    N_SETS,
+    NEED_ROOM,
+    NEVER,
+    NO_BYTES,
+    NO_FLAGS,
+    NODE_SLOTS,
+    NODES,
+    NOT,
+    NOTHING,
+    NULLABLE,
+    ONE,
+    PARTITION,
+    PARTITION_SLOTS,
+    PARTITIONS,
+    PLAIN,
+    QUESTION,
+    RECORD,
+    REF,
+    REPEAT,
+    SET,
+    SET_SLOTS,
+    SET_WORDS,
+    SETS,
+    UNBOUNDED,
+    UNKNOWN,
+    WORK,
+    A,
+    B,
+    C,
+)
+
+
+@compiled
+def field(pool: np.ndarray, item: int, which: int) -> int:
+    """One word of a node's record."""
+    return int(pool[pool[NODES] + RECORD * item + which])
+
+
+@compiled
+def put_field(pool: np.ndarray, item: int, which: int, value: int) -> None:
+    """Set one word of a node's record."""
+    pool[pool[NODES] + RECORD * item + which] = value
+
+
+@compiled
+def nullable(pool: np.ndarray, item: int) -> bool:
+    """Whether the empty string is in the language."""
+    return pool[pool[NODES] + RECORD * item + FLAGS] & NULLABLE != 0
+
+
+@compiled
+def plain(pool: np.ndarray, item: int) -> bool:
+    """Whether there is no intersection, complement, reference or capture inside."""
+    return pool[pool[NODES] + RECORD * item + FLAGS] & PLAIN != 0
+
+
+@compiled
+def member(pool: np.ndarray, item: int, index: int) -> int:
+    """One member of an alternation, an intersection or a list."""
+    return int(pool[pool[MEMBERS] + pool[pool[NODES] + RECORD * item + A] + index])
+
+
+@compiled
+def mixed(value: int) -> int:
+    """A hash of one number."""
+    value = (value ^ (value >> 31)) * 0x7FB5D329728EA185
+    value = (value ^ (value >> 27)) * 0x1D8AF066DEADBEEF
+    return value ^ (value >> 33)
+
+
+@compiled
+def ask(pool: np.ndarray, question: int, item: int, byte: int) -> int:
+    """Have the host answer."""
+    pool[QUESTION] = question
+    pool[ABOUT] = item
+    pool[BYTE] = byte
+    return ASK_HOST
+
+
+# -- facts: a table from numbers to numbers -------------------------------------------------------------------
+
+
+@compiled
+def fact(pool: np.ndarray, key: int) -> int:
+    """What is remembered under a key, which is not 0; or UNKNOWN."""
+    room = pool[MAX_FACTS]
+    at = mixed(key) & (room - 1)
+    while True:
+        place = pool[FACTS] + FACT_WORDS * at
+        if pool[place] == key:
+            return int(pool[place + 1])
+        if pool[place] == 0:
+            return UNKNOWN
+        at = (at + 1) & (room - 1)
+
+
+@compiled
+def remember(pool: np.ndarray, key: int, value: int) -> int:
+    """Remember a value; the value, or NEED_ROOM."""
+    room = pool[MAX_FACTS]
+    if 2 * pool[N_FACTS] >= room:
+        return NEED_ROOM
+    at = mixed(key) & (room - 1)
+    while True:
+        place = pool[FACTS] + FACT_WORDS * at
+        if pool[place] == key:
+            break
+        if pool[place] == 0:
+            pool[N_FACTS] += 1
+            pool[place] = key
+            break
+        at = (at + 1) & (room - 1)
+    pool[place + 1] = value
+    return value
+
+
+@compiled
+def derivative_key(item: int, byte: int) -> int:
+    """Where a derivative is remembered."""
+    return (item << 9) + byte + 1
+
+
+@compiled
+def pair_key(kind: int, first: int, second: int) -> int:
+    """Where something about two ids is remembered. kind: up to 3."""
+    return -((((kind << 29) + first) << 30) + second) - 1
+
+
+# -- sets of bytes --------------------------------------------------------------------------------------------
+
+
+@compiled
+def byte_set(pool: np.ndarray, w0: int, w1: int, w2: int, w3: int) -> int:
+    """The number of a set of bytes, given as four words of 64 bits."""
+    slots = 2 * pool[MAX_SETS]
+    at = mixed(w0 ^ mixed(w1 ^ mixed(w2 ^ mixed(w3)))) & (slots - 1)
+    while pool[pool[SET_SLOTS] + at] != 0:
+        found = pool[pool[SET_SLOTS] + at] - 1
+        place = pool[SETS] + SET_WORDS * found
+        if pool[place] == w0 and pool[place + 1] == w1 and pool[place + 2] == w2 and pool[place + 3] == w3:
+            return int(found)
+        at = (at + 1) & (slots - 1)
+    found = pool[N_SETS]
+    if found >= pool[MAX_SETS]:
+        return NEED_ROOM
+    place = pool[SETS] + SET_WORDS * found
+    pool[place], pool[place + 1], pool[place + 2], pool[place + 3] = w0, w1, w2, w3
+    pool[pool[SET_SLOTS] + at] = found + 1
+    pool[N_SETS] += 1
+    return found
+
+
+@compiled
+def in_set(pool: np.ndarray, number: int, byte: int) -> bool:
+    """Whether a byte is in a set."""
+    return (pool[pool[SETS] + SET_WORDS * number + (byte >> 6)] >> (byte & 63)) & 1 != 0
+
+
+@compiled
+def joined_sets(pool: np.ndarray, first: int, second: int) -> int:
+    """The bytes of either set."""
+    a, b = pool[SETS] + SET_WORDS * first, pool[SETS] + SET_WORDS * second
+    return byte_set(
+        pool, pool[a] | pool[b], pool[a + 1] | pool[b + 1], pool[a + 2] | pool[b + 2], pool[a + 3] | pool[b + 3]
+    )
+
+
+@compiled
+def shared_set(pool: np.ndarray, first: int, second: int) -> int:
+    """The bytes of both sets."""
+    a, b = pool[SETS] + SET_WORDS * first, pool[SETS] + SET_WORDS * second
+    return byte_set(
+        pool, pool[a] & pool[b], pool[a + 1] & pool[b + 1], pool[a + 2] & pool[b + 2], pool[a + 3] & pool[b + 3]
+    )
+
+
+@compiled
+def is_within(pool: np.ndarray, first: int, second: int) -> bool:
+    """Whether all bytes of the first set are in the second."""
+    a, b = pool[SETS] + SET_WORDS * first, pool[SETS] + SET_WORDS * second
+    outside = pool[a] & ~pool[b] | pool[a + 1] & ~pool[b + 1] | pool[a + 2] & ~pool[b + 2] | pool[a + 3] & ~pool[b + 3]
+    return outside == 0
+
+
+# -- nodes ----------------------------------------------------------------------------------------------------
+
+
+@compiled
+def _node_slot(pool: np.ndarray, kind: int, a: int, b: int, c: int) -> int:
+    """Where a node is in the hash table, or would be."""
+    slots = 2 * pool[MAX_NODES]
+    at = mixed(kind ^ mixed(a ^ mixed(b ^ mixed(c)))) & (slots - 1)
+    while True:
+        found = pool[pool[NODE_SLOTS] + at] - 1
+        if found < 0:
+            return at
+        place = pool[NODES] + RECORD * found
+        if pool[place] == kind and pool[place + A] == a and pool[place + B] == b and pool[place + C] == c:
+            return at
+        at = (at + 1) & (slots - 1)
+
+
+@compiled
+def _add(pool: np.ndarray, slot: int, kind: int, a: int, b: int, c: int, flags: int, length: int) -> int:
+    """A new node, at a free slot of the hash table; its id."""
+    item = pool[N_NODES]
+    if item >= pool[MAX_NODES]:
+        return NEED_ROOM
+    place = pool[NODES] + RECORD * item
+    pool[place], pool[place + A], pool[place + B], pool[place + C] = kind, a, b, c
+    pool[place + FLAGS], pool[place + LENGTH] = flags, length
+    pool[place + FIRST] = pool[place + PARTITION] = UNKNOWN
+    pool[pool[NODE_SLOTS] + slot] = item + 1
+    pool[N_NODES] += 1
+    pool[WORK] += 1
+    return item
+
+
+@compiled
+def add_opaque(pool: np.ndarray, kind: int, a: int, b: int, c: int, flags: int) -> int:
+    """A new node of a kind about which the host answers. The host has looked whether it is there already."""
+    return _add(pool, _node_slot(pool, kind, a, b, c), kind, a, b, c, flags, UNKNOWN)
+
+
+@compiled
+def of_set(pool: np.ndarray, number: int) -> int:
+    """One byte out of a set."""
+    if number < 0:
+        return number
+    if number == NO_BYTES:
+        return EMPTY
+    slot = _node_slot(pool, SET, number, NOTHING, NOTHING)
+    found = pool[pool[NODE_SLOTS] + slot] - 1
+    return int(found) if found >= 0 else _add(pool, slot, SET, number, NOTHING, NOTHING, PLAIN, ONE)
+
+
+@compiled
+def byte_mask(pool: np.ndarray, w0: int, w1: int, w2: int, w3: int) -> int:
+    """One byte out of a set, given as four words."""
+    return of_set(pool, byte_set(pool, w0, w1, w2, w3))
+
+
+@compiled
+def cat(pool: np.ndarray, head: int, tail: int) -> int:
+    """A concatenation whose head is none itself."""
+    if head == EMPTY or tail == EMPTY:
+        return EMPTY
+    if head == EPSILON:
+        return tail
+    if tail == EPSILON:
+        return head
+    slot = _node_slot(pool, CAT, head, tail, NOTHING)
+    found = pool[pool[NODE_SLOTS] + slot] - 1
+    if found >= 0:
+        return int(found)
+    flags = field(pool, head, FLAGS) & field(pool, tail, FLAGS)
+    first, second = field(pool, head, LENGTH), field(pool, tail, LENGTH)
+    length = min(first + second, NEVER) if first >= 0 and second >= 0 else UNKNOWN
+    return _add(pool, slot, CAT, head, tail, NOTHING, flags, length)
+
+
+@compiled
+def concat(pool: np.ndarray, first: int, second: int) -> int:
+    """Strings of the one, then of the other; both may be concatenations."""
+    if first < 0 or second < 0:
+        return min(first, second)
+    if field(pool, first, KIND) != CAT:
+        return cat(pool, first, second)
+    n, item = 0, first
+    while field(pool, item, KIND) == CAT:
+        n += 1
+        item = field(pool, item, B)
+    result = cat(pool, item, second)
+    heads = np.empty(n, np.int64)
+    item = first
+    for i in range(n):
+        heads[i] = field(pool, item, A)
+        item = field(pool, item, B)
+    for i in range(n - 1, -1, -1):
+        if result < 0:
+            return result
+        result = cat(pool, heads[i], result)
+    return result
+
+
+@compiled
+def concat_all(pool: np.ndarray, items: np.ndarray, n: int) -> int:
+    """Strings of each of the first n items, one after the other."""
+    result = EPSILON
+    for i in range(n - 1, -1, -1):
+        result = concat(pool, items[i], result)
+        if result < 0:
+            return result
+    return result
+
+
+@compiled
+def literal(pool: np.ndarray, text: np.ndarray) -> int:
+    """Exactly a text, (bytes,) uint8."""
+    result = EPSILON
+    for i in range(text.shape[0] - 1, -1, -1):
+        result = cat(pool, FIRST_BYTE + text[i], result)
+        if result < 0:
+            return result
+    return result
+
+
+@compiled
+def of_members(pool: np.ndarray, kind: int, members: np.ndarray, n: int, flags: int) -> int:
+    """A node of n members, ascending: an alternation, an intersection or a list."""
+    slots = 2 * pool[MAX_NODES]
+    at = kind
+    for i in range(n):
+        at = mixed(at ^ members[i])
+    at &= slots - 1
+    while True:
+        found = pool[pool[NODE_SLOTS] + at] - 1
+        if found < 0:
+            break
+        if field(pool, found, KIND) == kind and field(pool, found, B) == n:
+            same = True
+            for i in range(n):
+                if member(pool, found, i) != members[i]:
+                    same = False
+                    break
+            if same:
+                return int(found)
+        at = (at + 1) & (slots - 1)
+    first = pool[N_MEMBERS]
+    if first + n > pool[MAX_MEMBERS]:
+        return NEED_ROOM
+    length = UNKNOWN
+    if kind == ALT:
+        length = NEVER
+        for i in range(n):
+            length = min(length, field(pool, members[i], LENGTH))  # UNKNOWN is the least
+    added = _add(pool, at, kind, first, n, UNKNOWN if kind == LIST else NOTHING, flags, length)
+    if added >= 0:
+        place = pool[MEMBERS] + first
+        for i in range(n):
+            pool[place + i] = members[i]
+        pool[N_MEMBERS] += n
+    return added
+
+
+@compiled
+def negation(pool: np.ndarray, item: int) -> int:
+    """All byte strings that are not in a language."""
+    if item < 0:
+        return item
+    if field(pool, item, KIND) == FRAME:
+        item = field(pool, item, A)
+    if field(pool, item, KIND) == NOT:
+        return field(pool, item, A)
+    if item == EMPTY:
+        return EVERYTHING
+    if item == EVERYTHING:
+        return EMPTY
+    slot = _node_slot(pool, NOT, item, NOTHING, NOTHING)
+    found = pool[pool[NODE_SLOTS] + slot] - 1
+    if found >= 0:
+        return int(found)
+    return _add(pool, slot, NOT, item, NOTHING, NOTHING, NO_FLAGS if nullable(pool, item) else NULLABLE, UNKNOWN)
+
+
+@compiled
+def frame(pool: np.ndarray, item: int) -> int:
+    """The same language, marked as a nesting boundary."""
+    if item <= EPSILON:
+        return item
+    kind = field(pool, item, KIND)
+    if kind in (FRAME, REF):
+        return item
+    slot = _node_slot(pool, FRAME, item, NOTHING, NOTHING)
+    found = pool[pool[NODE_SLOTS] + slot] - 1
+    if found >= 0:
+        return int(found)
+    return _add(pool, slot, FRAME, item, NOTHING, NOTHING, field(pool, item, FLAGS), field(pool, item, LENGTH))
+
+
+@compiled
+def times(count: int, length: int) -> int:
+    """The length of so many texts of a length."""
+    if count == 0 or length == 0:
+        return 0
+    if length >= NEVER:
+        return NEVER
+    return NEVER - 1 if count > (NEVER - 1) // length else count * length
+
+
+@compiled
+def _repeated(pool: np.ndarray, kind: int, item: int, lo: int, hi: int) -> int:
+    slot = _node_slot(pool, kind, item, lo, hi)
+    found = pool[pool[NODE_SLOTS] + slot] - 1
+    if found >= 0:
+        return int(found)
+    flags = (NULLABLE if lo == 0 else NO_FLAGS) | (field(pool, item, FLAGS) & PLAIN)
+    inner = field(pool, item, LENGTH)
+    length = 0 if lo == 0 else (times(lo, inner) if inner >= 0 else UNKNOWN)
+    return _add(pool, slot, kind, item, lo, hi, flags, length)
+
+
+@compiled
+def repeat(pool: np.ndarray, item: int, lo: int, hi: int) -> int:
+    """Between lo and hi strings of a language, one after the other; hi UNBOUNDED: any number."""
+    if hi != UNBOUNDED and lo > hi:
+        return EMPTY
+    if hi == 0 or item == EPSILON or (item == EMPTY and lo == 0):
+        return EPSILON
+    if item == EMPTY or (lo == 1 and hi == 1):
+        return item
+    if nullable(pool, item):
+        lo = 0
+        if field(pool, item, KIND) == REPEAT and field(pool, item, B) == 0 and field(pool, item, C) == UNBOUNDED:
+            return item
+    return _repeated(pool, REPEAT, item, lo, hi)
+
+
+@compiled
+def counted(pool: np.ndarray, unit: int, lo: int, hi: int) -> int:
+    """`repeat` of one character, whose count is kept in a register."""
+    if hi != UNBOUNDED and lo > hi:
+        return EMPTY
+    if hi == 0 or (unit == EMPTY and lo == 0):
+        return EPSILON
+    return EMPTY if unit == EMPTY else _repeated(pool, COUNTED, unit, lo, hi)
+
+
+# -- growing --------------------------------------------------------------------------------------------------
+
+
+@compiled
+def partition_hash(pool: np.ndarray, place: int) -> int:
+    """The hash of a partition at a place of the array."""
+    at = 0
+    for byte in range(CLASSES):
+        at = at * 31 + pool[place + byte]
+    return mixed(at)
+
+
+@compiled
+def rehash(pool: np.ndarray, old: np.ndarray) -> None:
+    """Fill the hash tables of a pool whose sections were copied from an old one; they are empty."""
+    slots = 2 * pool[MAX_NODES]
+    for item in range(pool[N_NODES]):
+        kind = field(pool, item, KIND)
+        if kind in (ALT, AND, LIST):
+            at = kind
+            for i in range(field(pool, item, B)):
+                at = mixed(at ^ member(pool, item, i))
+        else:
+            at = mixed(kind ^ mixed(field(pool, item, A) ^ mixed(field(pool, item, B) ^ mixed(field(pool, item, C)))))
+        at &= slots - 1
+        while pool[pool[NODE_SLOTS] + at] != 0:
+            at = (at + 1) & (slots - 1)
+        pool[pool[NODE_SLOTS] + at] = item + 1
+    slots = 2 * pool[MAX_SETS]
+    for number in range(pool[N_SETS]):
+        place = pool[SETS] + SET_WORDS * number
+        at = mixed(pool[place] ^ mixed(pool[place + 1] ^ mixed(pool[place + 2] ^ mixed(pool[place + 3]))))
+        at &= slots - 1
+        while pool[pool[SET_SLOTS] + at] != 0:
+            at = (at + 1) & (slots - 1)
+        pool[pool[SET_SLOTS] + at] = number + 1
+    slots = 2 * pool[MAX_PARTITIONS]
+    for number in range(pool[N_PARTITIONS]):
+        at = partition_hash(pool, pool[PARTITIONS] + CLASSES * number) & (slots - 1)
+        while pool[pool[PARTITION_SLOTS] + at] != 0:
+            at = (at + 1) & (slots - 1)
+        pool[pool[PARTITION_SLOTS] + at] = number + 1
+    pool[N_FACTS] = 0
+    for at in range(old[MAX_FACTS]):
+        key = old[old[FACTS] + FACT_WORDS * at]
+        if key != 0:
+            remember(pool, key, old[old[FACTS] + FACT_WORDS * at + 1])
