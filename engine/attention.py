@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
+import numpy as np
 import torch
 
-from .cascade import ChunkCall, Kind, PrefixCall, Rows, SlabCall, StepPlan, Tokens
+from .cascade import Kind, NearPart, ProductCall, Rows, Sight, StepPlan, Tokens
+from .loops import UNSEEN, attend_rows, bits, merge, soften
 from .memory_cpu import CpuMemory
 
-Attended = tuple[torch.Tensor, torch.Tensor]  # values (m, heads, value_dim) and log-sum-exps (m, heads) float32
+_MOST_ROWS = 1024  # of queries in one product
+_MOST_SCORES = 1 << 20  # of one product: a block of keys is as long as this allows, so that scores stay near
+_FEWEST_KEYS = 512
 
 
 class StepAttention:
@@ -34,151 +40,136 @@ class StepAttention:
         keys, values = self._memory.keys[layer], self._memory.values[layer]
         keys.index_copy_(1, self._plan.write_rows, key[0])
         values.index_copy_(1, self._plan.write_rows, value[0])
-        work = _LayerWork(keys, values, self._kinds[layer], scaling, softcap)
+        window = self._kinds[layer].window
+        scoring = Scoring(keys.shape[2] ** -0.5 if scaling is None else scaling, softcap or 0.0)
         # (T, kv_heads, groups, dim): neighbouring query heads read the same KV head
         queries = query[0].transpose(0, 1).unflatten(1, (keys.shape[0], self._kinds[layer].groups))
-        out, lse = self._own_tokens(work, queries)
-        for call in self._plan.prefixes:
-            if work.kind in call.masks:
-                out, lse = _merge(out, lse, call.part.tokens, work.prefix(call, queries))
+        found = Found(len(queries), query.shape[1], values.shape[2])
+        if self._plan.near is not None:
+            found.near(self._plan.near, self._plan.near_sights[window], queries, keys, values, scoring)
+        for call in self._plan.products:
+            if window in call.sights:
+                found.product(call, call.sights[window], queries, keys, values, scoring)
+        out = torch.from_numpy(found.out)
         if sinks is not None:
-            out = out * torch.sigmoid(lse - sinks)[..., None].to(out.dtype)
-        return out[None]
-
-    def _own_tokens(self, work: _LayerWork, queries: torch.Tensor) -> Attended:
-        """Every token over its own sequence's rows."""
-        plan = self._plan
-        if len(plan.slabs) == 1 and plan.slabs[0].part.queries is None:
-            return work.slabs(plan.slabs[0], queries)
-        n_heads = queries.shape[1] * queries.shape[2]
-        out = queries.new_empty(plan.n_tokens, n_heads, work.values.shape[2])
-        lse = torch.empty(plan.n_tokens, n_heads)
-        for call in plan.slabs:
-            some_out, some_lse = work.slabs(call, queries)
-            out.index_copy_(0, call.part.tokens, some_out.index_select(0, call.part.filled))
-            lse.index_copy_(0, call.part.tokens, some_lse.index_select(0, call.part.filled))
-        for call in plan.chunks:
-            out[call.part.tokens], lse[call.part.tokens] = work.chunk(call, queries)
-        return out, lse
+            out *= torch.sigmoid(torch.from_numpy(found.lse) - sinks)[..., None]
+        return out.to(query.dtype)[None]
 
 
-class _LayerWork:
-    """One layer's pool and settings. queries: (T, kv_heads, groups, dim) of all packed tokens."""
+class Scoring(NamedTuple):
+    """How a product of query and key becomes a score. cap: see loops._capped; 0 for none."""
 
-    __slots__ = ("keys", "kind", "scale", "softcap", "values")
+    scale: float
+    cap: float
 
-    def __init__(
-        self, keys: torch.Tensor, values: torch.Tensor, kind: Kind, scale: float | None, softcap: float | None
-    ) -> None:
-        self.keys = keys
-        self.values = values
-        self.kind = kind
-        self.scale = keys.shape[2] ** -0.5 if scale is None else scale
-        self.softcap = softcap
 
-    def slabs(self, call: SlabCall, queries: torch.Tensor) -> Attended:
-        """All span * width query tokens, padding included."""
-        part = call.part
-        if part.queries is not None:
-            queries = queries.index_select(0, part.queries)
-        _, kv_heads, groups, dim = queries.shape
-        if part.width > 1:  # a KV head's queries become rows: first by token, then by head of the group
-            queries = queries.view(part.span, part.width, kv_heads, groups, dim).transpose(1, 2).flatten(2, 3)
-        out, lse = self._attend(queries, _view(self.keys, call), _view(self.values, call), call.masks[self.kind])
-        if part.width > 1:
-            out = out.unflatten(2, (part.width, groups)).transpose(1, 2).flatten(0, 1)
-            lse = lse.unflatten(2, (part.width, groups)).transpose(1, 2).flatten(0, 1)
-        return out.flatten(1, 2), lse.flatten(1, 2)
+class Found:
+    """What tokens have found so far: values (T, heads, value_dim) and log-sum-exps (T, heads), float32."""
 
-    def chunk(self, call: ChunkCall, queries: torch.Tensor) -> Attended:
-        queries = queries[call.part.tokens].permute(1, 2, 0, 3)  # KV heads as batch, a group's heads as heads
-        keys, values = _read(self.keys, call.rows), _read(self.values, call.rows)
-        groups = queries.shape[1]
-        out, lse = self._attend(
-            queries,
-            keys[:, None].expand(-1, groups, -1, -1),
-            values[:, None].expand(-1, groups, -1, -1),
-            call.masks[self.kind],
-            causal=call.masks[self.kind] is None,
-        )
-        return out.flatten(0, 1).transpose(0, 1), lse.flatten(0, 1).transpose(0, 1)
+    def __init__(self, n_tokens: int, heads: int, value_dim: int) -> None:
+        self.out = np.zeros((n_tokens, heads, value_dim), dtype=np.float32)
+        self.lse = np.full((n_tokens, heads), UNSEEN, dtype=np.float32)
 
-    def prefix(self, call: PrefixCall, queries: torch.Tensor) -> Attended:
-        if call.part.tokens is not None:
-            queries = queries[call.part.tokens]
-        n_tokens, _, groups, _ = queries.shape
-        rows = queries.transpose(0, 1).flatten(1, 2)[None]  # all readers' queries of a KV head are its rows
-        keys, values = _read(self.keys, call.part.rows)[None], _read(self.values, call.part.rows)[None]
-        out, lse = self._attend(rows, keys, values, call.masks[self.kind])
-        out = out[0].unflatten(1, (n_tokens, groups)).transpose(0, 1)
-        lse = lse[0].unflatten(1, (n_tokens, groups)).transpose(0, 1)
-        return out.flatten(1, 2), lse.flatten(1, 2)
-
-    def _attend(
+    def near(
         self,
+        part: NearPart,
+        sight: Sight,
         queries: torch.Tensor,
         keys: torch.Tensor,
         values: torch.Tensor,
-        mask: torch.Tensor | None,
-        *,
-        causal: bool = False,
-    ) -> Attended:
-        """queries (b, h, m, dim), keys and values (b, h, L, dim) -> values (b, h, m, dim), log-sum-exps (b, h, m)."""
-        if self.softcap is not None or keys.shape[3] != values.shape[3]:
-            return attend_plain(queries, keys, values, mask, self.scale, self.softcap, causal=causal)
-        return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
-            queries, keys, values, 0.0, causal, attn_mask=mask, scale=self.scale
+        scoring: Scoring,
+    ) -> None:
+        """Each of the part's tokens by itself; what it has found before is forgotten."""
+        attend_rows(
+            0,
+            len(part.tokens),
+            queries.float().contiguous().numpy(),
+            bits(keys),
+            bits(values),
+            part.tokens,
+            sight.low,
+            sight.high,
+            part.owners,
+            part.first_segment,
+            part.segments,
+            scoring.scale,
+            scoring.cap,
+            self.out,
+            self.lse,
         )
 
-
-def attend_plain(
-    queries: torch.Tensor,
-    keys: torch.Tensor,
-    values: torch.Tensor,
-    mask: torch.Tensor | None,
-    scale: float,
-    softcap: float | None,
-    *,
-    causal: bool,
-) -> Attended:
-    """Attention spelled out, in float32: for what the fused kernel lacks (softcap, values narrower than keys)."""
-    scores = torch.matmul(queries, keys.transpose(-1, -2)).float() * scale
-    if softcap is not None:
-        scores = torch.tanh(scores / softcap) * softcap
-    if mask is not None:
-        scores = scores + mask
-    if causal:
-        hidden = torch.ones(scores.shape[-2:], dtype=torch.bool).triu(1)
-        scores = scores.masked_fill(hidden, -torch.inf)
-    lse = torch.logsumexp(scores, dim=-1)
-    weights = torch.exp(scores - lse[..., None])
-    return torch.matmul(weights.to(values.dtype), values), lse
-
-
-def _view(pool: torch.Tensor, call: SlabCall) -> torch.Tensor:
-    """(span, kv_heads, n_keys, dim) of the pool (kv_heads, rows, dim), nothing copied."""
-    part = call.part
-    kv_heads, rows, dim = pool.shape
-    return pool.as_strided(
-        (part.span, kv_heads, call.n_keys, dim),
-        (part.slab_tokens * dim, rows * dim, dim, 1),
-        (part.first_row + call.first) * dim,
-    )
+    def product(
+        self,
+        call: ProductCall,
+        sight: Sight,
+        queries: torch.Tensor,
+        keys: torch.Tensor,
+        values: torch.Tensor,
+        scoring: Scoring,
+    ) -> None:
+        """All tokens of the part together, merged with what they have found before."""
+        mine = _pick(queries, call.part.tokens).transpose(0, 1).contiguous()  # (kv_heads, n, groups, key_dim)
+        n_keys = int(sight.high.max())
+        keys, values = _read(keys, call.part.rows, n_keys), _read(values, call.part.rows, n_keys)
+        groups = mine.shape[2]
+        most_tokens = max(_MOST_ROWS // groups, 1)
+        for start in range(0, len(sight.low), most_tokens):
+            some = slice(start, start + most_tokens)
+            tokens, seen = call.part.numbers[some], Sight(sight.low[some], sight.high[some])
+            for head in range(len(keys)):
+                rows = mine[head, some].flatten(0, 1)
+                top, weight, total = _multiply(rows, keys[head], values[head], groups, seen, scoring)
+                merge(self.out, self.lse, tokens, head * groups, groups, top, weight, total)
 
 
-def _read(pool: torch.Tensor, rows: Rows) -> torch.Tensor:
-    """(kv_heads, L, dim): a view where the rows are neighbours."""
-    return pool[:, rows] if isinstance(rows, slice) else pool.index_select(1, rows)
+def _multiply(
+    queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, groups: int, sight: Sight, scoring: Scoring
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """queries (rows, key_dim), keys and values (L, dim) -> what loops.soften() keeps of each row."""
+    n_rows = len(queries)
+    top, weight = np.full(n_rows, UNSEEN, dtype=np.float32), np.zeros(n_rows, dtype=np.float32)
+    total = torch.zeros(n_rows, values.shape[1])
+    first, last = int(sight.low.min()), int(sight.high.max())
+    n_block = min(max(_MOST_SCORES // n_rows, _FEWEST_KEYS), last - first)
+    for start in range(first, last, n_block):
+        some = slice(start, min(start + n_block, last))
+        scores = torch.mm(queries, keys[some].t())
+        softened = groups, sight.low, sight.high, scoring.scale, scoring.cap, top, weight, total.numpy()
+        soften(0, n_rows, bits(scores), start, *softened)
+        if scores.dtype == torch.float32:
+            total.addmm_(scores, values[some])
+        else:
+            total += torch.mm(scores, values[some])
+    return top, weight, total.numpy()
 
 
-def _merge(out: torch.Tensor, lse: torch.Tensor, tokens: Tokens, more: Attended) -> Attended:
-    """Join what some tokens found in one more part to what they found so far."""
-    more_out, more_lse = more
-    some_out, some_lse = (out, lse) if tokens is None else (out[tokens], lse[tokens])
-    weight = torch.sigmoid(more_lse - some_lse)[..., None].to(out.dtype)
-    merged = torch.lerp(some_out, more_out, weight)
-    merged_lse = torch.logaddexp(some_lse, more_lse)
-    if tokens is None:
-        return merged, merged_lse
-    out[tokens], lse[tokens] = merged, merged_lse
-    return out, lse
+def attend_near(queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, n_keys: int) -> Found:
+    """Plain attention of queries (T, kv_heads, groups, dim), each by itself, over the first n_keys rows of a pool."""
+    n_tokens, kv_heads, groups, _ = queries.shape
+    found = Found(n_tokens, kv_heads * groups, values.shape[2])
+    tokens, none = np.arange(n_tokens), np.zeros(n_tokens, dtype=np.int64)
+    part = NearPart(tokens, none, np.array([0, 1]), np.array([[0, n_keys, 0]]))
+    found.near(part, Sight(none, none + n_keys), queries, keys, values, Scoring(keys.shape[2] ** -0.5, 0.0))
+    return found
+
+
+def attend_product(queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> Found:
+    """The same for all queries together, over all rows."""
+    from .cascade import ProductPart
+
+    n_tokens, kv_heads, groups, _ = queries.shape
+    found = Found(n_tokens, kv_heads * groups, values.shape[2])
+    n_keys, tokens = keys.shape[1], np.arange(n_tokens)
+    part = ProductPart(slice(0, n_keys), np.arange(n_keys), None, tokens)
+    sight = Sight(np.zeros_like(tokens), np.full_like(tokens, n_keys))
+    found.product(ProductCall(part, {None: sight}), sight, queries, keys, values, Scoring(keys.shape[2] ** -0.5, 0.0))
+    return found
+
+
+def _pick(queries: torch.Tensor, tokens: Tokens) -> torch.Tensor:
+    return queries if tokens is None else queries[tokens]
+
+
+def _read(pool: torch.Tensor, rows: Rows, n: int) -> torch.Tensor:
+    """(kv_heads, n, dim), the first n of the rows: a view where they are neighbours."""
+    return pool[:, rows.start : rows.start + n] if isinstance(rows, slice) else pool.index_select(1, rows[:n])

@@ -1,21 +1,24 @@
-"""Which keys each token of a step reads, and in how few calls: decided once per step, before the layers run.
+"""Which keys each token of a step reads, and how: decided once per step, before the layers run.
 
 Cascade attention (as in FlashInfer's "Cascade Inference"; merging by log-sum-exp goes back to online softmax): a
 query's keys are split in parts, each part is attended by itself, and the parts' results are merged by their
-log-sum-exps. Parts are of three kinds:
+log-sum-exps. There are two ways to attend:
 
-- prefix: rows of the tree's pages, read once for all sequences that have them in common;
-- slab: the own rows of several sequences with few new tokens each, side by side in one arena, one strided view;
-- chunk: the own rows of one sequence with many new tokens (prefill), or with scattered rows.
+- near: a token by itself reads its keys where they are (loops.attend_rows). Costs in proportion to tokens times keys.
+- product: all tokens that read the same rows are multiplied with them together. The rows are read once for all, and
+  products of many rows are fast, but each has a price of its own, and so has the merging.
+
+Rows of the tree's pages are products for those who have them in common, at every level of the tree where that is
+cheaper by measured costs (crossover.py). A sequence with many new tokens (prefill) also multiplies them with its own.
 
 compose() finds the parts; they stay as they are while the same sequences take the same number of tokens each.
-plan_step() adds what changes with every token: rows to write, lengths and masks.
+plan_step() adds what changes with every token: the rows to write, and the range of keys that each token sees.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
@@ -23,103 +26,81 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from .memory_cpu import Extent, Slot
+from .crossover import TYPICAL, Costs
+from .memory_cpu import Extent, Slot, runs
 
-# A prefix part saves the reading of its tokens once for every further reader, and costs a call and a merge. Below
-# this many saved readings the slab is read instead, where it has the tokens too.
-_WORTH_READINGS = 128
-_MOST_SLAB_TOKENS = 16  # sequences with more new tokens are chunks
-_WIDEST_GAP = 4  # idle slabs between busy ones that are read along rather than starting another call
-
-HIDDEN = -1e30  # added to scores of keys out of sight; finite, so that a part without any key in sight merges to 0
+_MOST_NEAR_TOKENS = 16  # sequences with more new tokens multiply them with their own rows
 
 Rows = slice | torch.Tensor  # neighbouring rows of the pool, or int64 row numbers
 Tokens = slice | torch.Tensor | None  # packed tokens of the step; None: all of them, in order
+Range = tuple[int, int]  # of positions, the second one exclusive
 
 
 class Kind(NamedTuple):
-    """What masks depend on, of a layer: its window, and the query heads per KV head."""
+    """What decides which keys a token of a layer sees, and how heads are grouped."""
 
     window: int | None
     groups: int
 
 
 @dataclass(slots=True)
-class PrefixPart:
-    """Rows read by several sequences. positions: (L,) of the rows' tokens. token_numbers: (m,), the same as tokens."""
+class NearPart:
+    """Tokens that read by themselves. owners: (n,), whose segments each reads; the rest as loops.attend_rows says."""
+
+    tokens: np.ndarray
+    owners: np.ndarray
+    first_segment: np.ndarray
+    segments: np.ndarray
+
+
+@dataclass(slots=True)
+class ProductPart:
+    """Rows that several tokens read together. positions: (L,) of the rows' tokens, ascending.
+
+    numbers: (n,), the same as tokens.
+    """
 
     rows: Rows
     positions: np.ndarray
     tokens: Tokens
-    token_numbers: np.ndarray
-
-
-@dataclass(slots=True)
-class SlabPart:
-    """`span` slabs side by side, `width` query tokens for each, padded where a slab has fewer or none.
-
-    queries: (span * width,) packed tokens, padding reads token 0; None: all tokens in order, no padding.
-    filled: (m,) which of span * width are no padding, tokens: (m,) which packed tokens those are.
-    sequences: (n,) of the batch; places: (n,) their slabs, counted from the first of the span.
-    """
-
-    first_row: int
-    slab_tokens: int
-    span: int
-    width: int
-    sequences: np.ndarray
-    places: np.ndarray
-    queries: torch.Tensor | None
-    filled: torch.Tensor
-    tokens: torch.Tensor
-
-
-@dataclass(slots=True)
-class ChunkPart:
-    """One sequence of the batch, its packed tokens and its own rows (int64, for its tokens from `base` on)."""
-
-    sequence: int
-    tokens: slice
-    slab_rows: np.ndarray
+    numbers: np.ndarray
 
 
 @dataclass(slots=True)
 class Composition:
-    """The parts of a step. bases, splits: (n,), per sequence the first token in its slab, and the first read there."""
+    """The parts of a step. row_shifts: (T,) pool row minus position, where no sequence's rows are scattered."""
 
     n_tokens: int
-    bases: np.ndarray
-    splits: np.ndarray
-    row_shifts: np.ndarray | None  # (T,) pool row minus position; None: some rows are scattered
-    owners: np.ndarray  # (T,) the sequence of each packed token
-    prefixes: list[PrefixPart]
-    slabs: list[SlabPart]
-    chunks: list[ChunkPart]
+    row_shifts: np.ndarray | None
+    scattered: list[tuple[slice, np.ndarray, int]]  # else, by sequence: tokens, rows, and the first row's position
+    near: NearPart | None
+    products: list[ProductPart]
 
 
 # -- composing ------------------------------------------------------------------------------------------------
 
 
-def compose(slots: Sequence[Slot], lengths: np.ndarray) -> Composition:
+def compose(slots: Sequence[Slot], lengths: np.ndarray, costs: Costs = TYPICAL) -> Composition:
     """The parts for a step that gives each of these sequences so many new tokens."""
     n_tokens = int(lengths.sum())
-    firsts = np.cumsum(lengths) - lengths
-    owners = np.repeat(np.arange(len(slots)), lengths)
-    bases = np.array([slot.base for slot in slots])
-    segments, splits = _shared_segments(slots)
-    slabs, chunks = _own_parts(slots, lengths, firsts)
+    spans = [slice(stop - n, stop) for n, stop in zip(lengths.tolist(), np.cumsum(lengths).tolist(), strict=True)]
+    is_near = (lengths <= _MOST_NEAR_TOKENS).tolist()
+    products, segments = _pages(slots, lengths.tolist(), spans, is_near, costs, n_tokens)
+    for number, slot in enumerate(slots):
+        own = _own_segments(slot, products.covered[number])
+        if is_near[number]:
+            segments[number] += own
+        else:
+            products.add([_Segment(a, a + shift, b - a) for a, b, shift in own], [spans[number]])
     shifts = None
     if all(slot.slab.arena is not None for slot in slots):
-        shifts = np.array([slot.slab.rows[0] - slot.base for slot in slots])[owners]
+        shifts = np.repeat(np.array([slot.slab.rows[0] - slot.base for slot in slots]), lengths)
     return Composition(
         n_tokens=n_tokens,
-        bases=bases,
-        splits=splits,
         row_shifts=shifts,
-        owners=owners,
-        prefixes=[_prefix_part(readers, runs, lengths, firsts, n_tokens) for readers, runs in segments],
-        slabs=slabs,
-        chunks=chunks,
+        scattered=[(span, slot.slab.rows, slot.base) for span, slot in zip(spans, slots, strict=True)],
+        near=_near_part(segments, spans, is_near),
+        products=products.parts,
     )
 
 
@@ -129,19 +110,62 @@ class _Segment(NamedTuple):
     n: int
 
 
-def _shared_segments(slots: Sequence[Slot]) -> tuple[list[tuple[tuple[int, ...], list[_Segment]]], np.ndarray]:
-    """Which rows of pages are read by whom, [(sequences, segments)], and where each sequence goes over to its slab."""
-    atoms = _atoms(slots)
-    splits = np.array([slot.base for slot in slots])
-    for segment, readers in atoms:
-        if segment.n * (len(readers) - 1) >= _WORTH_READINGS:
-            splits[readers] = np.maximum(splits[readers], segment.position + segment.n)
+class _Products:
+    """The product parts found so far. covered: by sequence, the positions that they read for it, ascending."""
+
+    def __init__(self, n_sequences: int, n_tokens: int) -> None:
+        self.parts: list[ProductPart] = []
+        self.covered: list[list[Range]] = [[] for _ in range(n_sequences)]
+        self._n_tokens = n_tokens
+
+    def add(self, segments: Sequence[_Segment], spans: Sequence[slice]) -> None:
+        rows = np.concatenate([np.arange(each.row, each.row + each.n) for each in segments])
+        positions = np.concatenate([np.arange(each.position, each.position + each.n) for each in segments])
+        numbers = np.concatenate([np.arange(span.start, span.stop) for span in spans])
+        self.parts.append(ProductPart(_as_rows(rows), positions, _as_tokens(numbers, self._n_tokens), numbers))
+
+    def cover(self, number: int, segments: Iterable[_Segment]) -> None:
+        self.covered[number] = sorted([*self.covered[number], *((s.position, s.position + s.n) for s in segments)])
+
+
+def _pages(
+    slots: Sequence[Slot], lengths: list[int], spans: list[slice], is_near: list[bool], costs: Costs, n_tokens: int
+) -> tuple[_Products, list[list[tuple[int, int, int]]]]:
+    """How the tree's pages are read: the products, and by sequence the segments left to its tokens themselves."""
     by_readers: dict[tuple[int, ...], list[_Segment]] = {}
-    for segment, readers in atoms:
-        reading = tuple(each for each in readers if segment.position < splits[each])
-        if reading:
-            by_readers.setdefault(reading, []).append(segment)
-    return list(by_readers.items()), splits
+    for segment, readers in _atoms(slots):
+        by_readers.setdefault(tuple(readers), []).append(segment)
+    products = _Products(len(slots), n_tokens)
+    left: list[list[tuple[int, int, int]]] = [[] for _ in slots]
+    for readers, segments in by_readers.items():
+        multiplying = readers
+        if not costs.product_pays(sum(lengths[each] for each in readers), sum(each.n for each in segments)):
+            multiplying = tuple(each for each in readers if not is_near[each])
+            for each in set(readers) - set(multiplying):
+                left[each] += [(s.position, s.position + s.n, s.row - s.position) for s in segments]
+        _share(products, slots, spans, multiplying, segments, together=multiplying == readers)
+    for number, slot in enumerate(slots):  # what stands in the slab is read there
+        left[number] = sorted(each for each in left[number] if each[0] < slot.base)
+    return products, left
+
+
+def _share(
+    products: _Products,
+    slots: Sequence[Slot],
+    spans: list[slice],
+    readers: tuple[int, ...],
+    segments: list[_Segment],
+    *,
+    together: bool,
+) -> None:
+    """A product of the segments with all readers together; else for each, of what does not stand in its slab."""
+    groups = [readers] if together else [(each,) for each in readers]
+    for group in groups:
+        kept = segments if together else [s for s in segments if s.position < slots[group[0]].base]
+        if kept:
+            products.add(kept, [spans[each] for each in group])
+            for each in group:
+                products.cover(each, kept)
 
 
 def _atoms(slots: Sequence[Slot]) -> list[tuple[_Segment, list[int]]]:
@@ -168,13 +192,36 @@ def _atoms(slots: Sequence[Slot]) -> list[tuple[_Segment, list[int]]]:
     return [(segment, sorted(readers)) for segment, readers in sorted(atoms.items())]
 
 
-def _prefix_part(
-    readers: tuple[int, ...], runs: list[_Segment], lengths: np.ndarray, firsts: np.ndarray, n_tokens: int
-) -> PrefixPart:
-    numbers = np.concatenate([np.arange(firsts[each], firsts[each] + lengths[each]) for each in readers])
-    rows = np.concatenate([np.arange(run.row, run.row + run.n) for run in runs])
-    positions = np.concatenate([np.arange(run.position, run.position + run.n) for run in runs])
-    return PrefixPart(_as_rows(rows), positions, _as_tokens(numbers, n_tokens), numbers)
+def _own_segments(slot: Slot, covered: list[Range]) -> list[tuple[int, int, int]]:
+    """The slab's positions that no product reads, as first, one after last, and row minus position."""
+    own: list[tuple[int, int, int]] = []
+    position = slot.base
+    rows = [(int(slot.slab.rows[0]), len(slot.slab.rows))] if slot.slab.arena is not None else runs(slot.slab.rows)
+    for row, n in rows:
+        shift, end = row - position, position + n
+        for a, b in covered:
+            if b > position and a < end:
+                if a > position:
+                    own.append((position, a, shift))
+                position = min(b, end)
+        if position < end:
+            own.append((position, end, shift))
+        position = end
+    return own
+
+
+def _near_part(segments: list[list[tuple[int, int, int]]], spans: list[slice], is_near: list[bool]) -> NearPart | None:
+    near = [number for number, short in enumerate(is_near) if short]
+    if not near:
+        return None
+    tokens = [np.arange(spans[number].start, spans[number].stop) for number in near]
+    counts = [len(segments[number]) for number in near]
+    return NearPart(
+        tokens=np.concatenate(tokens),
+        owners=np.repeat(np.arange(len(near)), [len(each) for each in tokens]),
+        first_segment=np.concatenate([[0], np.cumsum(counts)]),
+        segments=np.array([each for number in near for each in segments[number]], dtype=np.int64).reshape(-1, 3),
+    )
 
 
 def _as_rows(rows: np.ndarray) -> Rows:
@@ -192,84 +239,23 @@ def _as_tokens(numbers: np.ndarray, n_tokens: int) -> Tokens:
     return torch.from_numpy(numbers)
 
 
-def _own_parts(
-    slots: Sequence[Slot], lengths: np.ndarray, firsts: np.ndarray
-) -> tuple[list[SlabPart], list[ChunkPart]]:
-    together: dict[tuple[int, int], list[tuple[int, int]]] = {}  # (arena, width tier) -> [(place, sequence)]
-    chunks: list[ChunkPart] = []
-    for number, (slot, first, length) in enumerate(zip(slots, firsts.tolist(), lengths.tolist(), strict=True)):
-        if slot.slab.arena is None or length > _MOST_SLAB_TOKENS:
-            chunks.append(ChunkPart(number, slice(first, first + length), slot.slab.rows))
-        else:
-            tier = 1 if length == 1 else 4 if length <= 4 else _MOST_SLAB_TOKENS
-            together.setdefault((slot.slab.arena, tier), []).append((slot.slab.place, number))
-    n_tokens = int(lengths.sum())
-    slabs = []
-    for members in together.values():
-        ordered = np.array(sorted(members))
-        gaps = np.flatnonzero(np.diff(ordered[:, 0]) > _WIDEST_GAP) + 1
-        slabs += [_slab_part(run, slots, lengths, firsts, n_tokens) for run in np.split(ordered, gaps)]
-    return slabs, chunks
-
-
-def _slab_part(
-    members: np.ndarray, slots: Sequence[Slot], lengths: np.ndarray, firsts: np.ndarray, n_tokens: int
-) -> SlabPart:
-    """members: (n, 2), places in the arena (ascending) and sequences."""
-    places, sequences = members[:, 0] - members[0, 0], members[:, 1]
-    counts = lengths[sequences]
-    span, width = int(places[-1]) + 1, int(counts.max())
-    within = np.concatenate([np.arange(count) for count in counts.tolist()])
-    filled = np.repeat(places * width, counts) + within
-    tokens = np.repeat(firsts[sequences], counts) + within
-    queries = np.zeros(span * width, dtype=np.int64)
-    queries[filled] = tokens
-    in_order = len(tokens) == n_tokens == span * width and bool((queries == np.arange(n_tokens)).all())
-    slab_rows = slots[sequences[0]].slab.rows
-    return SlabPart(
-        first_row=int(slab_rows[0]),
-        slab_tokens=len(slab_rows),
-        span=span,
-        width=width,
-        sequences=sequences,
-        places=places,
-        queries=None if in_order else torch.from_numpy(queries),
-        filled=torch.from_numpy(filled),
-        tokens=torch.from_numpy(tokens),
-    )
-
-
 # -- planning a step --------------------------------------------------------------------------------------------
 
 
-@dataclass(slots=True)
-class PrefixCall:
-    """masks: by kind, (1, 1, m * groups, L) or None where all keys are in sight; a kind left out: none is."""
+class Sight(NamedTuple):
+    """The keys that tokens see, low .. high - 1, (n,) int64: positions for near tokens, places in the part's rows for
+    products."""
 
-    part: PrefixPart
-    masks: dict[Kind, torch.Tensor | None]
-
-
-@dataclass(slots=True)
-class SlabCall:
-    """Reads n_keys rows of each slab, from its row `first` on.
-
-    masks: by kind, (span, 1, 1, n_keys) where width is 1, else (span, 1, width * groups, n_keys).
-    """
-
-    part: SlabPart
-    first: int
-    n_keys: int
-    masks: dict[Kind, torch.Tensor]
+    low: np.ndarray
+    high: np.ndarray
 
 
 @dataclass(slots=True)
-class ChunkCall:
-    """masks: by kind, (1, 1, t, L), or None: plain causal, as many keys as queries."""
+class ProductCall:
+    """sights: by window. A window in which no token sees any of the keys is left out."""
 
-    part: ChunkPart
-    rows: Rows
-    masks: dict[Kind, torch.Tensor | None]
+    part: ProductPart
+    sights: dict[int | None, Sight]
 
 
 @dataclass(slots=True)
@@ -278,91 +264,42 @@ class StepPlan:
 
     n_tokens: int
     write_rows: torch.Tensor
-    prefixes: list[PrefixCall]
-    slabs: list[SlabCall]
-    chunks: list[ChunkCall]
+    near: NearPart | None
+    near_sights: dict[int | None, Sight]
+    products: list[ProductCall]
 
 
-def plan_step(
-    composition: Composition, starts: np.ndarray, positions: np.ndarray, kinds: Sequence[Kind], dtype: torch.dtype
-) -> StepPlan:
-    """starts: (n,), positions: (T,) as in ForwardBatch; kinds: those the model's layers have; dtype: of the masks."""
-    slabs = [_slab_call(part, composition, starts, kinds, dtype) for part in composition.slabs]
-    chunks = [_chunk_call(part, composition, starts, kinds, dtype) for part in composition.chunks]
-    prefixes = [_prefix_call(part, positions, kinds, dtype) for part in composition.prefixes]
-    return StepPlan(composition.n_tokens, _write_rows(composition, positions), prefixes, slabs, chunks)
+def plan_step(composition: Composition, positions: np.ndarray, windows: Sequence[int | None]) -> StepPlan:
+    """positions: (T,) as in ForwardBatch; windows: those the model's layers have, each once."""
+    near = composition.near
+    near_sights: dict[int | None, Sight] = {}
+    if near is not None:
+        newest = positions[near.tokens]
+        near_sights = {window: Sight(_oldest(newest, window), newest + 1) for window in windows}
+    products = [_product_call(part, positions, windows) for part in composition.products]
+    return StepPlan(composition.n_tokens, _write_rows(composition, positions), near, near_sights, products)
+
+
+def _oldest(newest: np.ndarray, window: int | None) -> np.ndarray:
+    """The first position that a token at `newest` sees."""
+    return np.zeros_like(newest) if window is None else np.maximum(newest - window + 1, 0)
+
+
+def _product_call(part: ProductPart, positions: np.ndarray, windows: Sequence[int | None]) -> ProductCall:
+    newest = positions[part.numbers]
+    high = np.searchsorted(part.positions, newest, side="right")
+    sights: dict[int | None, Sight] = {}
+    for window in windows:
+        low = np.searchsorted(part.positions, _oldest(newest, window))
+        if (low < high).any():
+            sights[window] = Sight(low, high)
+    return ProductCall(part, sights)
 
 
 def _write_rows(composition: Composition, positions: np.ndarray) -> torch.Tensor:
     if composition.row_shifts is not None:
         return torch.from_numpy(positions + composition.row_shifts)
     rows = np.empty(composition.n_tokens, dtype=np.int64)
-    for part in composition.chunks:
-        rows[part.tokens] = part.slab_rows[positions[part.tokens] - composition.bases[part.sequence]]
-    for part in composition.slabs:
-        tokens = part.tokens.numpy()
-        owners = composition.owners[tokens]
-        first_rows = np.zeros(len(composition.bases), dtype=np.int64)
-        first_rows[part.sequences] = part.first_row + part.places * part.slab_tokens
-        rows[tokens] = first_rows[owners] + positions[tokens] - composition.bases[owners]
+    for tokens, slab_rows, base in composition.scattered:
+        rows[tokens] = slab_rows[positions[tokens] - base]
     return torch.from_numpy(rows)
-
-
-def _slab_call(
-    part: SlabPart, composition: Composition, starts: np.ndarray, kinds: Sequence[Kind], dtype: torch.dtype
-) -> SlabCall:
-    own_first = composition.splits[part.sequences] - composition.bases[part.sequences]
-    own_start = starts[part.sequences] - composition.bases[part.sequences]
-    first = int(own_first.min()) // 64 * 64
-    end = int(own_start.max()) + part.width
-    n_keys = min(-(-end // 16) * 16, part.slab_tokens) - first
-    lowest = np.zeros((part.span, 1, 1, 1), dtype=np.int64)
-    newest = np.zeros((part.span, 1, part.width, 1), dtype=np.int64)
-    lowest[part.places, 0, 0, 0] = own_first
-    newest[part.places, 0, :, 0] = own_start[:, None] + np.arange(part.width)
-    keys = np.arange(first, first + n_keys)
-    masks = {}
-    for kind in kinds:
-        low = lowest if kind.window is None else np.maximum(lowest, newest - (kind.window - 1))
-        mask = _mask((keys >= low) & (keys <= newest), dtype)
-        masks[kind] = mask if part.width == 1 else mask.repeat_interleave(kind.groups, dim=2)
-    return SlabCall(part, first, n_keys, masks)
-
-
-def _chunk_call(
-    part: ChunkPart, composition: Composition, starts: np.ndarray, kinds: Sequence[Kind], dtype: torch.dtype
-) -> ChunkCall:
-    base, split = int(composition.bases[part.sequence]), int(composition.splits[part.sequence])
-    n_queries = part.tokens.stop - part.tokens.start
-    n_past = int(starts[part.sequence]) - split
-    keys = np.arange(n_past + n_queries)
-    newest = n_past + np.arange(n_queries)[:, None]
-    masks: dict[Kind, torch.Tensor | None] = {}
-    for kind in kinds:
-        if n_past == 0 and (kind.window is None or n_queries <= kind.window):
-            masks[kind] = None
-            continue
-        in_sight = keys <= newest
-        if kind.window is not None:
-            in_sight &= keys > newest - kind.window
-        masks[kind] = _mask(in_sight[None, None], dtype)
-    return ChunkCall(part, _as_rows(part.slab_rows[split - base : split - base + len(keys)]), masks)
-
-
-def _prefix_call(part: PrefixPart, positions: np.ndarray, kinds: Sequence[Kind], dtype: torch.dtype) -> PrefixCall:
-    masks: dict[Kind, torch.Tensor | None] = {}
-    for kind in kinds:
-        if kind.window is None:
-            masks[kind] = None
-            continue
-        asking = positions[part.token_numbers]
-        if asking.max() - part.positions[0] < kind.window:
-            masks[kind] = None
-        elif asking.min() - part.positions[-1] < kind.window:
-            in_sight = part.positions > asking[:, None] - kind.window
-            masks[kind] = _mask(np.repeat(in_sight, kind.groups, axis=0)[None, None], dtype)
-    return PrefixCall(part, masks)
-
-
-def _mask(in_sight: np.ndarray, dtype: torch.dtype) -> torch.Tensor:
-    return torch.from_numpy(np.where(in_sight, np.float32(0), np.float32(HIDDEN))).to(dtype)

@@ -90,7 +90,7 @@ class CpuMemory:
         """See ports.Memory. capacity counts all tokens of the sequence, the cached ones among them."""
         if not 0 <= n_cached == len(pages) <= capacity:
             raise ValueError(f"open: {len(pages)} pages, {n_cached} cached tokens, capacity {capacity}")
-        extents = _runs(pages)
+        extents = runs(pages)
         base, slab = self._take_slab(extents, n_cached, capacity)
         if slab is None:
             return None
@@ -116,7 +116,7 @@ class CpuMemory:
         state = self[slot]
         if not state.base <= n_cached == len(pages) <= state.n_tokens:
             raise ValueError(f"adopt: {len(pages)} pages for {n_cached} of {state.n_tokens} tokens of slot {slot}")
-        state.extents, state.n_known = _runs(pages), n_cached
+        state.extents, state.n_known = runs(pages), n_cached
         self.version += 1
 
     def truncate(self, slot: int, n_tokens: int) -> None:
@@ -226,7 +226,7 @@ def _lazy_zeros(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
     return torch.from_numpy(raw[offset : offset + n_bytes]).view(dtype).view(shape)
 
 
-def _runs(pages: np.ndarray) -> tuple[Extent, ...]:
+def runs(pages: np.ndarray) -> tuple[Extent, ...]:
     if not len(pages):
         return ()
     cuts = [0, *(np.flatnonzero(np.diff(pages) != 1) + 1).tolist(), len(pages)]

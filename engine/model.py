@@ -19,6 +19,7 @@ from transformers.utils import logging as transformers_logging
 from .attention import StepAttention
 from .cascade import Composition, Kind, compose, plan_step
 from .context import ATTENTION_NAME, Attend, attention_done_by
+from .crossover import TYPICAL, Costs, measure
 from .fused import FusedDecoder, can_fuse
 from .geometry import LayerGeometry, kv_tokens, token_bytes
 from .heads import Wanted
@@ -73,7 +74,8 @@ def load_model(
     quick = _trial_logits(decoder, layers, vocab_size, number)
     _compare(model, quick, logits, "its fast decoder", _TOLERANCES[dtype])
     memory = CpuMemory(layers, n_tokens, number)
-    return CpuModel(decoder, memory, vocab_size=logits.shape[-1], context_tokens=context_tokens)
+    costs = measure(layers[0], number)
+    return CpuModel(decoder, memory, vocab_size=logits.shape[-1], context_tokens=context_tokens, costs=costs)
 
 
 class Decoder(Protocol):
@@ -124,20 +126,23 @@ class CpuModel:
     One thread at a time.
     """
 
-    def __init__(self, decoder: Decoder, memory: CpuMemory, *, vocab_size: int, context_tokens: int) -> None:
+    def __init__(
+        self, decoder: Decoder, memory: CpuMemory, *, vocab_size: int, context_tokens: int, costs: Costs = TYPICAL
+    ) -> None:
+        """costs: of reading keys, by which it is decided who reads what together."""
         self.vocab_size = vocab_size
         self.context_tokens = context_tokens
         self.memory = memory
         self._decoder = decoder
         self._kinds = [Kind(each.window, each.groups) for each in memory.layers]
-        self._distinct_kinds = list(dict.fromkeys(self._kinds))
-        self._dtype = memory.keys[0].dtype
+        self._windows = list(dict.fromkeys(kind.window for kind in self._kinds))
+        self._costs = costs
         self._composed: tuple[tuple[int, bytes, bytes], Composition] | None = None
 
     def forward(self, batch: ForwardBatch) -> torch.Tensor:
         """See ports.Model. ValueError, with nothing written, when a sequence is not where the batch says or is full."""
         self.memory.check_room(batch.slots, batch.starts, batch.lengths)
-        plan = plan_step(self._composition(batch), batch.starts, batch.positions, self._distinct_kinds, self._dtype)
+        plan = plan_step(self._composition(batch), batch.positions, self._windows)
         attention = StepAttention(self.memory, plan, self._kinds)
         ids, positions = torch.from_numpy(batch.token_ids), torch.from_numpy(batch.positions)
         with torch.inference_mode():
@@ -151,7 +156,7 @@ class CpuModel:
         key = (self.memory.version, batch.slots.tobytes(), batch.lengths.tobytes())
         if self._composed is None or self._composed[0] != key:
             slots = [self.memory[slot] for slot in batch.slots.tolist()]
-            self._composed = (key, compose(slots, batch.lengths))
+            self._composed = (key, compose(slots, batch.lengths, self._costs))
         return self._composed[1]
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from rootform.engine.attention import StepAttention
 from rootform.engine.cascade import Kind, compose, plan_step
+from rootform.engine.crossover import TYPICAL, Costs
 from rootform.engine.geometry import LayerGeometry, kv_tokens, token_bytes
 from rootform.engine.memory_cpu import CpuMemory
 from rootform.engine.slabs import Slabs, size_class
@@ -17,6 +18,7 @@ from rootform.radix.pages import PageAllocator
 
 LAYER = LayerGeometry(query_heads=2, kv_heads=1, key_dim=4, value_dim=4)
 NO_PAGES = np.empty(0, dtype=np.int32)
+COSTS = [TYPICAL, Costs(1.0, 0.0, 0.0, 0.0), Costs(0.0, 1.0, 1.0, 1.0)]  # as measured; all together; each by itself
 
 
 def memory_of(total_tokens: int) -> CpuMemory:
@@ -236,7 +238,7 @@ def test_attention_equals_attending_each_sequence_by_itself(seed: int, window: i
     starts = np.array([len(rows) for rows in histories])
     positions = np.concatenate([np.arange(a, a + n) for a, n in zip(starts, lengths, strict=True)])
     kind = Kind(window, groups)
-    plan = plan_step(compose([memory[slot] for slot in slots], lengths), starts, positions, [kind], torch.float32)
+    plan = plan_step(compose([memory[slot] for slot in slots], lengths, COSTS[random.integers(3)]), positions, [window])
     total = int(lengths.sum())
     query, key, value = torch.randn(1, 2 * groups, total, 8), torch.randn(1, 2, total, 8), torch.randn(1, 2, total, 8)
     sinks = torch.randn(2 * groups)
@@ -267,13 +269,48 @@ def test_a_prefix_many_read_is_read_once() -> None:
     memory.adopt(writer, pages, 250)
     slots = [writer, *(memory.open(pages, 250, 300) for _ in range(7))]
     composition = compose([memory[slot] for slot in slots if slot is not None], np.ones(8, dtype=np.int64))
-    (prefix,) = composition.prefixes
+    (prefix,) = composition.products
     assert prefix.rows == slice(int(pages[0]), int(pages[0]) + 250)
     assert prefix.tokens is None  # all of the step
-    assert composition.splits.tolist() == [250] * 8
+    assert composition.near is not None
+    assert composition.near.segments[:, 0].tolist() == [250] * 8
     alone = compose([memory[writer]], np.ones(1, dtype=np.int64))
-    assert alone.prefixes == []  # by itself, the writer reads its own slab
-    assert alone.splits.tolist() == [0]
+    assert alone.products == []  # by itself, the writer reads its own slab
+    assert alone.near is not None
+    row = int(memory[writer].slab.rows[0])
+    assert alone.near.segments.tolist() == [[0, len(memory[writer].slab.rows), row]]
+
+
+def test_each_level_of_the_tree_is_read_together_where_that_pays() -> None:
+    """Eight sequences: all share 200 tokens, each half 100 more, each pair 4 more."""
+    memory = memory_of(4000)
+
+    def pages(n: int) -> np.ndarray:
+        writer = memory.open(NO_PAGES, 0, n)
+        assert writer is not None
+        write(memory, writer, n, 0.0)
+        shared = memory.share(writer, 0, n)
+        assert shared is not None
+        memory.close(writer)
+        return shared
+
+    trunk, halves, pairs = pages(200), [pages(100) for _ in range(2)], [pages(40) for _ in range(4)]
+    slots = []
+    for n in range(8):
+        known = np.concatenate([trunk, halves[n // 4], pairs[n // 2]])
+        slot = memory.open(known, len(known), 400)
+        assert slot is not None
+        slots.append(memory[slot])
+
+    def read_together(costs: Costs) -> list[tuple[int, int]]:
+        composition = compose(slots, np.ones(8, dtype=np.int64), costs)
+        return sorted((len(part.numbers), len(part.positions)) for part in composition.products)
+
+    free = Costs(near=1.0, call=0.0, key=0.0, pair=0.0)
+    assert read_together(free) == [(2, 40)] * 4 + [(4, 100)] * 2 + [(8, 200)]
+    assert read_together(free._replace(call=2 * 40)) == [(4, 100)] * 2 + [(8, 200)]
+    assert read_together(free._replace(call=4 * 100)) == [(8, 200)]
+    assert read_together(free._replace(pair=1.0)) == []
 
 
 # -- how much memory ------------------------------------------------------------------------------------------
