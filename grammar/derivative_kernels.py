@@ -178,10 +178,15 @@ def _derive_repeated(pool: np.ndarray, item: int, byte: int, depth: int) -> int:
 
 
 @compiled
+def pruned(pool: np.ndarray, item: int) -> int:
+    """The same language, without alternatives that can never be matched; EMPTY exactly when it is empty."""
+    if item <= EPSILON or plain(pool, item):
+        return item
+    known = fact(pool, pair_key(PRUNED_OF, item, NOTHING))
+    return known if known >= 0 else ask(pool, ASK_PRUNED, item, NOTHING)
+
+
+@compiled
 def derivative(pool: np.ndarray, item: int, byte: int, depth: int) -> int:
     """What may follow a byte; EMPTY exactly when nothing can."""
-    found = derive(pool, item, byte, depth)
-    if found <= EPSILON or plain(pool, found):
-        return found
-    known = fact(pool, pair_key(PRUNED_OF, found, NOTHING))
-    return known if known >= 0 else ask(pool, ASK_PRUNED, found, NOTHING)
+    return pruned(pool, derive(pool, item, byte, depth))

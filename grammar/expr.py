@@ -56,13 +56,13 @@ _NULLABLE, _PLAIN = int(nl.NULLABLE), int(nl.PLAIN)
 class Exprs:
     """A pool of expressions. Safe to build in from several threads.
 
-    memos: what `pools.memo` remembers, as it names expressions of this pool.
+    memos: what `pools.memo` remembers, as it names expressions of this pool. lock: held while a kernel is at `array`.
     """
 
     def __init__(self) -> None:
         self.memos: dict[Hashable, Any] = {}
         self._store = NodeStore()
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
         self._objects: list[tuple[Any, ...]] = []  # nodes that the array knows by their number here alone
         self._object_ids: dict[tuple[Any, ...], int] = {}
         self._text_numbers: dict[bytes, int] = {}  # of what captures have written
@@ -91,20 +91,20 @@ class Exprs:
 
     def byte_mask(self, mask: int) -> int:
         """One byte out of those whose bit is set in `mask`."""
-        return self._run(nk.byte_mask, *_words_of(mask))
+        return self.run(nk.byte_mask, *_words_of(mask))
 
     def literal(self, text: bytes) -> int:
         """Exactly `text`. Raises GrammarError for one that is longer than any output."""
         if len(text) > LONGEST:
             reason = f"a text of {len(text)} bytes is longer than any output"
             raise GrammarError("constraint", "", reason, f"{LONGEST} bytes are the most")
-        return self._run(nk.literal, np.frombuffer(text, np.uint8))
+        return self.run(nk.literal, np.frombuffer(text, np.uint8))
 
     def concat(self, *ids: int) -> int:
         """Strings of each of `ids`, one after the other."""
         if len(ids) == 2:
-            return self._run(nk.concat, *ids)
-        return self._run(nk.concat_all, np.array(ids, np.int64), len(ids))
+            return self.run(nk.concat, *ids)
+        return self.run(nk.concat_all, np.array(ids, np.int64), len(ids))
 
     def texts(self, texts: Sequence[bytes]) -> int:
         """Exactly one of `texts`, which may be very many."""
@@ -138,19 +138,19 @@ class Exprs:
         """Strings of any of `ids`. Common heads are factored out, so a list of words becomes a trie."""
         if len(ids) <= 1:
             return ids[0] if ids else EMPTY
-        return self._run(ak.alt, np.array(ids, np.int64), len(ids), 0)
+        return self.run(ak.alt, np.array(ids, np.int64), len(ids), 0)
 
     def and_(self, *ids: int) -> int:
         """Strings of all of `ids`."""
-        return self._run(ak.and_, np.array(ids, np.int64), len(ids), 0)
+        return self.run(ak.and_, np.array(ids, np.int64), len(ids), 0)
 
     def not_(self, item: int) -> int:
         """Byte strings that are not in `item`."""
-        return self._run(nk.negation, item)
+        return self.run(nk.negation, item)
 
     def repeat(self, item: int, lo: int, hi: int | None) -> int:
         """Between lo and hi strings of `item`, one after the other; hi None: any number. Bounds may be huge."""
-        return self._run(nk.repeat, item, *_bounds(lo, hi))
+        return self.run(nk.repeat, item, *_bounds(lo, hi))
 
     def counted(self, unit: int, lo: int, hi: int | None) -> int:
         """`repeat`, where `unit` is one character: not empty, and no string of it begins another.
@@ -159,7 +159,7 @@ class Exprs:
         """
         if self.nullable(unit):
             raise ValueError("a counted unit must not be nullable")
-        return self._run(nk.counted, unit, *_bounds(lo, hi))
+        return self.run(nk.counted, unit, *_bounds(lo, hi))
 
     def capture(self, body: int, text: bytes, rule: Rule) -> int:
         """A text whose beginning `text` is written and of which `body` is left, then what `rule` says may follow it."""
@@ -169,13 +169,18 @@ class Exprs:
         """Stands on a stack behind what is left of a captured text that began at byte `start`; see `places`."""
         return self._intern((Kind.MARK, start, body, text, rule))
 
+    @property
+    def array(self) -> np.ndarray:
+        """The nodes, for kernels; another array whenever it has grown."""
+        return self._store.words
+
     def __len__(self) -> int:
         """Expressions made so far."""
         return len(self._store)
 
     def frame(self, item: int) -> int:
         """The same language, marked as a nesting boundary: what is inside is shared by all places it stands in."""
-        return self._run(nk.frame, item)
+        return self.run(nk.frame, item)
 
     def verbatim(self, text: IndexedText, least: int = 0, most: int | None = None) -> int:
         """What stands in a document, as it is spelled in a JSON string: least to most characters of it."""
@@ -185,7 +190,7 @@ class Exprs:
 
     def _hold(self, text: IndexedText | Words) -> None:
         """Keep what expressions are made of, and count its memory once."""
-        with self._lock:
+        with self.lock:
             if text not in self._texts:
                 self._texts[text] = None
                 self._text_bytes += text.nbytes
@@ -302,7 +307,7 @@ class Exprs:
     def fork(self) -> Exprs:
         """A pool of its own in which all ids of this one mean the same. What is lazy here is lazy there."""
         other = Exprs()
-        with self._lock:
+        with self.lock:
             other._store = self._store.copy()
             other._objects, other._object_ids = list(self._objects), dict(self._object_ids)
             other._text_numbers = dict(self._text_numbers)
@@ -359,11 +364,11 @@ class Exprs:
 
     def derivative(self, item: int, byte: int) -> int:
         """What may follow `byte` in strings of `item`. EMPTY exactly when nothing can."""
-        return self._run(dk.derivative, item, byte, 0)
+        return self.run(dk.derivative, item, byte, 0)
 
     def raw_derivative(self, item: int, byte: int) -> int:
         """`derivative` without the search for emptiness: may name EMPTY by another expression."""
-        return self._run(dk.derive, item, byte, 0)
+        return self.run(dk.derive, item, byte, 0)
 
     def is_empty(self, item: int) -> bool:
         """Whether no string is in the language. Raises GrammarError when that takes too long to find out."""
@@ -386,7 +391,7 @@ class Exprs:
 
     def know(self, item: int, length: int) -> None:
         """Say what `shortest_length` of an expression is, NEVER of an empty one; it must be right."""
-        with self._lock:
+        with self.lock:
             self._store.put_field(item, nl.LENGTH, length)
 
     def fullmatch(self, item: int, data: bytes) -> bool:
@@ -397,7 +402,7 @@ class Exprs:
 
     def byte_classes(self, item: int) -> tuple[int, ...]:
         """A partition of the 256 bytes, as masks; bytes of one class have the same derivative."""
-        number = self._run(fk.partition, item, 0)
+        number = self.run(fk.partition, item, 0)
         known = self._classes.get(number)
         if known is None:
             masks: dict[int, int] = {}
@@ -408,7 +413,7 @@ class Exprs:
 
     def first(self, item: int) -> int:
         """Mask of the bytes strings may begin with (complements make it wider than exact, never narrower)."""
-        number = self._run(fk.first, item, 0)
+        number = self.run(fk.first, item, 0)
         known = self._masks.get(number)
         if known is None:
             known = self._masks[number] = self._store.mask(number)
@@ -432,15 +437,18 @@ class Exprs:
 
     # -- kernels ----------------------------------------------------------------------------------------------
 
-    def _run(self, kernel: Callable[..., int], *args: Any) -> int:
-        """What a kernel finds, with room made, questions answered and the clock looked at as it asks for it."""
+    def run(self, kernel: Callable[..., int], *args: Any) -> int:
+        """What a kernel finds, with room made, questions answered and the clock looked at as it asks for it.
+
+        What else keeps a kernel from going on is for whoever calls.
+        """
         tick()
         work = _WORK
         while True:
-            with self._lock:
+            with self.lock:
                 store = self._store
                 found = kernel(store.words, *args)
-                if found >= 0:
+                if found >= 0 or found < nl.PAUSE:
                     return found
                 if found == nl.NEED_ROOM:
                     store.grow()
@@ -461,23 +469,23 @@ class Exprs:
         """Answer a kernel's question, so that it finds the answer when it is called again."""
         answers = self._answers
         if question == nl.ASK_DEFINITION:
-            self._run(nk.remember, nk.pair_key(nl.DEFINITION_OF, item, 0), answers.definition(item))
+            self.run(nk.remember, nk.pair_key(nl.DEFINITION_OF, item, 0), answers.definition(item))
         elif question == nl.ASK_PRUNED:
-            self._run(nk.remember, nk.pair_key(nl.PRUNED_OF, item, 0), self.pruned(item))
+            self.run(nk.remember, nk.pair_key(nl.PRUNED_OF, item, 0), self.pruned(item))
         elif question == nl.ASK_DERIVATIVE:
-            self._run(nk.remember, nk.derivative_key(item, byte), answers.derivative(item, byte))
+            self.run(nk.remember, nk.derivative_key(item, byte), answers.derivative(item, byte))
         elif question == nl.ASK_FIRST:
-            number = self._run(nk.byte_set, *_words_of(answers.first(item)))
+            number = self.run(nk.byte_set, *_words_of(answers.first(item)))
             self._put(item, nl.FIRST, number)
         elif question == nl.ASK_CLASSES:
-            number = self._run(fk.add_partition, answers.classes(item))
+            number = self.run(fk.add_partition, answers.classes(item))
             self._put(item, nl.PARTITION, number)
         else:
             _, first, count, *_ = self._store.record(byte)
             self._put(item, nl.C, answers.joined(self._store.members(first, count)))
 
     def _put(self, item: int, which: int, value: int) -> None:
-        with self._lock:
+        with self.lock:
             self._store.put_field(item, which, value)
 
     def _intern(self, node: tuple[Any, ...]) -> int:
@@ -487,13 +495,13 @@ class Exprs:
             return known
         kind = node[0]
         flags = (_NULLABLE if self._is_nullable(node) else 0) | (_PLAIN if kind in _PLAIN_KINDS else 0)
-        with self._lock:
+        with self.lock:
             known = self._object_ids.get(node)
             if known is None:
                 body, text = (node[1], self._text_number(node[2])) if kind == Kind.CAPTURE else (0, 0)
                 number = len(self._objects)
                 self._objects.append(node)
-                known = self._object_ids[node] = self._run(nk.add_opaque, kind, number, body, text, flags)
+                known = self._object_ids[node] = self.run(nk.add_opaque, kind, number, body, text, flags)
             return known
 
     def _text_number(self, text: bytes) -> int:
