@@ -6,6 +6,7 @@ characters, and neither UTF-8 nor well-formed JSON text can carry them.
 
 from __future__ import annotations
 
+import re
 import sys
 import unicodedata
 from collections.abc import Callable, Iterable
@@ -78,22 +79,25 @@ def intersection(a: CodePoints, b: CodePoints) -> CodePoints:
 
 def where(holds: Callable[[str], bool]) -> CodePoints:
     """Characters for which `holds` is true. Looks at all 1.1 million: cache what it returns."""
-    ranges: list[tuple[int, int]] = []
-    start = None
-    for point in range(sys.maxunicode + 2):
-        inside = point <= sys.maxunicode and not 0xD800 <= point <= 0xDFFF and holds(chr(point))
-        if inside and start is None:
-            start = point
-        elif not inside and start is not None:
-            ranges.append((start, point - 1))
-            start = None
-    return tuple(ranges)
+    held = bytes(map(holds, map(chr, range(sys.maxunicode + 1))))
+    return _without_surrogates((run.start(), run.end() - 1) for run in re.finditer(rb"\x01+", held))
+
+
+@cache
+def _categories() -> dict[str, CodePoints]:
+    """Characters by their Unicode general category."""
+    names = list(map(unicodedata.category, map(chr, range(sys.maxunicode + 1))))
+    letters = {name: chr(i) for i, name in enumerate(sorted(set(names)))}
+    ranges: dict[str, list[tuple[int, int]]] = {letter: [] for letter in letters.values()}
+    for run in re.finditer(r"(.)\1*", "".join(map(letters.__getitem__, names)), re.DOTALL):
+        ranges[run[1]].append((run.start(), run.end() - 1))
+    return {name: code_points(ranges[letter]) for name, letter in letters.items()}
 
 
 @cache
 def category(prefix: str) -> CodePoints:
     """Characters whose Unicode general category begins with `prefix` (`L`, `Lu`); empty when there is none."""
-    return where(lambda c: unicodedata.category(c).startswith(prefix))
+    return union(*[members for name, members in _categories().items() if name.startswith(prefix)])
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Literal
 
 from . import chars
@@ -9,6 +10,7 @@ from .chars import Encoding
 from .errors import GrammarError
 from .expr import EMPTY, EPSILON, POOL
 from .pools import memo
+from .regex_classes import Classes
 from .regex_look import Looks
 from .regex_parse import Anchor, Chars, Choice, Dialect, Look, LookAhead, LookBehind, Node, Repeat, Sequence, parse
 
@@ -28,22 +30,50 @@ def compile_pattern(pattern: str, *, mode: Mode, encoding: Encoding, dialect: Di
     spelling. dialect None: `python` for utf8, `ecma` for json, as JSON Schema asks. Raises GrammarError.
     """
     tree = parse(pattern, dialect or ("python" if encoding == "utf8" else "ecma"))
-    compiler = _Compiler(encoding)
-    around = compiler.anything if mode == "search" else EPSILON
     try:
         branches = _branches(tree)
         if branches is None:
-            return compiler.looks.unmarked(POOL.concat(around, compiler.marked(tree), around))
+            return _with_looks(tree, mode, encoding)
+        compiler = _Compiler(lambda members: chars.spelled(members, encoding), encoding == "utf8")
+        around = compiler.anything if mode == "search" else EPSILON
         return POOL.alt(*[compiler.branch(b, around, around) for b in branches])
     except RecursionError as error:
         raise GrammarError("regex, column 1", "", "the pattern is nested too deeply") from error
 
 
+def _with_looks(tree: Node, mode: Mode, encoding: Encoding) -> int:
+    """A pattern that looks around anywhere."""
+    classes = Classes(_sets(tree))
+    if classes.are_few:
+        compiler = _Compiler(classes.letter_of, is_told_by_bytes=True)
+    else:
+        compiler = _Compiler(lambda members: chars.spelled(members, encoding), encoding == "utf8")
+    around = compiler.anything if mode == "search" else EPSILON
+    found = compiler.looks.unmarked(POOL.concat(around, compiler.marked(tree), around))
+    if found is None:
+        return EMPTY
+    return classes.spelled(*found, encoding) if classes.are_few else POOL.machine(*found)
+
+
+def _sets(node: Node) -> Iterator[chars.CodePoints]:
+    """The sets of characters in a pattern."""
+    if isinstance(node, Chars):
+        yield node.members
+    elif isinstance(node, Sequence | Choice):
+        for item in node.items:
+            yield from _sets(item)
+    elif not isinstance(node, Anchor):
+        yield from _sets(node.item)
+
+
 class _Compiler:
-    def __init__(self, encoding: Encoding) -> None:
-        self._encoding: Encoding = encoding
+    """spell: how one character of a set is written. is_told_by_bytes: characters begin where their bytes do."""
+
+    def __init__(self, spell: Callable[[chars.CodePoints], int], is_told_by_bytes: bool) -> None:
+        self._spell = spell
+        self._is_told_by_bytes = is_told_by_bytes
         self.looks = Looks()
-        self.anything = POOL.repeat(chars.spelled(chars.ANY_CHARACTER, encoding), 0, None)
+        self.anything = POOL.repeat(spell(chars.ANY_CHARACTER), 0, None)
 
     def branch(self, items: _Branch, before: int, after: int) -> int:
         """A sequence that may have anchors and look-aheads in it. before, after: what may stand around the match."""
@@ -85,7 +115,7 @@ class _Compiler:
     def branch_before(self, items: _Branch) -> int:
         """Whole texts before a place that end with a sequence, which may have '^' and look-behinds in it."""
         # In UTF-8 a character begins where its bytes do; in JSON a spelling may end like another.
-        result = POOL.everything if self._encoding == "utf8" else self.anything
+        result = POOL.everything if self._is_told_by_bytes else self.anything
         for item in items:
             if isinstance(item, Anchor):
                 result = EPSILON if POOL.nullable(result) else EMPTY
@@ -112,7 +142,7 @@ class _Compiler:
     def plain(self, node: Node) -> int:
         """A node without anchors and look-aheads."""
         if isinstance(node, Chars):
-            return chars.spelled(node.members, self._encoding)
+            return self._spell(node.members)
         if isinstance(node, Sequence):
             return POOL.concat(*map(self.plain, node.items))
         if isinstance(node, Choice):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from .errors import GrammarError
 from .expr import EMPTY, EPSILON, POOL, Kind
-from .machine import machine_of
+from .machine import Machine, machine_of
 
 MARKS = (0xC0, 0xC1, *range(0xF5, 0x100))
 """Bytes that UTF-8 never has."""
@@ -32,8 +32,8 @@ class Looks:
             raise GrammarError("regex, column 1", "", reason, "use fewer of them")
         return POOL.byte_set([self._marks.setdefault(key, MARKS[len(self._marks)])])
 
-    def unmarked(self, marked: int) -> int:
-        """The texts of a pattern with marks, without them."""
+    def unmarked(self, marked: int) -> tuple[Machine, int] | None:
+        """The texts of a pattern with marks, without them: an automaton, and where it begins; None: there are none."""
         every = POOL.everything
         conditions = []
         for (ahead, language), mark in self._marks.items():
@@ -83,10 +83,9 @@ def _find_before_bytes(item: int, marks: int, known: dict[int, int]) -> int:
     raise AssertionError(f"a look holds no node of kind {kind}")
 
 
-def _without_marks(item: int) -> int:
+def _without_marks(item: int) -> tuple[Machine, int] | None:
     """The texts of `item`, each without its marks."""
-    found = machine_of(_past_marks(item), _moves, POOL.nullable, "regex, column 1")
-    return EMPTY if found is None else POOL.machine(*found)
+    return machine_of(_past_marks(item), _moves, POOL.nullable, "regex, column 1")
 
 
 def _moves(item: int) -> list[tuple[int, int]]:

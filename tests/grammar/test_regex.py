@@ -95,8 +95,8 @@ looks = st.recursive(
 
 
 @settings(max_examples=80, deadline=None)
-@given(pattern=looks, flags=st.sampled_from(["(?a)", "(?am)", "(?as)"]), samples=st.lists(st.text("ab \n", max_size=6),
-       min_size=12, max_size=12))  # fmt: skip
+@given(pattern=looks, flags=st.sampled_from(["(?a)", "(?am)", "(?as)", "(?u)", "(?m)"]),
+       samples=st.lists(st.text("abé \n", max_size=6), min_size=12, max_size=12))  # fmt: skip
 def test_looks_anywhere_agree_with_re(pattern: str, flags: str, samples: list[str]) -> None:
     compiled = re.compile(flags + pattern)
     whole = compile_pattern(flags + pattern, mode="fullmatch", encoding="utf8")
@@ -112,6 +112,13 @@ def test_word_boundaries_know_all_scripts() -> None:
     expression = compile_pattern(r"[^a]*\b\w\B\w.*", mode="fullmatch", encoding="utf8")
     for text in ["éa", "- жя", "a b", "١٢", "ab", " -"]:
         assert POOL.fullmatch(expression, text.encode()) == bool(re.fullmatch(r"[^a]*\b\w\B\w.*", text)), text
+
+
+def test_more_kinds_of_characters_than_letters_for_them() -> None:
+    letters = "".join(map(chr, range(0x4E00, 0x4E00 + 260)))
+    expression = compile_pattern(rf"(?a)({letters[:130]}|{letters[130:]})(?:\b|1)b", mode="search", encoding="utf8")
+    assert POOL.fullmatch(expression, (letters[:130] + "b").encode())
+    assert not POOL.fullmatch(expression, (letters[:129] + "b").encode())
 
 
 def test_looking_behind_sees_characters_of_json_and_not_their_spelling() -> None:
