@@ -116,7 +116,7 @@ def test_word_boundaries_know_all_scripts() -> None:
 
 def test_more_kinds_of_characters_than_letters_for_them() -> None:
     letters = "".join(map(chr, range(0x4E00, 0x4E00 + 260)))
-    expression = compile_pattern(rf"(?a)({letters[:130]}|{letters[130:]})(?:\b|1)b", mode="search", encoding="utf8")
+    expression = compile_pattern(rf"(?a)({letters[:130]}|{letters[130:]})(?:\b|1)b", mode="fullmatch", encoding="utf8")
     assert POOL.fullmatch(expression, (letters[:130] + "b").encode())
     assert not POOL.fullmatch(expression, (letters[:129] + "b").encode())
 
