@@ -302,7 +302,7 @@ def _add_engine(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dtype", help="float32 (default), bfloat16 or int8 (docs/formats.md)")
     parser.add_argument("--max-batch", type=_positive, help="sequences in one forward pass")
     parser.add_argument("--threads", type=_positive, help="CPU threads for the model")
-    target = "ms between tokens of online calls, not to be exceeded by prompts computed meanwhile (default: 2.5 times)"
+    target = "ms between tokens of online calls that prompts are not to exceed (default: they may double what it is)"
     parser.add_argument("--itl-ms", type=float, metavar="MS", help=target)
     drafts = "guess tokens ahead and let the model check them (default: on); the output is the same"
     parser.add_argument("--drafts", choices=("on", "off"), help=drafts)

@@ -16,7 +16,10 @@ import msgspec
 import numpy as np
 
 _FORGET = 0.98  # what a pass still counts after one more of its kind: the last fifty or so matter
-_RIDGE = 1e-6  # of the diagonal: where passes do not tell two prices apart, they share
+# Where passes do not tell two prices apart, the one with the smaller part of the diagonal added gets the cost: a pass
+# of eight sequences says nothing of one, and as they grow what it costs hardly does.
+_RIDGES = np.array([1e-6, 1e-5, 3e-3, 1e-5, 1e-4, 1e-5])
+_LATELY = 0.15
 _SOLVE_EVERY = 8  # passes; as many as change little
 
 
@@ -57,6 +60,12 @@ class Prices(msgspec.Struct, frozen=True):
     prefill_context: float = 0.0
     prefill_pair: float = 0.0
 
+    def whole(self, work: Work) -> float:
+        """Seconds of a whole pass."""
+        decode = self.decode_token * work.decode_tokens + self.decode_context * work.decode_context
+        prefill = self.prefill_token * work.prefill_tokens + self.prefill_context * work.prefill_context
+        return self.fixed + decode + prefill + self.prefill_pair * work.prefill_pairs
+
     def decode(self, n_tokens: float, context: float) -> float:
         """Seconds that decoding tokens add to a pass."""
         return self.decode_token * n_tokens + self.decode_context * context
@@ -87,11 +96,16 @@ class PassCosts:
         self._prices = Prices()
         self._n_new = 0
         self._n_all = 0
+        self.slowness = 1.0  # of late: the times of mixed passes over what was expected of them
 
     def note(self, work: Work, seconds: float) -> None:
         """A pass took so long."""
         if seconds <= 0:
             return
+        expected = self._prices.whole(work)
+        if work.prefill_tokens and work.decode_tokens and expected:
+            ratio = min(max(seconds / expected, 0.5), 2.0)  # one pass that was held up says little
+            self.slowness += _LATELY * (ratio - self.slowness)
         kind = int(work.prefill_tokens > 0)
         row = work.row() / seconds
         self._squares[kind] = self._squares[kind] * _FORGET + np.outer(row, row)
@@ -115,7 +129,7 @@ def _least_squares(squares: np.ndarray, sums: np.ndarray) -> np.ndarray:
     found = np.zeros(len(sums))
     while used.any():
         size = scale[used]
-        scaled = squares[np.ix_(used, used)] / np.outer(size, size) + _RIDGE * np.eye(len(size))
+        scaled = squares[np.ix_(used, used)] / np.outer(size, size) + np.diag(_RIDGES[used])
         solved = np.linalg.solve(scaled, sums[used] / size)
         if (solved >= 0).all():
             found[used] = solved / size

@@ -60,7 +60,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
     def _target(self) -> str:
         if self.itl_s is None:
-            return "prompts may stretch it to 2.5 times what it is without them"
+            return "prompts may double it"
         return f"prompts are computed in pieces, to keep it below {1e3 * self.itl_s:g} ms"
 
 

@@ -10,10 +10,10 @@ import numpy as np
 from .costs import Prices
 from .limits import Limits
 
-AUTO_TARGET = 2.5
+AUTO_TARGET = 2.0
 """Where no target is given: a pass may take so many times what its online decoding sequences alone would."""
 _UNKNOWN_TOKENS = 64  # prompt tokens beside decoding ones, while nothing is known of what a pass costs
-_LEAST_TOKENS = 8  # prompt tokens in a pass, whatever they cost: a prompt always gets on
+_LEAST_TOKENS = 4  # prompt tokens in a pass, whatever they cost: a prompt always gets on
 _SLIVER = 16  # fewer tokens than this are left for the next pass: reading what is in memory before them costs more
 _IDLE_PASSES = 16  # an offline sequence decodes at least every so many passes
 
@@ -54,11 +54,13 @@ class Pace(msgspec.Struct, frozen=True):
     """How long a pass may take while online sequences decode.
 
     prices: of a pass, as far as known.  itl_s: the seconds; None: AUTO_TARGET times those of the sequences alone.
+    slowness: passes of late, as a multiple of what the prices say.
     drafted: how many guessed tokens a decoding sequence brings on average, beside its own.
     """
 
     prices: Prices = Prices()
     itl_s: float | None = None
+    slowness: float = 1.0
     drafted: float = 0.0
 
     def decode_s(self, sequences: Iterable[InFlight]) -> float:
@@ -70,7 +72,7 @@ class Pace(msgspec.Struct, frozen=True):
         if not online:
             return float("inf")
         alone = self.prices.fixed + self.decode_s(online)
-        return (AUTO_TARGET * alone if self.itl_s is None else self.itl_s) - alone
+        return (AUTO_TARGET * alone if self.itl_s is None else self.itl_s) / self.slowness - alone
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -147,9 +149,9 @@ class _Budget:
         """How many tokens a prompt may have that wants so many, with n_before in memory; 0: none in this pass."""
         n = min(n_wanted, self.n_tokens)
         affordable = self._pace.prices.affordable(self._seconds, n_before) if self._timed else n
-        if affordable < min(n, _SLIVER):
-            return min(n, self._owed)
-        return int(min(n, affordable))
+        if affordable < min(n, _SLIVER) and not self._owed:
+            return 0
+        return int(min(n, max(affordable, self._owed)))
 
     def give(self, key: int, n_wanted: int, n_before: int, tokens: dict[int, int]) -> None:
         """Give a prompt what it may have."""

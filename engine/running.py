@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from .drafts import Follower
 
 
+_FEW_TOKENS = 16
+
+
 class TokenIds:
     """A row of token ids that grows: int32, prompt first."""
 
@@ -149,6 +152,15 @@ class Running:
     @property
     def prefilling(self) -> bool:
         return self.n_computed < self.n_joined
+
+    @property
+    def decoding(self) -> bool:
+        """Whether it goes on with its output: as many tokens as a grammar may force, or those it had when it was moved.
+
+        One that was put back and has much to compute again is a prompt once more.
+        """
+        n_left = len(self.sequence.ids) - self.n_computed
+        return not self.prefilling or (self.sequence.n_output > 0 and n_left <= _FEW_TOKENS)
 
     @property
     def computed_ids(self) -> np.ndarray:

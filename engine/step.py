@@ -36,6 +36,9 @@ from .types import Cancelled, Event, Failed, Finished, FinishReason, Request, Ro
 log = logging.getLogger(__name__)
 
 
+_PUBLISHED_TOKENS = 256
+
+
 class StepLoop:
     """All requests of one model. add() and cancel() between steps; step() as long as `busy`."""
 
@@ -168,7 +171,7 @@ class StepLoop:
                 ids=running.sequence.ids.view,
                 namespace=running.sequence.request.namespace,
                 n_computed=running.n_computed,
-                prefilling=running.prefilling,
+                prefilling=not running.decoding,
                 online=running.sequence.online,
                 idle=running.idle,
             )
@@ -211,18 +214,19 @@ class StepLoop:
         return with_rows(sampled, drafts)
 
     def _mark_computed(self, load: Load) -> Work:
-        """Note what is in memory now, and give the tree the prompts that are complete. What the pass computed."""
+        """Note what is in memory now, and give the tree prompts as they grow. What the pass computed."""
         self.counts.forward_passes += 1
         decoded, prompts = [], []
         for running, n_tokens, n_all in zip(load.running, load.lengths, load.batch.lengths.tolist(), strict=True):
             was_prefilling = running.prefilling
-            (prompts if was_prefilling else decoded).append((n_all, running.n_computed))
+            (decoded if running.decoding else prompts).append((n_all, running.n_computed))
             running.n_computed += n_tokens
             running.sequence.forward_passes += 1
             self.counts.sequence_passes += 1
             if was_prefilling:
                 self.counts.prefill_tokens += n_tokens
-                if not running.prefilling:
+                n_unknown = running.n_computed - running.room.n_shared  # to the tree; all at once would be a long copy
+                if not running.prefilling or n_unknown >= _PUBLISHED_TOKENS:
                     self.prefixes.publish(running.room, running.computed_ids)
         return Work.of(decoded, prompts)
 
@@ -231,7 +235,7 @@ class StepLoop:
         self._costs.note(work, seconds)
         drafted = sum(len(each.draft.tokens) for each in load.sampled) / max(1, len(load.sampled))
         mean = 0.9 * self.pace.drafted + 0.1 * drafted if load.sampled else self.pace.drafted
-        self.pace = Pace(self._costs.prices, self.limits.itl_s, mean)
+        self.pace = Pace(self._costs.prices, self.limits.itl_s, self._costs.slowness, mean)
 
     def _mask(self, logits: torch.Tensor, sampled: list[Checked]) -> Scores:
         asked = [at for each in sampled for at in each.draft.asked]

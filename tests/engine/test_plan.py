@@ -43,7 +43,7 @@ def choose(waiting, in_flight, within, at=UNKNOWN):
 
 
 def pace(itl_ms=None, drafted=0.0):
-    return Pace(PRICES, None if itl_ms is None else itl_ms / 1e3, drafted)
+    return Pace(PRICES, None if itl_ms is None else itl_ms / 1e3, drafted=drafted)
 
 
 def roomy(max_batch=64):
