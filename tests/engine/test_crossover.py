@@ -13,10 +13,10 @@ LAYER = LayerGeometry(query_heads=4, kv_heads=2, key_dim=8, value_dim=8)
 
 
 def test_a_product_pays_when_it_saves_more_than_its_price() -> None:
-    costs = Costs(near=3.0, call=100.0, key=1.0, pair=1.0)
-    assert not costs.product_pays(1, 10_000)  # 2 a pair saved, 1 a key and 1 a pair paid
-    assert not costs.product_pays(2, 30)
-    assert costs.product_pays(2, 40)
+    costs = Costs(near=2.0, call=100.0, key=1.0, pair=1.0)
+    assert not costs.product_pays(1, 10_000)  # what a pair saves is paid for its key and for itself
+    assert not costs.product_pays(2, 100)
+    assert costs.product_pays(2, 101)
 
 
 def test_measured_costs_follow_the_clock() -> None:
