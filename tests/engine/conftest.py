@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from types import SimpleNamespace
 
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -13,6 +14,7 @@ from rootform.engine.limits import derive_limits
 from rootform.engine.ports import ForwardBatch
 from rootform.engine.step import StepLoop
 from rootform.engine.types import Cancelled, Delta, Failed, Finished, Request
+from rootform.engine.waiting import Waiting
 
 torch.set_num_threads(1)  # models this small only lose by splitting their work
 
@@ -179,12 +181,20 @@ class Stand:
             clock=clock,
         )
         self.events: dict[int, list] = {}
+        self.requests: dict[int, Request] = {}
         self._n_added = 0
+
+    def limit(self, **changed) -> None:
+        """Other limits than those derived; before anything is added."""
+        self.limits = msgspec.structs.replace(self.limits, **changed)
+        self.loop.limits = self.loop.places.limits = self.limits
+        self.loop.places.waiting = Waiting(self.limits)
 
     def add(self, prompt, max_new_tokens: int = 8, root: int | None = None, **fields) -> int:
         self._n_added += 1
         request = Request(request_id=self._n_added, prompt_ids=tuple(prompt), max_new_tokens=max_new_tokens, **fields)
         self.events[self._n_added] = []
+        self.requests[self._n_added] = request
         self.note(self.loop.add(request, root))
         return self._n_added
 
@@ -235,6 +245,18 @@ class Stand:
         assert memory.free_pages + tree.cached_pages == memory.total_pages
 
 
+def priced_clock(rng):
+    """A clock by which each pass takes some time, drawn anew."""
+    now = 0.0
+
+    def clock() -> float:
+        nonlocal now
+        now += rng.uniform(1e-4, 4e-3)
+        return now
+
+    return clock
+
+
 @pytest.fixture(scope="session")
 def standins() -> SimpleNamespace:
-    return SimpleNamespace(ListMemory=ListMemory, StandIn=StandIn, Stand=Stand, EOS=EOS)
+    return SimpleNamespace(ListMemory=ListMemory, StandIn=StandIn, Stand=Stand, EOS=EOS, priced_clock=priced_clock)

@@ -125,9 +125,7 @@ def test_small_memory_delays_but_changes_nothing(standins):
 def test_sequences_that_outgrow_their_place_move_or_are_put_back(standins, monkeypatch):
     model = standins.StandIn(memory=standins.ListMemory(60))
     stand = standins.Stand(model=model)
-    stand.loop.places.limits = type(stand.limits)(
-        **{**{name: getattr(stand.limits, name) for name in stand.limits.__struct_fields__}, "growth_tokens": 4}
-    )
+    stand.limit(growth_tokens=4)
     prompts = [[n, n + 1, 3, 4, 5, 6] for n in range(1, 7)]
     keys = [
         stand.add(prompt, 40, ignore_eos=True, sampling=Sampling(temperature=1.0, seed=n))
