@@ -1,0 +1,159 @@
+"""Decoding steps as CUDA graphs: one launch instead of hundreds, at a ladder of sizes captured at start.
+
+A graph repeats the very same launches on the very same memory. So a step's arrays are copied into arrays of a fixed
+size, whose surplus means nothing: tokens that are written nowhere and units without readers. Steps that do not fit any
+size, and steps with prompts in them, run as they are.
+
+On other devices the "graph" is a call of the same function on the same fixed arrays: what is done is the same, only
+slower than without; that is for tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from .kernels.tree_attention import UNIT_FIELDS, Units
+from .paged_plan import Composition
+from .paged_step import HostArrays, StepArrays, pinned
+
+Run = Callable[[StepArrays], torch.Tensor]
+"""The arrays of a step to the logits of its logit rows, (m, vocab)."""
+
+
+class Room(NamedTuple):
+    """How large a step may be to run in one graph: its tokens, and the work that units and their lists may come to."""
+
+    tokens: int
+    wide: int
+    narrow: int
+    pages: int
+    readers: int
+
+
+def ladder(most_tokens: int) -> list[int]:
+    """Numbers of tokens for which graphs are captured, ascending: 1, 2, 4, 8, 16, then in steps of an eighth to a
+    quarter of the size."""
+    sizes = [1, 2, 4, 8]
+    step = 8
+    while sizes[-1] < most_tokens:
+        sizes.append(sizes[-1] + step)
+        if sizes[-1] >= 16 * step // 2:
+            step *= 2
+    return sorted({min(size, most_tokens) for size in sizes})
+
+
+def room_for(tokens: int, page_tokens: int) -> Room:
+    """The room of a graph. Each token gets eight stretches of its own (2,048 tokens), and as many readers of what is
+    shared; and pages for 8,192 tokens."""
+    narrow, wide = max(64, 8 * tokens), max(64, 2 * tokens)
+    return Room(tokens, wide, narrow, tokens * max(1, 8192 // page_tokens), narrow + wide * 16)
+
+
+def fits(host: HostArrays, room: Room) -> bool:
+    """Whether the step can run in a graph with this room."""
+    made = host.composition
+    if made is None or host.prompt_arrays is not None:
+        return False
+    sizes = len(host.ids), made.n_wide, len(made.units) - made.n_wide, len(made.pages), len(made.readers)
+    return all(size <= most for size, most in zip(sizes, room, strict=True)) and len(host.logit_rows) <= room.tokens
+
+
+class Graphs:
+    """The graphs of a model. run: reads nothing but the arrays it is given and what stays where it is.
+
+    most_bytes: memory that capturing may take; sizes are captured from the largest down, for they share memory, until
+    it is spent.
+    """
+
+    def __init__(self, run: Run, device: torch.device, sizes: list[int], page_tokens: int, most_bytes: int) -> None:
+        self._captured: dict[int, _Captured] = {}
+        self.replayed = 0  # steps that ran in a graph
+        pool = torch.cuda.graph_pool_handle() if device.type == "cuda" else None
+        free_before = _free_bytes(device)
+        for size in sorted(sizes, reverse=True):
+            if free_before - _free_bytes(device) > most_bytes:
+                break
+            self._captured[size] = _Captured(run, room_for(size, page_tokens), device, pool)
+
+    @property
+    def sizes(self) -> list[int]:
+        """The numbers of tokens there are graphs for."""
+        return sorted(self._captured)
+
+    def replay(self, host: HostArrays) -> torch.Tensor | None:
+        """The logits of the step's logit rows, good until the next replay; None: it fits no graph."""
+        size = next((size for size in self.sizes if size >= len(host.ids)), None)
+        if size is None or not fits(host, self._captured[size].room):
+            return None
+        self.replayed += 1
+        return self._captured[size].replay(host)[: len(host.logit_rows)]
+
+
+class _Captured:
+    """One size. What changes with every step, and what holds as long as its composition, stand in a buffer each."""
+
+    def __init__(self, run: Run, room: Room, device: torch.device, pool: object) -> None:
+        self.room = room
+        self._device = device
+        self._run = run
+        n_units = room.wide + room.narrow
+        steps = [room.tokens] * 4 + [n_units * len(UNIT_FIELDS)]
+        lists = [room.pages, room.readers, room.tokens, room.tokens, room.readers]
+        self._step = torch.zeros(sum(steps), dtype=torch.int32, device=device)
+        self._lists = torch.zeros(sum(lists), dtype=torch.int32, device=device)
+        ids, positions, self._rows, logit_rows, units = self._step.split(steps)
+        self._rows.fill_(-1)
+        tree = Units(units.view(n_units, -1), room.wide, *self._lists.split(lists))
+        self._arrays = StepArrays(ids, positions, self._rows, logit_rows, tree, None)
+        self._loaded: Composition | None = None
+        self._graph: torch.cuda.CUDAGraph | None = None
+        if device.type == "cuda":
+            self._capture(pool)
+
+    def replay(self, host: HostArrays) -> torch.Tensor:
+        self._load(host)
+        if self._graph is None:
+            return self._run(self._arrays)
+        self._graph.replay()
+        return self._logits
+
+    def _load(self, host: HostArrays) -> None:
+        """Copy a step in, in two copies at most. Surplus: ids 0 at position 0, written nowhere, reading nothing."""
+        made, room = host.composition, self.room
+        assert made is not None
+        units = np.zeros((room.wide + room.narrow, len(UNIT_FIELDS)), dtype=np.int32)
+        units[: made.n_wide] = made.units[: made.n_wide]
+        units[room.wide : room.wide + len(made.units) - made.n_wide] = made.units[made.n_wide :]
+        per_token = [(host.ids, 0), (host.positions, 0), (host.rows, -1), (host.logit_rows, 0)]
+        step = [_filled(row, room.tokens, surplus) for row, surplus in per_token]
+        self._step.copy_(pinned([*step, units], self._device), non_blocking=True)
+        if made is not self._loaded:
+            self._loaded = made
+            lists = (made.pages, room.pages), (made.readers, room.readers), (made.starts, room.tokens)
+            lists = (*lists, (made.stops, room.tokens), (made.order, room.readers))
+            filled = [_filled(row, size, 0) for row, size in lists]
+            self._lists.copy_(pinned(filled, self._device), non_blocking=True)
+
+    def _capture(self, pool: object) -> None:
+        """Kernels are compiled and libraries make their workspaces in a first run, outside of the capture."""
+        side = torch.cuda.Stream(self._device)
+        side.wait_stream(torch.cuda.current_stream(self._device))
+        with torch.cuda.stream(side):
+            self._run(self._arrays)
+        torch.cuda.current_stream(self._device).wait_stream(side)
+        torch.cuda.synchronize(self._device)
+        self._graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self._graph, pool=pool):  # type: ignore[arg-type]
+            self._logits = self._run(self._arrays)
+
+
+def _filled(row: np.ndarray, size: int, surplus: int) -> np.ndarray:
+    return np.concatenate([row, np.full(size - len(row), surplus, dtype=np.int32)])
+
+
+def _free_bytes(device: torch.device) -> int:
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else 0

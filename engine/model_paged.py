@@ -1,0 +1,244 @@
+"""A transformers causal language model over paged memory on a GPU, as `ports.Model`.
+
+The same code runs on CPU tensors, with the kernels' plain twins in place of the kernels: that is how it is tested where
+there is no GPU, and far too slow for anything else.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import msgspec
+import numpy as np
+import torch
+
+from . import model as loading
+from .context import attention_done_by
+from .fused import can_fuse
+from .geometry import LayerGeometry, token_bytes
+from .graphs import Graphs, ladder
+from .memory_paged import PagedMemory
+from .modelfiles import model_folder
+from .paged_llama import PagedLlama
+from .paged_step import PagedAttention, Planner, StepArrays, on_device
+from .ports import ForwardBatch
+from .probe import probe
+from .types import RootformError
+
+DEFAULT_PAGE_TOKENS = 16
+
+
+class PagedDecoder(Protocol):
+    """Token ids to logits."""
+
+    def __call__(
+        self, ids: torch.Tensor, positions: torch.Tensor, rows: torch.Tensor, attention: PagedAttention
+    ) -> torch.Tensor:
+        """ids, positions (T,), rows (m,) of the T, int32 -> logits (m, vocab)."""
+        ...
+
+
+class PagedClasses:
+    """The transformers classes as a PagedDecoder."""
+
+    def __init__(self, model: Any) -> None:
+        self._decoder = loading.ClassesDecoder(model)
+
+    def __call__(
+        self, ids: torch.Tensor, positions: torch.Tensor, rows: torch.Tensor, attention: PagedAttention
+    ) -> torch.Tensor:
+        """See PagedDecoder."""
+        with attention_done_by(attention):
+            return self._decoder(ids.long(), positions.long(), rows.long(), attention)
+
+
+class CardLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """What a card's memory is divided into. Derived by card_limits.
+
+    graph_tokens: the most tokens of a step that runs as a graph; 0: none do.
+    """
+
+    page_tokens: int
+    total_pages: int
+    graph_tokens: int
+    graph_bytes: int
+
+    def describe(self) -> str:
+        """For people."""
+        return (
+            f"{self.total_pages} pages of {self.page_tokens} tokens; graphs for steps of up to {self.graph_tokens} "
+            f"tokens, in {self.graph_bytes >> 20} MiB at most"
+        )
+
+
+def card_limits(
+    *,
+    free_bytes: int,
+    bytes_per_token: int,
+    width_bytes: int,
+    page_tokens: int,
+    prefill_tokens: int,
+    batch_rows: int,
+    kv_bytes: int | None,
+) -> CardLimits:
+    """Divide what is free on the card once the weights are there. Pure.
+
+    width_bytes: the widest row of activations (the logits, or gate and up). Kept free: the activations of a pass of
+    prefill_tokens + batch_rows tokens, four rows of each at a time, and a twentieth of it all for what fragments.
+    Raises RootformError when not even two pages are left.
+    """
+    activations = 4 * width_bytes * (prefill_tokens + batch_rows)
+    graph_bytes = min(free_bytes // 20, 2 << 30)
+    left = free_bytes - free_bytes // 20 - graph_bytes - activations
+    room = left if kv_bytes is None else min(left, kv_bytes)
+    total_pages = max(0, room) // (bytes_per_token * page_tokens)
+    if total_pages < 2:
+        raise RootformError(
+            f"the card has {free_bytes >> 20} MiB free beside the weights, which leaves no room for KV; use a smaller "
+            "model, or free the card",
+            param="kv_bytes",
+        )
+    most_pages = (2**31 - 1) // page_tokens
+    return CardLimits(
+        page_tokens=page_tokens,
+        total_pages=min(total_pages, most_pages),
+        graph_tokens=batch_rows,
+        graph_bytes=graph_bytes,
+    )
+
+
+def load_paged_model(
+    path: str | Path,
+    *,
+    dtype: Literal["float32", "bfloat16"] = "bfloat16",
+    kv_bytes: int | None = None,
+    device: str = "cuda",
+    page_tokens: int = DEFAULT_PAGE_TOKENS,
+    batch_rows: int = 256,
+    prefill_tokens: int = 8192,
+) -> PagedModel:
+    """Load a local model onto a device. Never uses the network. See model.load_model.
+
+    kv_bytes: memory for KV; None: what card_limits leaves of the card's. page_tokens: tokens in a page of it.
+    batch_rows, prefill_tokens: the largest step there will be, for which room is kept.
+    Raises RootformError as load_model does, and where there is no such device.
+    """
+    where = _device(device)
+    number = loading.DTYPES.get(dtype)
+    if number is None:
+        raise RootformError(f"dtype {dtype!r} is not known on {device}; use float32 or bfloat16", param="dtype")
+    folder = model_folder(path)
+    model = loading._from_pretrained(folder, number)
+    layers = probe(model)
+    own = loading._own_logits(model)
+    config = model.config.get_text_config()
+    context_tokens = loading._context_tokens(config)
+    model.to(where)
+    widest = max(own.shape[-1], 2 * getattr(config, "intermediate_size", 0)) * 4
+    limits = card_limits(
+        free_bytes=_free_bytes(where, kv_bytes),
+        bytes_per_token=token_bytes(layers, number.itemsize),
+        width_bytes=widest,
+        page_tokens=page_tokens,
+        prefill_tokens=prefill_tokens if where.type == "cuda" else 0,
+        batch_rows=batch_rows if where.type == "cuda" else 0,
+        kv_bytes=kv_bytes,
+    )
+    context_tokens = min(context_tokens, limits.total_pages * page_tokens)
+    decoder: PagedDecoder = PagedLlama(model, max(context_tokens, 8)) if can_fuse(model) else PagedClasses(model)
+    tolerance = loading._TOLERANCES[dtype]
+    loading._compare(model, _trial(decoder, layers, own.shape[-1], number, where), own, "paged memory", tolerance)
+    memory = PagedMemory(layers, limits.total_pages, page_tokens, number, where)
+    loaded = PagedModel(decoder, memory, vocab_size=own.shape[-1], context_tokens=context_tokens, limits=limits)
+    if isinstance(decoder, PagedLlama) and where.type == "cuda":
+        loaded.capture(ladder(limits.graph_tokens), limits.graph_bytes)
+    return loaded
+
+
+class PagedModel:
+    """`ports.Model` over paged memory. One thread at a time.
+
+    forward() returns as soon as its work is queued; who reads the logits waits for them.
+    """
+
+    def __init__(
+        self,
+        decoder: PagedDecoder,
+        memory: PagedMemory,
+        *,
+        vocab_size: int,
+        context_tokens: int,
+        limits: CardLimits | None = None,
+    ) -> None:
+        self.vocab_size = vocab_size
+        self.context_tokens = context_tokens
+        self.memory = memory
+        self.limits = limits
+        self.graphs: Graphs | None = None
+        self._decoder = decoder
+        self._planner = Planner(memory)
+
+    def capture(self, sizes: list[int], most_bytes: int) -> None:
+        """Have steps of up to so many tokens run as CUDA graphs. Nothing may be in memory yet."""
+        self.graphs = Graphs(self._run, self.memory.device, sizes, self.memory.page_tokens, most_bytes)
+
+    def forward(self, batch: ForwardBatch) -> torch.Tensor:
+        """See ports.Model. ValueError, with nothing written, when a sequence is not where the batch says or is full.
+
+        The logits are good until the next forward().
+        """
+        self.memory.check_room(batch.slots, batch.starts, batch.lengths)
+        host = self._planner.plan(batch)
+        with torch.inference_mode():
+            logits = self.graphs.replay(host) if self.graphs is not None else None
+            if logits is None:
+                logits = self._run(on_device(host, self.memory.device))
+        self.memory.wrote(batch.slots, batch.lengths)
+        return logits
+
+    @torch.inference_mode()
+    def _run(self, arrays: StepArrays) -> torch.Tensor:
+        attention = PagedAttention(self.memory, arrays)
+        return self._decoder(arrays.ids, arrays.positions, arrays.logit_rows, attention).float()
+
+
+def _device(name: str) -> torch.device:
+    try:
+        where = torch.device(name)
+    except RuntimeError as error:
+        raise RootformError(f"device {name!r} is not known; use 'cpu' or 'cuda'", param="device") from error
+    if where.type not in ("cpu", "cuda"):
+        raise RootformError(f"device {name!r} is not served; use 'cpu' or 'cuda'", param="device")
+    if where.type == "cuda" and not torch.cuda.is_available():
+        raise RootformError(f"device {name!r}: torch sees no CUDA device here; use device 'cpu'", param="device")
+    return where
+
+
+def _free_bytes(device: torch.device, kv_bytes: int | None) -> int:
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    return 4 * (kv_bytes or (256 << 20))  # tests
+
+
+def _trial(
+    decoder: PagedDecoder, layers: tuple[LayerGeometry, ...], vocab_size: int, dtype: torch.dtype, device: torch.device
+) -> torch.Tensor:
+    """Logits (7, vocab), on the CPU, of a trial text: two chunks and one step of decoding, over pages of 4."""
+    memory = PagedMemory(layers, 8, 4, dtype, device)
+    trial = PagedModel(decoder, memory, vocab_size=vocab_size, context_tokens=32)
+    slot = memory.open(np.empty(0, dtype=np.int32), 0, 16)
+    assert slot is not None
+    ids = loading._trial_ids(vocab_size)
+    logits = []
+    for start, stop in ((0, 4), (4, 6), (6, len(ids))):
+        batch = ForwardBatch(
+            token_ids=ids[start:stop],
+            positions=np.arange(start, stop),
+            slots=np.array([slot], dtype=np.int32),
+            starts=np.array([start], dtype=np.int32),
+            lengths=np.array([stop - start], dtype=np.int32),
+            logit_rows=np.arange(stop - start),
+        )
+        logits.append(trial.forward(batch).cpu())
+    return torch.cat(logits)

@@ -1,0 +1,448 @@
+"""Paged memory, its steps and graphs: the same tokens as the CPU's memory, whatever the page size.
+
+Without a GPU the kernels' twins do the work, and graphs are calls on the same arrays of a fixed size; with one, the
+tests marked cuda run the same on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rootform.engine.api import Engine
+from rootform.engine.geometry import LayerGeometry
+from rootform.engine.graphs import fits, ladder, room_for
+from rootform.engine.limits import derive_limits
+from rootform.engine.memory_paged import PagedMemory
+from rootform.engine.model import load_model
+from rootform.engine.model_paged import CardLimits, PagedModel, card_limits, load_paged_model
+from rootform.engine.paged_plan import compose
+from rootform.engine.paged_step import MOST_TREE_TOKENS
+from rootform.engine.ports import Model
+from rootform.engine.step import StepLoop
+from rootform.engine.tokenizer import Tokenizer
+from rootform.engine.types import Delta, Request, RootformError, Sampling
+
+VOCAB = 97
+SIZES: dict[str, Any] = {
+    "vocab_size": VOCAB,
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 512,
+    "initializer_range": 0.3,  # decisive logits, so that a greedy choice means something
+    "pad_token_id": 0,
+}
+CONFIGS: dict[str, Callable[[], Any]] = {
+    "llama": lambda: transformers.LlamaConfig(**SIZES),
+    "mistral, window": lambda: transformers.MistralConfig(**SIZES, sliding_window=16, head_dim=8),
+    "qwen2, biases": lambda: transformers.Qwen2Config(**SIZES),
+    "gemma2, softcap": lambda: transformers.Gemma2Config(
+        **SIZES, head_dim=16, query_pre_attn_scalar=16, sliding_window=16
+    ),
+    "gpt-oss, sinks": lambda: transformers.GptOssConfig(
+        **SIZES, head_dim=8, sliding_window=16, num_local_experts=2, num_experts_per_tok=1
+    ),
+}
+TRUNK = [(7 * n + 3) % VOCAB for n in range(90)]
+PROMPTS = [
+    *([*TRUNK, n, 5] for n in range(4)),
+    *([*TRUNK[:70], *(n * 3 % VOCAB for n in range(60)), n] for n in range(3)),
+    [4],
+    [33, 2, 71],
+]
+NO_PAGES = np.empty(0, dtype=np.int32)
+LAYER = LayerGeometry(query_heads=2, kv_heads=1, key_dim=4, value_dim=3)
+
+
+# -- memory ---------------------------------------------------------------------------------------------------
+
+
+def memory_of(pages: int, page_tokens: int) -> PagedMemory:
+    return PagedMemory([LAYER, LAYER], pages, page_tokens, torch.float32, "cpu")
+
+
+def write(memory: PagedMemory, slot: int, n_tokens: int) -> None:
+    """Give the sequence n_tokens more tokens, whose keys and values are their positions."""
+    start, slots = memory[slot].n_tokens, np.array([slot])
+    lengths, positions = np.array([n_tokens]), np.arange(start, start + n_tokens)
+    memory.check_room(slots, np.array([start]), lengths)
+    rows = memory.rows(slots, lengths, positions)
+    for pool in (*memory.keys, *memory.values):
+        pool[rows // memory.page_tokens, rows % memory.page_tokens] = torch.from_numpy(positions).float()[:, None, None]
+    memory.wrote(slots, lengths)
+
+
+def read(memory: PagedMemory, pages: np.ndarray, n_tokens: int) -> list[float]:
+    return memory.values[1][pages.astype(np.int64)].flatten(0, 1)[:n_tokens, 0, 2].tolist()
+
+
+@given(
+    calls=st.lists(
+        st.tuples(
+            st.sampled_from(["open", "write", "publish", "share", "truncate", "close", "forget"]),
+            st.integers(0, 99),
+            st.integers(0, 99),
+        ),
+        max_size=60,
+    ),
+    size=st.sampled_from([1, 4, 16]),
+)
+@settings(max_examples=60, deadline=None)
+def test_any_life_keeps_values_and_gives_all_room_back(calls: list[tuple[str, int, int]], size: int) -> None:
+    """A toy tree of one trunk: tokens are numbered, and every sequence writes the same numbers."""
+    memory = memory_of(60, size)
+    trunk = NO_PAGES
+    slots: list[int] = []
+    locked: dict[int, int] = {}  # slot -> pages of the trunk it reads
+    for verb, a, b in calls:
+        slot = slots[a % len(slots)] if slots else None
+        if verb == "open":
+            n = b % (len(trunk) + 1)
+            before = memory.free_pages
+            opened = memory.open(trunk[:n], n * size, n * size + a + 1)
+            assert (opened is None) == (before < -(-(a + 1) // size))
+            if opened is not None:
+                slots.append(opened)
+                locked[opened] = n
+        elif verb == "forget":
+            kept = max(locked.values(), default=0)
+            memory.give_back(trunk[kept:])
+            trunk = trunk[:kept]
+        elif slot is None:
+            continue
+        elif verb == "write":
+            room = len(memory[slot].pages) * size - memory[slot].n_tokens
+            if room:
+                write(memory, slot, min(b + 1, room))
+        elif verb in ("publish", "share") and memory[slot].n_tokens // size > len(trunk):
+            before = memory.free_pages
+            pages = memory.share(slot, len(trunk) * size, memory[slot].n_tokens // size * size)
+            assert pages is not None
+            assert memory.free_pages == before  # nothing is copied
+            trunk = np.concatenate([trunk, pages])
+            memory.adopt(slot, trunk, len(trunk) * size)
+            locked[slot] = len(trunk)
+        elif verb == "publish" and (n := min(len(trunk), memory[slot].n_tokens // size)) > locked[slot]:
+            memory.adopt(slot, trunk[:n], n * size)  # somebody else's pages for the same tokens
+            locked[slot] = n
+        elif verb == "truncate":
+            memory.truncate(slot, max(locked[slot] * size, memory[slot].n_tokens - b))
+        elif verb == "close":
+            memory.close(slot)
+            slots.remove(slot)
+            del locked[slot]
+        for each in slots:
+            n_tokens = memory[each].n_tokens
+            assert read(memory, memory[each].pages, n_tokens) == list(range(n_tokens))
+        assert read(memory, trunk, len(trunk) * size) == list(range(len(trunk) * size))
+        held = {int(page) for each in slots for page in memory[each].pages} | set(trunk.tolist())
+        assert memory.free_pages == 60 - len(held)
+    for slot in slots:
+        memory.close(slot)
+    memory.give_back(trunk)
+    assert memory.free_pages == 60
+
+
+def test_what_goes_out_comes_back_the_same() -> None:
+    memory = memory_of(12, 4)
+    slot = memory.open(NO_PAGES, 0, 20)
+    assert slot is not None
+    write(memory, slot, 18)
+    bytes_out = memory.copy_out(memory[slot].pages[:3])
+    assert bytes_out.shape == (3, memory.page_bytes)
+    pages = memory.copy_in([bytes_out[:1], bytes_out[1:]])
+    assert pages is not None
+    assert set(pages.tolist()).isdisjoint(memory[slot].pages.tolist())
+    assert read(memory, pages, 12) == list(range(12))
+    assert memory.copy_in([np.zeros((9, memory.page_bytes), np.uint8)]) is None
+
+
+def test_mistakes_are_refused_and_change_nothing() -> None:
+    memory = memory_of(12, 4)
+    slot = memory.open(NO_PAGES, 0, 20)
+    assert slot is not None
+    write(memory, slot, 10)
+    shared = memory.share(slot, 0, 4)
+    assert shared is not None
+    state = memory.free_pages, memory[slot].n_tokens, memory[slot].pages.tolist()
+    one = np.array([slot])
+    for mistake in (
+        lambda: memory.open(NO_PAGES, 4, 20),
+        lambda: memory.open(shared, 4, 3),
+        lambda: memory.share(slot, 0, 4),  # gone already
+        lambda: memory.share(slot, 4, 6),
+        lambda: memory.share(slot, 4, 12),
+        lambda: memory.adopt(slot, np.array([11], np.int32), 4),  # another page of the tree's
+        lambda: memory.adopt(slot, memory[slot].pages[:2], 8),  # the second is its own
+        lambda: memory.truncate(slot, 3),
+        lambda: memory.truncate(slot, 11),
+        lambda: memory.close(slot + 1),
+        lambda: memory.check_room(one, np.array([9]), np.array([1])),
+        lambda: memory.check_room(one, np.array([10]), np.array([11])),
+        lambda: memory.check_room(np.array([slot, slot]), np.array([10, 10]), np.array([1, 1])),
+        lambda: memory_of(4, 0),
+    ):
+        with pytest.raises(ValueError, match=r"\w"):
+            mistake()
+    assert (memory.free_pages, memory[slot].n_tokens, memory[slot].pages.tolist()) == state
+
+
+# -- what is shared -------------------------------------------------------------------------------------------
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from([1, 4, 16]), st.integers(1, 8))
+@settings(max_examples=60, deadline=None)
+def test_every_token_reads_each_of_its_keys_once(seed: int, size: int, group: int) -> None:
+    random = np.random.default_rng(seed)
+    ids = iter(random.permutation(20_000).astype(np.int32).tolist())
+    nodes: list[list[int]] = [[]]
+    for _ in range(int(random.integers(0, 6))):
+        above = nodes[int(random.integers(len(nodes)))]
+        nodes.append([*above, *(next(ids) for _ in range(int(random.integers(1, 60))))])
+    tables, lengths = [], []
+    for _ in range(int(random.integers(1, 40))):
+        above = nodes[int(random.integers(len(nodes)))]
+        own = [next(ids) for _ in range(int(random.integers(1, 30)))]
+        tables.append(np.array([*above, *own], dtype=np.int32))
+        lengths.append(len(above) * size + int(random.integers(1, len(own) * size + 1)))
+    counts = random.integers(0, 4, len(tables))
+    starts = np.cumsum(counts) - counts
+    n_rows = int(counts.sum())
+    made = compose(tables, starts, counts, n_rows, group, size)
+    made.set_lengths(np.array(lengths))
+    assert len(made.starts) == len(made.stops) == n_rows
+    keys_of: list[list[tuple[int, int]]] = [[] for _ in range(n_rows)]
+    for number, (first_page, offset, n_keys, position, first_reader, n_readers) in enumerate(made.units.tolist()):
+        assert 0 <= n_keys <= 256
+        assert 1 <= n_readers <= max(1, (64 if number < made.n_wide else 16) // group)
+        for reader in made.readers[first_reader : first_reader + n_readers].tolist():
+            for key in range(n_keys):
+                page = made.pages[first_page + (offset + key) // size]
+                keys_of[reader].append((position + key, int(page) * size + (offset + key) % size))
+    owners = np.repeat(np.arange(len(tables)), counts)
+    for row, owner in enumerate(owners.tolist()):
+        table = tables[owner].tolist()
+        assert sorted(keys_of[row]) == [(at, table[at // size] * size + at % size) for at in range(lengths[owner])]
+        listed = made.order[made.starts[row] : made.stops[row]]
+        assert (made.readers[listed] == row).all()
+    assert len(set(made.order.tolist())) == len(made.readers)
+
+
+# -- the engine's output --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save(CONFIGS["llama"](), tmp_path_factory.mktemp("paged"))
+
+
+@pytest.fixture(scope="module", params=CONFIGS)
+def family(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save(CONFIGS[request.param](), tmp_path_factory.mktemp("paged"))
+
+
+def save(config: Any, folder: Path) -> Path:
+    torch.manual_seed(11)
+    model = transformers.AutoModelForCausalLM.from_config(config, attn_implementation="eager")
+    for parameter in model.parameters():
+        parameter.data.add_(torch.randn_like(parameter) * 0.05)
+    model.save_pretrained(folder)
+    return folder
+
+
+def outputs(model: Model, *, prefix_cache: bool = True, **fields: Any) -> tuple[list[list[int]], StepLoop]:
+    """Of each prompt, submitted together."""
+    limits = derive_limits(
+        context_tokens=model.context_tokens,
+        page_tokens=model.memory.page_tokens,
+        total_pages=model.memory.total_pages,
+        prefill_tokens=60,
+    )
+    loop = StepLoop(model, [b"x"] * VOCAB, frozenset(), limits, prefix_cache=prefix_cache)
+    ids: dict[int, list[int]] = {n: [] for n in range(len(PROMPTS))}
+    for n, prompt in enumerate(PROMPTS):
+        loop.add(Request(request_id=n, prompt_ids=tuple(prompt), max_new_tokens=10, **fields))
+    while loop.busy:
+        for event in loop.step():
+            if isinstance(event, Delta):
+                ids[event.request_id].extend(event.token_ids)
+    return list(ids.values()), loop
+
+
+@pytest.mark.parametrize(("page_tokens", "prefix_cache"), [(8, True), (16, False)])
+def test_the_same_tokens_as_from_the_cpus_memory(family: Path, page_tokens: int, prefix_cache: bool) -> None:
+    model = load_paged_model(family, dtype="float32", kv_bytes=2_000_000, device="cpu", page_tokens=page_tokens)
+    read_together = []
+    planned = model._planner.plan
+
+    def plan(batch):  # type: ignore[no-untyped-def]
+        host = planned(batch)
+        read_together.append(host.composition is not None and len(host.composition.prefixes) > 0)
+        return host
+
+    model._planner.plan = plan
+    got, loop = outputs(model, prefix_cache=prefix_cache)
+    wanted, _ = outputs(load_model(family, kv_bytes=2_000_000), prefix_cache=prefix_cache)
+    assert got == wanted
+    assert all(len(each) == 10 for each in got)
+    assert any(read_together) == prefix_cache
+    assert loop.counts.drafted_tokens > 0
+    loop.prefixes.forget_all()
+    assert model.memory.free_pages == model.memory.total_pages
+
+
+def test_the_same_tokens_when_memory_is_short(folder: Path) -> None:
+    """Sequences make room for each other and come back, cached pages are evicted."""
+    size = load_paged_model(folder, dtype="float32", kv_bytes=500_000, device="cpu").memory.page_bytes
+    model = load_paged_model(folder, dtype="float32", kv_bytes=14 * size, device="cpu")
+    assert model.memory.total_pages == 14
+    wanted, _ = outputs(load_model(folder, kv_bytes=2_000_000))
+    assert outputs(model)[0] == wanted
+
+
+def test_pages_of_one_token(folder: Path) -> None:
+    model = load_paged_model(folder, dtype="float32", kv_bytes=2_000_000, device="cpu", page_tokens=1)
+    assert outputs(model)[0] == outputs(load_model(folder, kv_bytes=2_000_000))[0]
+
+
+def test_drawn_tokens_are_those_of_the_cpu(folder: Path) -> None:
+    sampling = Sampling(temperature=1.0, top_p=0.9, seed=3)
+    model = load_paged_model(folder, dtype="float32", kv_bytes=2_000_000, device="cpu")
+    wanted, _ = outputs(load_model(folder, kv_bytes=2_000_000), sampling=sampling)
+    assert outputs(model, sampling=sampling)[0] == wanted
+
+
+def captured(folder: Path, sizes: list[int]) -> PagedModel:
+    model = load_paged_model(folder, dtype="float32", kv_bytes=2_000_000, device="cpu", page_tokens=8)
+    model.capture(sizes, 1 << 30)
+    return model
+
+
+def test_graphs_give_the_same_tokens_and_take_what_fits(folder: Path) -> None:
+    model = captured(folder, [4, 16])
+    assert model.graphs is not None
+    assert model.graphs.sizes == [4, 16]
+    wanted, _ = outputs(load_model(folder, kv_bytes=2_000_000))
+    got, loop = outputs(model)
+    assert got == wanted
+    assert 0 < model.graphs.replayed < loop.counts.forward_passes  # prompts run outside
+
+
+def test_constrained_output_through_the_engine(tiny_model: Path) -> None:
+    """The engine whole: chat template, grammar, forced text, drafts, prefix cache, streaming."""
+    schema = (
+        '{"type": "object", "properties": {"a": {"type": "integer"}, "b": {"enum": ["in", "en"]}}, "required": ["b"]}'
+    )
+    prompts = [f"{'shared text of all of them ' * 5}{n}" for n in range(5)]
+    with Engine(tiny_model, kv_bytes=2**22, threads=1) as engine:
+        wanted = [each.text for each in engine.generate(prompts, schema=schema, max_tokens=40)]
+    paged = load_paged_model(tiny_model, dtype="float32", kv_bytes=2**22, device="cpu", page_tokens=8)
+    with Engine.from_parts(paged, Tokenizer.load(tiny_model)) as engine:
+        for _ in range(2):
+            completions = engine.generate(prompts, schema=schema, max_tokens=40)
+            assert [each.text for each in completions] == wanted
+        assert engine.stats().cached_tokens > 0
+
+
+# -- the ladder, the limits -----------------------------------------------------------------------------------
+
+
+@given(st.integers(1, 1000))
+def test_a_ladder_ends_with_the_most_and_wastes_little(most: int) -> None:
+    sizes = ladder(most)
+    assert sizes == sorted(set(sizes))
+    assert sizes[-1] == most
+    assert all(b <= max(2 * a, a + 8) and (a < 64 or b <= 1.25 * a + 1) for a, b in pairwise(sizes))
+    assert len(sizes) < 40
+
+
+def test_a_step_that_outgrows_the_room_does_not_fit(folder: Path) -> None:
+    model = captured(folder, [4])
+    slot = model.memory.open(NO_PAGES, 0, 100)
+    assert slot is not None
+    from rootform.engine.ports import ForwardBatch
+
+    def batch(n: int) -> ForwardBatch:
+        return ForwardBatch(
+            token_ids=np.arange(n),
+            positions=np.arange(n),
+            slots=np.array([slot], np.int32),
+            starts=np.array([0], np.int32),
+            lengths=np.array([n], np.int32),
+            logit_rows=np.arange(n),
+        )
+
+    room = room_for(4, 8)
+    assert [fits(model._planner.plan(batch(n)), room) for n in (1, 4, 5, MOST_TREE_TOKENS + 1)] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+
+
+def test_a_card_is_divided_and_never_overdrawn() -> None:
+    limits = card_limits(
+        free_bytes=100 << 30,
+        bytes_per_token=128 << 10,
+        width_bytes=4 * 128_256,
+        page_tokens=16,
+        prefill_tokens=8192,
+        batch_rows=256,
+        kv_bytes=None,
+    )
+    spent = limits.total_pages * 16 * (128 << 10) + limits.graph_bytes + 4 * 4 * 128_256 * (8192 + 256)
+    assert 90 << 30 < spent <= 100 << 30
+    assert "pages of 16 tokens" in limits.describe()
+    asked = card_limits(
+        free_bytes=100 << 30,
+        bytes_per_token=128 << 10,
+        width_bytes=4,
+        page_tokens=16,
+        prefill_tokens=1,
+        batch_rows=1,
+        kv_bytes=1 << 30,
+    )
+    assert asked == CardLimits(page_tokens=16, total_pages=512, graph_tokens=1, graph_bytes=2 << 30)
+    with pytest.raises(RootformError, match="leaves no room for KV"):
+        card_limits(
+            free_bytes=1 << 20,
+            bytes_per_token=128 << 10,
+            width_bytes=4,
+            page_tokens=16,
+            prefill_tokens=1,
+            batch_rows=1,
+            kv_bytes=None,
+        )
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_a_device_that_is_not_there_is_refused(folder: Path) -> None:
+    with pytest.raises(RootformError, match="torch sees no CUDA device here"):
+        load_paged_model(folder)
+    with pytest.raises(RootformError, match="use 'cpu' or 'cuda'"):
+        load_paged_model(folder, device="abacus")
+
+
+# -- where there is a GPU -------------------------------------------------------------------------------------
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_the_same_tokens_on_a_gpu(family: Path) -> None:
+    model = load_paged_model(family, dtype="float32", kv_bytes=2_000_000, device="cuda", batch_rows=16)
+    wanted, _ = outputs(load_model(family, kv_bytes=2_000_000))
+    assert outputs(model)[0] == wanted
+    assert model.graphs is None or model.graphs.replayed > 0
