@@ -293,13 +293,14 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
 
 
 _ENGINE_OPTIONS = (
-    *("dtype", "max_batch", "threads", "itl_ms", "drafts", "compile_seconds", "grammar_mib"),
+    *("dtype", "device", "max_batch", "threads", "itl_ms", "drafts", "compile_seconds", "grammar_mib"),
     *("cache_dir", "disk_cache_mib", "host_cache_mib"),
 )
 
 
 def _add_engine(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dtype", help="float32 (default), bfloat16 or int8 (docs/formats.md)")
+    parser.add_argument("--device", help="cpu (default) or cuda (docs/gpu.md)")
     parser.add_argument("--max-batch", type=_positive, help="sequences in one forward pass")
     parser.add_argument("--threads", type=_positive, help="CPU threads for the model")
     target = "ms between tokens of online calls that prompts are not to exceed (default: they may double what it is)"
@@ -420,6 +421,7 @@ def _engine(given: argparse.Namespace, *, quiet: bool) -> Engine:
     engine = Engine(
         name,
         dtype=given.dtype,
+        device=given.device or "cpu",
         max_batch=given.max_batch,
         threads=given.threads,
         itl_ms=given.itl_ms,

@@ -96,6 +96,7 @@ class Engine:
     model: "sprout" (bundled), a folder, or a Hugging Face name.  dtype: "float32" (also None: the safest
     for equal tokens in any batch), "bfloat16" or "int8" (docs/formats.md).  max_batch, prefill_tokens, max_context:
     see Limits; None: derived.
+    device: "cpu", or "cuda" (docs/gpu.md), where dtype None is "bfloat16".
     itl_ms: milliseconds between the tokens of online calls, which prompts and offline calls are not to exceed; None: a
     multiple of what they are without those (docs/scheduling.md).
     prefix_cache False: every prompt is computed in full.  drafts False: a pass gives each request one token it
@@ -114,6 +115,7 @@ class Engine:
         model: str | Path = "sprout",
         *,
         dtype: Dtype | None = None,
+        device: str = "cpu",
         max_batch: int | None = None,
         prefill_tokens: int | None = None,
         max_context: int | None = None,
@@ -128,18 +130,18 @@ class Engine:
         disk_cache_bytes: int = DEFAULT_DISK_BYTES,
         host_cache_bytes: int = 0,
     ) -> None:
-        from .model import load_model
-
         cache = None if cache_dir is None else Path(cache_dir).expanduser()
         tier_limits = TierLimits(host_bytes=host_cache_bytes, cache_dir=cache, disk_bytes=disk_cache_bytes).check()
         constraints = _constraint_limits(grammar_bytes, compile_seconds, cache_dir)
         folder = resolve_model(model)
         notes = read_notes(folder)
         tokenizer = Tokenizer.load(folder)
-        loaded = load_model(folder, dtype=dtype or "float32", kv_bytes=kv_bytes)
+        dtype = dtype or ("float32" if device == "cpu" else "bfloat16")
+        loaded = _load(folder, dtype, kv_bytes, device)
         limits = _limits_of(loaded, max_batch, prefill_tokens, max_context, itl_ms)
-        _set_threads(threads, loaded)
-        tiers = make_tiers(loaded, folder, dtype or "float32", tier_limits) if prefix_cache else None
+        if device == "cpu" or threads is not None:
+            _set_threads(threads, loaded)
+        tiers = make_tiers(loaded, folder, dtype, tier_limits) if prefix_cache else None
         self._start(
             loaded,
             tokenizer,
@@ -393,6 +395,16 @@ def read_notes(folder: Path) -> ModelNotes:
         return msgspec.json.decode(file.read_bytes(), type=ModelNotes)
     except msgspec.DecodeError as error:
         raise RootformError(f"{file}: {error}", status=500) from error
+
+
+def _load(folder: Path, dtype: Dtype, kv_bytes: int | None, device: str) -> ports.Model:
+    if device == "cpu":
+        from .model import load_model
+
+        return load_model(folder, dtype=dtype, kv_bytes=kv_bytes)
+    from .model_paged import load_paged_model
+
+    return load_paged_model(folder, dtype=dtype, kv_bytes=kv_bytes, device=device)
 
 
 def _limits_of(

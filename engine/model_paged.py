@@ -111,7 +111,7 @@ def card_limits(
 def load_paged_model(
     path: str | Path,
     *,
-    dtype: Literal["float32", "bfloat16"] = "bfloat16",
+    dtype: Literal["float32", "bfloat16", "int8"] = "bfloat16",
     kv_bytes: int | None = None,
     device: str = "cuda",
     page_tokens: int = DEFAULT_PAGE_TOKENS,
@@ -127,7 +127,9 @@ def load_paged_model(
     where = _device(device)
     number = loading.DTYPES.get(dtype)
     if number is None:
-        raise RootformError(f"dtype {dtype!r} is not known on {device}; use float32 or bfloat16", param="dtype")
+        raise RootformError(
+            f"dtype {dtype!r} cannot be had on {device}; use float32 or bfloat16 (int8 is for the CPU)", param="dtype"
+        )
     folder = model_folder(path)
     model = loading._from_pretrained(folder, number)
     layers = probe(model)

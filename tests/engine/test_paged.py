@@ -434,6 +434,14 @@ def test_a_device_that_is_not_there_is_refused(folder: Path) -> None:
         load_paged_model(folder)
     with pytest.raises(RootformError, match="use 'cpu' or 'cuda'"):
         load_paged_model(folder, device="abacus")
+    with pytest.raises(RootformError, match="cannot be had on cpu"):
+        load_paged_model(folder, dtype="int8", device="cpu")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_an_engine_without_its_device_says_so(tiny_model: Path) -> None:
+    with pytest.raises(RootformError, match="torch sees no CUDA device here"):
+        Engine(tiny_model, device="cuda")
 
 
 # -- where there is a GPU -------------------------------------------------------------------------------------
