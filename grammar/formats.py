@@ -161,9 +161,13 @@ def is_known(name: str) -> bool:
     return name in NAMES
 
 
-@memo
 def body(name: str) -> int:
     """Strings of a known format, as what stands between their quotes: all that there are but those listed above."""
+    return _COMMON[name] if name in _COMMON else _body(name)
+
+
+@memo
+def _body(name: str) -> int:
     if name in _BUILT:
         return _BUILT[name]()
     if name in _RAW:
@@ -182,3 +186,8 @@ def _email() -> int:
     local = compile_pattern(f"{_LOCAL_PART}|{_QUOTED}", mode="fullmatch", encoding="utf8")
     address = compile_pattern(_ADDRESS, mode="fullmatch", encoding="utf8")
     return POOL.concat(local, POOL.alt(POOL.concat(POOL.literal(b"@"), format_hosts.hostname()), address))
+
+
+_COMMON = {
+    name: _body(name) for name in ("date", "date-time", "email", "hostname", "ipv4", "ipv6", "time", "uri", "uuid")
+}  # made once, so that no schema waits for them

@@ -90,11 +90,12 @@ class Schema:
 
     def shape(self, conj: Conj) -> Shape:
         """What values that satisfy all of `conj` look like. Raises GrammarError."""
-        if conj not in self._of_conj:
+        shape = self._of_conj.get(conj)
+        if shape is None:
             shape = self._of_conj[conj] = self._judge.settled(self._unsettled_shape(conj))
             if not shape.is_possible():
                 self._warn_of_nothing(conj)
-        return self._of_conj[conj]
+        return shape
 
     def accepts(self, conj: Conj, value: Json) -> bool:
         """Whether a value satisfies all schemas of `conj`, in whatever way it may be written."""
@@ -131,12 +132,13 @@ class Schema:
 
     def _unsettled_shape(self, conj: Conj) -> Shape:
         """`shape`, with values listed that the rules beside them do not accept."""
-        if conj not in self._unsettled:
-            shape = ANYTHING
-            for part in conj:
+        shape = self._unsettled.get(conj)
+        if shape is None:
+            shape = self._part(conj[0]) if conj else ANYTHING
+            for part in conj[1:]:
                 shape = self._meet(shape, self._part(part), next(places_of(conj), "#"), "")
             self._unsettled[conj] = shape
-        return self._unsettled[conj]
+        return shape
 
     def _part(self, part: Literal | Same | Either) -> Shape:
         if isinstance(part, Literal):
@@ -196,6 +198,8 @@ class Schema:
 
     def _holding(self, here: Place, track: Track) -> Shape:
         """The shape of values that the schema at a place accepts."""
+        if here.schema.keys().isdisjoint(_APPLYING):
+            return read_shape(here, self._notes, tracked=track > Track.NO)
         asks = [keyword for keyword in ("unevaluatedProperties", "unevaluatedItems") if self._has(here, keyword)]
         shape = self._all_but_unevaluated(here, max(track, Track.SOME) if asks else track)
         for keyword in asks:
@@ -445,3 +449,6 @@ _IN_PLACE: dict[str, Callable[[Schema, Place], Iterator[Clause]]] = {
     "dependentRequired": Schema._dependent_required,
     "dependentSchemas": Schema._dependent_schemas,
 }
+
+_APPLYING = frozenset({*_IN_PLACE, "oneOf", "nullable", "unevaluatedItems", "unevaluatedProperties"})
+"""Keywords that make a shape out of more than what the others say."""

@@ -37,7 +37,10 @@ class Judge:
     def settled(self, shape: Shape) -> Shape:
         """The shape, of listed values only those that the rules beside them accept."""
         rules = (*shape.numbers, *shape.strings, *shape.arrays, *shape.objects)
-        if all(rule.values is None for rule in rules):
+        for rule in rules:
+            if rule.values is not None:
+                break
+        else:
             return shape
         return Shape(
             null=shape.null,
@@ -49,7 +52,7 @@ class Judge:
         )
 
     def _settled(self, rule: Any, fits: Callable[[Any, Any], bool]) -> tuple[Any, ...]:
-        if rule.values is None:
+        if rule.values is None or replace(rule, values=None) == type(rule)():
             return (rule,)
         values = []
         for value in rule.values:

@@ -28,14 +28,18 @@ from .numbers import exact, number
 from .repeats import repeated_array
 from .schema import Schema
 from .schema_clauses import places_of
+from .schema_members import InOrder
 from .schema_negation import besides
 from .schema_notes import Notes, Refusal
 from .schema_parts import MAX_LATER, Part, Parts, Planned
 from .schema_plan import ArrayPlan, Besides, ObjectPlan, PlannedMember, PlannedWay, Planner
+from .schema_read import OF_TYPE
 from .schema_rules import ArrayRule, Conj, NumberRule, ObjectRule, StringRule, Values
 from .schema_shapes import ANYTHING, Shape, meet
 from .witness import NEVER
 from .work import tick
+
+_ANY_NUMBER, _ANY_INTEGER = (OF_TYPE[name].numbers[0] for name in ("number", "integer"))
 
 MAX_SCHEMAS = 20_000
 """Schemas (each with the combinations it takes part in) that one document may come to."""
@@ -61,7 +65,8 @@ def compile_schema(constraint: JsonSchema) -> int:
 
 def compile_with_refusals(constraint: JsonSchema) -> Compiled:
     """`compile_schema`, with what was left out: values have to be checked against it after generation."""
-    notes = Notes(strict=not constraint.lenient, has_document=constraint.document is not None, served=True)
+    has_document = constraint.document is not None
+    notes = Notes(strict=not constraint.lenient, has_document=has_document, served=True, listing=False)
     expression = compile_read(read_schema(constraint, notes), constraint, notes)
     return Compiled(expression, tuple(notes.refused.values()))
 
@@ -132,8 +137,10 @@ class _Emitter:
             self._name = self._name, "loosely"
             self._done, self._referred, self._compared = {}, {}, {}
             self._write_at_once(order)
-        planned = {conj: self._planned[conj] for conj in order}
-        self._parts = Parts(self._form, self._options, self._name, planned, self._done, self._writers)
+        self._parts = Parts(self._form, self._options, self._name, self._writers)
+        for conj in order:
+            self._add_part(conj)
+        self._parts.settle()
         for conj in order:
             if conj not in self._done and self._planned[conj].weight() > MAX_LATER:
                 self._written(self._parts[conj], conj)
@@ -144,10 +151,24 @@ class _Emitter:
         POOL.know(result, part.length)
         return result
 
+    def _add_part(self, conj: Conj) -> None:
+        assert self._parts is not None
+        planned = self._planned[conj]
+        if conj not in self._done and not planned.is_simple():
+            self._done[conj] = self._value(conj, planned)
+        if conj in self._done:
+            self._parts.add_written(conj, self._done[conj])
+        else:
+            self._parts.add(conj, planned)
+
     def _write_at_once(self, order: list[Conj]) -> None:
-        """Write all that cannot be left for later; a schema in it that holds itself becomes a reference."""
+        """Write what cannot be left for later, nor its parts; a schema in it that holds itself becomes a reference."""
         at_once: set[Conj] = set()
         todo = [conj for conj in order if not self._planned[conj].is_simple()]
+        if not todo:
+            return
+        if not self._has_circle(order):
+            todo = [conj for conj in todo if self._planned[conj].compares()]
         while todo:
             conj = todo.pop()
             if conj not in at_once:
@@ -174,6 +195,15 @@ class _Emitter:
                 refused.add(conj)
         return refused
 
+    def _has_circle(self, order: list[Conj]) -> bool:
+        """Whether any schema holds itself; else each stands behind its parts."""
+        seen: set[Conj] = {()}
+        for conj in order:
+            if not seen.issuperset(self._planned[conj].conjs()):
+                return True
+            seen.add(conj)
+        return False
+
     def in_order(self, root: Conj) -> list[Conj]:
         """All schemas that matter to a schema, read and planned, parts before wholes."""
         todo: list[tuple[Conj, bool]] = [(root, False)]
@@ -199,12 +229,15 @@ class _Emitter:
         shape = self._schema.shape(conj)
         if shape is ANYTHING or shape == ANYTHING:
             return Planned(ANYTHING, (), ())
-        shape = msgspec.structs.replace(
-            shape,
-            numbers=tuple(self._checked(conj, rule) for rule in shape.numbers),
-            arrays=tuple(part for rule in shape.arrays for part in self._besides(conj, rule).arrays),
-            objects=tuple(part for rule in shape.objects for part in self._besides(conj, rule).objects),
-        )
+        if not (shape.numbers or shape.arrays or shape.objects):
+            return Planned(shape, (), ())
+        if shape.numbers or any(rule.excluded for rule in (*shape.arrays, *shape.objects)):
+            shape = msgspec.structs.replace(
+                shape,
+                numbers=tuple(self._checked(conj, rule) for rule in shape.numbers),
+                arrays=tuple(part for rule in shape.arrays for part in self._besides(conj, rule).arrays),
+                objects=tuple(part for rule in shape.objects for part in self._besides(conj, rule).objects),
+            )
         return Planned(
             shape,
             tuple(self._planner.array(conj, rule) if rule.values is None else None for rule in shape.arrays),
@@ -213,6 +246,8 @@ class _Emitter:
 
     def _checked(self, conj: Conj, rule: NumberRule) -> NumberRule:
         """The rule, if it can be written; else it is refused, and without what is refused."""
+        if rule is _ANY_NUMBER or rule is _ANY_INTEGER:
+            return rule
         try:
             self._number(rule)
         except GrammarError as error:
@@ -364,8 +399,13 @@ class _Emitter:
     def _object(self, conj: Conj, rule: ObjectRule, plan: ObjectPlan | None) -> int:
         if plan is None:
             return EMPTY if rule.values is None else self._these(rule.values)
-        members, others = self._members(plan.members), self._members(plan.others)
         any_order = self._any_order if rule.any_order is None else rule.any_order
+        if self._parts is not None and not any_order and plan.is_simple() and not rule.excluded:
+            made = InOrder(self._form, plan, self._parts, self._member)
+            if len(plan.members) > MAX_LATER:
+                made.write_all()
+            return made.whole()
+        members, others = self._members(plan.members), self._members(plan.others)
 
         def exactly() -> int:
             counts = plan.low, plan.high, plan.tallies
@@ -399,7 +439,10 @@ class _Emitter:
         return POOL.and_(found, POOL.not_(POOL.alt(*[values_equal(self._form, value.json) for value in excluded])))
 
     def _members(self, members: tuple[PlannedMember, ...]) -> list[Member]:
-        return [Member(self._key(member.key), self._ways(member.ways), member.required) for member in members]
+        return list(map(self._member, members))
+
+    def _member(self, member: PlannedMember) -> Member:
+        return Member(self._key(member.key), self._ways(member.ways), member.required)
 
     def _key(self, name: str | Besides | int) -> int:
         if isinstance(name, Besides):

@@ -43,7 +43,12 @@ _RECURSIVE = ""  # stands for $recursiveAnchor among the dynamic anchors, which 
 
 def child(place: str, *steps: str | int) -> str:
     """The place inside `place` reached by these member names and positions."""
-    return "/".join([place, *(str(step).replace("~", "~0").replace("/", "~1") for step in steps)])
+    for step in steps:
+        text = str(step)
+        if "~" in text or "/" in text:
+            text = text.replace("~", "~0").replace("/", "~1")
+        place = f"{place}/{text}"
+    return place
 
 
 class Resource(msgspec.Struct):
@@ -162,6 +167,7 @@ class Document:
         while todo:
             tick()
             place, schema = todo.pop()
+            self._at[place] = schema
             if isinstance(schema, dict):
                 if not _NAMING.isdisjoint(schema):
                     self._name(place, schema)
@@ -226,12 +232,13 @@ def subschemas(place: str, schema: dict[str, Json]) -> list[tuple[str, Json]]:
     """The schemas directly inside a schema, each with its place."""
     found: list[tuple[str, Json]] = []
     for keyword, value in schema.items():
-        if isinstance(value, list) and keyword in LIST_KEYWORDS:
-            found += [(child(place, keyword, i), item) for i, item in enumerate(value)]
-        elif isinstance(value, dict) and keyword in MAP_KEYWORDS:
-            found += [(child(place, keyword, name), item) for name, item in value.items()]
-        elif isinstance(value, (dict, bool)) and keyword in SCHEMA_KEYWORDS:
-            found.append((child(place, keyword), value))
+        if keyword in MAP_KEYWORDS and isinstance(value, dict):
+            inside = f"{place}/{keyword}"
+            found += [(child(inside, name), item) for name, item in value.items()]
+        elif keyword in LIST_KEYWORDS and isinstance(value, list):
+            found += [(f"{place}/{keyword}/{i}", item) for i, item in enumerate(value)]
+        elif keyword in SCHEMA_KEYWORDS and isinstance(value, (dict, bool)):
+            found.append((f"{place}/{keyword}", value))
     return found
 
 

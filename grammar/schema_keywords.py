@@ -80,6 +80,10 @@ _SINCE: dict[str, Draft] = {
 _UNTIL: dict[str, Draft] = {"$recursiveRef": "2019-09"}
 
 
+NEWER = frozenset(_SINCE)
+"""Keywords that some drafts do not have."""
+
+
 def is_of(keyword: str, draft: Draft) -> bool:
     """Whether a draft has a keyword. What later drafts only renamed is read in them too, as `dependencies` is."""
     age = DRAFTS.index(draft)
@@ -101,7 +105,7 @@ VOCABULARY_OF = {
 
 def is_free(schema: object) -> bool:
     """Whether a schema plainly says nothing about values."""
-    return schema is True or (isinstance(schema, dict) and all(keyword in ANNOTATIONS for keyword in schema))
+    return schema is True or (isinstance(schema, dict) and schema.keys() <= ANNOTATIONS.keys())
 
 
 @lru_cache(1024)

@@ -20,11 +20,13 @@ class Notes:
     """Collects what one reading finds. strict: the first refusal is raised; else all are kept, as if left out.
 
     has_document: there is a document for verbatim values to stand in. served: whether outputs are to be generated, and
-    not only told of: without a document verbatim values are then refused.
+    not only told of: without a document verbatim values are then refused. listing: whether somebody reads what becomes
+    of each keyword, and which may be slips of the pen; else these are not noted.
     """
 
-    def __init__(self, *, strict: bool, has_document: bool = False, served: bool = False) -> None:
+    def __init__(self, *, strict: bool, has_document: bool = False, served: bool = False, listing: bool = True) -> None:
         self.strict = strict
+        self.listing = listing
         self.has_document = has_document
         self.served = served or strict
         self.enforced: dict[tuple[str, str], None] = {}

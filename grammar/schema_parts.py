@@ -9,7 +9,7 @@ long the shortest text is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable
 from typing import NamedTuple
 
 from .expr import POOL
@@ -40,10 +40,18 @@ class Planned(NamedTuple):
 
     def is_simple(self) -> bool:
         """Whether its arrays and objects count and compare nothing, so that writing them can fail in no way."""
-        rules = (*self.shape.arrays, *self.shape.objects)
-        if any(rule.values is None and rule.excluded for rule in rules):
-            return False
-        return all(plan is None or plan.is_simple() for plan in (*self.arrays, *self.objects))
+        for plan in (*self.arrays, *self.objects):
+            if plan is not None and not plan.is_simple():
+                return False
+        return not self._excludes()
+
+    def compares(self) -> bool:
+        """Whether what its parts are written as matters to how it is written."""
+        plans = (*self.arrays, *self.objects)
+        return self._excludes() or any(plan is not None and plan.remembers for plan in plans)
+
+    def _excludes(self) -> bool:
+        return any(rule.values is None and rule.excluded for rule in (*self.shape.arrays, *self.shape.objects))
 
     def weight(self) -> int:
         """How much there is to write, without what is in its parts."""
@@ -79,8 +87,8 @@ Writers = tuple[Callable[[NumberRule], int], Callable[[StringRule], int], Callab
 class Parts:
     """The parts of one document.
 
-    options: all that decides how a part is written besides its plan. name: what no other document is called.
-    planned: the plans, parts before wholes where they are no circle. known: the parts that are written already.
+    options: all that decides how a part is written besides its plan. name: what no other document is called. To be
+    added parts before wholes, but where they are a circle; `settle` comes last.
     """
 
     def __init__(
@@ -88,13 +96,11 @@ class Parts:
         form: Layout,
         options: Hashable,
         name: Hashable,
-        planned: Mapping[Conj, Planned],
-        known: Mapping[Conj, int],
         writers: Writers,
     ) -> None:
+        self._form = form
         self._options = options
         self._name = name
-        self._planned = planned
         self._number, self._string, self._these = writers
         self._parts: dict[Conj, Part] = {(): self._part(("anything",))}
         length = POOL.shortest_length
@@ -103,7 +109,7 @@ class Parts:
         self._ends = length(form.close_array), length(form.close_empty_array)
         self._object_ends = length(form.close_object), length(form.close_empty_object)
         self._parts[()].length = self._parts[()].nested = 1
-        self._find(known)
+        self._circles: list[tuple[Part, Planned]] = []
 
     def __getitem__(self, conj: Conj) -> Part:
         return self._parts[conj]
@@ -115,28 +121,29 @@ class Parts:
             part = POOL.memos[key] = Part()
         return part
 
-    def _find(self, known: Mapping[Conj, int]) -> None:
-        """Name all parts and find their lengths: the least that are right, by rounds where parts stand in a circle."""
-        circles = []
-        for conj, planned in self._planned.items():
-            tick()
-            text = known.get(conj)
-            if text is not None:
-                part = self._parts[conj] = self._part((self._name, conj))
-                part.length = part.nested = NEVER if POOL.is_empty(text) else POOL.shortest_length(text)
-                part.value = text
-                continue
-            content = self._content(planned)
-            part = self._parts[conj] = self._part((self._name, conj) if content is None else content)
-            if content is None or circles:
-                circles.append((part, planned))
-            if part.length == NEVER:
-                part.nested = self._nested(planned)
-                part.length = min(part.nested, self._flat(planned.shape))
-        changed = bool(circles)
+    def add_written(self, conj: Conj, text: int) -> None:
+        """A part that is written already."""
+        part = self._parts[conj] = self._part((self._name, conj))
+        part.length = part.nested = self._length_of(text)
+        part.value = text
+
+    def add(self, conj: Conj, planned: Planned) -> None:
+        """A part that is not written yet."""
+        tick()
+        content = self._content(planned)
+        part = self._parts[conj] = self._part((self._name, conj) if content is None else content)
+        if content is None or self._circles:
+            self._circles.append((part, planned))
+        if part.length == NEVER:
+            part.nested = self._nested(planned)
+            part.length = min(part.nested, self._flat(planned.shape))
+
+    def settle(self) -> None:
+        """Find the least lengths that are right, by rounds, where parts are a circle."""
+        changed = bool(self._circles)
         while changed:
             changed = False
-            for part, planned in circles:
+            for part, planned in self._circles:
                 nested = self._nested(planned)
                 if nested < part.nested:
                     part.nested, changed = nested, True
@@ -171,6 +178,19 @@ class Parts:
 
     def _member(self, member: PlannedMember) -> Hashable:
         return member.key, member.required, self._ways(member.ways)
+
+    def tails(self, plan: ObjectPlan) -> list[Part]:
+        """Of a simple object the rests: for each member, what may follow a value where that is the next member."""
+        form, length = self._form, self._object_ends[0]
+        tail = self._part(("end", form.spacing, *map(self._member, plan.others)))
+        found: list[Part] = []
+        for member in reversed(plan.members):
+            tail = self._part(("rest", self._member(member), tail))
+            if member.required:
+                length += self._comma + self._member_length(member)
+            tail.length = min(length, NEVER)
+            found.append(tail)
+        return found[::-1]
 
     # -- lengths ----------------------------------------------------------------------------------------------
 
@@ -229,9 +249,11 @@ class Parts:
         needed = [member for member in plan.members if member.required]
         if not needed:
             return self._object + self._object_ends[1]
-        total = sum(len(dumped(member.key)) + self._length(member.ways) for member in needed)
-        commas = (len(needed) - 1) * self._comma + len(needed) * self._colon
-        return min(self._object + total + commas + self._object_ends[0], NEVER)
+        total = sum(map(self._member_length, needed)) + (len(needed) - 1) * self._comma
+        return min(self._object + total + self._object_ends[0], NEVER)
+
+    def _member_length(self, member: PlannedMember) -> int:
+        return len(dumped(member.key)) + self._colon + self._length(member.ways)
 
 
 def _listed(rule: NumberRule | StringRule | ArrayRule | ObjectRule) -> Hashable:

@@ -18,7 +18,7 @@ from .json_values import ANY_TEXT, key_besides
 from .regex import compile_pattern
 from .schema import Schema
 from .schema_clauses import places_of
-from .schema_rules import NEVER, ArrayRule, Conj, ObjectRule, join, opposite
+from .schema_rules import NEVER, ArrayRule, Conj, Members, ObjectRule, join, opposite
 from .schema_strings import matches, string_body
 
 MAX_KINDS = 32
@@ -38,6 +38,9 @@ _FEW_EVENTS = 3
 
 MAX_COUNTED = 100_000
 """Members listed times members counted, for minProperties and maxProperties."""
+
+
+_NO_COUNTS = frozenset[int]()
 
 
 class PlannedWay(NamedTuple):
@@ -200,6 +203,8 @@ class Planner:
 
     def _ways(self, base: Conj, events: Sequence[_Event]) -> tuple[PlannedWay, ...]:
         """The ways to write a value that satisfies `base`; none where there is no such value."""
+        if not events:
+            return (PlannedWay(base, _NO_COUNTS),) if self._is_possible(base) else ()
         found = [PlannedWay(base, frozenset())] if self._is_possible(base) else []
         exact = len(events) > _FEW_EVENTS
         for event in events:
@@ -256,12 +261,28 @@ class Planner:
 
     def _listed(self, rule: ObjectRule) -> tuple[PlannedMember, ...] | None:
         """The members of `rule.listed()` that there may be; None when one that is required may not."""
+        if len(rule.members) == 1 and not rule.broken and not rule.members[0].patterns and not rule.members[0].names:
+            return self._listed_plainly(rule.members[0], rule)
         required = set(rule.required)
         patterns = rule.pattern_texts()
         found = []
         for name in rule.listed():
             matched = frozenset(pattern for pattern in patterns if matches(pattern, name))
             ways = self._member_ways(rule, name, matched, [self._schema.accepts(c, name) for c in rule.name_conjs()])
+            if ways:
+                found.append(PlannedMember(name, ways, name in required))
+            elif name in required:
+                return None
+        return tuple(found)
+
+    def _listed_plainly(self, part: Members, rule: ObjectRule) -> tuple[PlannedMember, ...] | None:
+        """`_listed` where one part alone has its say, by names."""
+        required = frozenset(rule.required)
+        others = () if part.properties.keys() >= required else self._ways(part.additional, ())
+        found = []
+        for name in rule.listed():
+            conj = part.properties.get(name)
+            ways = others if conj is None else self._ways(conj, ())
             if ways:
                 found.append(PlannedMember(name, ways, name in required))
             elif name in required:
@@ -283,6 +304,8 @@ class Planner:
 
     def _others(self, conj: Conj, rule: ObjectRule) -> tuple[PlannedMember, ...]:
         """Members that are not listed, kind by kind: one for each set of patterns and schemas a name may satisfy."""
+        if len(rule.members) == 1 and rule.members[0].additional == NEVER and not rule.members[0].patterns:
+            return ()
         plain = not rule.pattern_texts() and not rule.name_conjs()
         if plain:
             ways = self._member_ways(rule, None, frozenset(), ())

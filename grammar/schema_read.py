@@ -20,6 +20,7 @@ from .schema_keywords import (
     ENFORCED,
     EXTENSIONS,
     NEEDS,
+    NEWER,
     REFUSED,
     TYPES,
     Draft,
@@ -70,6 +71,10 @@ def read_shape(place: Place, notes: Notes, *, tracked: bool) -> Shape:
 
     tracked: the rules tell which elements and members the keywords have evaluated.
     """
+    if not notes.listing:
+        simple = _simple(place)
+        if simple is not None:
+            return simple
     reader = _Reader(place, notes, tracked=tracked)
     reader.sort_keywords()
     reader.check_extensions()
@@ -86,6 +91,27 @@ def read_shape(place: Place, notes: Notes, *, tracked: bool) -> Shape:
     )
 
 
+def _simple(place: Place) -> Shape | None:
+    """The shape of a schema that names one type and asserts nothing else; None for all others, and what holds parts."""
+    named = place.schema.get("type")
+    if type(named) is not str or place.unread or named in ("array", "object"):
+        return None
+    for keyword in place.schema:
+        if keyword != "type" and keyword not in ANNOTATIONS:
+            return None
+    return OF_TYPE.get(named)
+
+
+OF_TYPE = {
+    "null": Shape(null=True),
+    "boolean": Shape(booleans=(True, False)),
+    "integer": Shape(numbers=(NumberRule(integer=True),)),
+    "number": Shape(numbers=(NumberRule(),)),
+    "string": Shape(strings=(StringRule(),)),
+}
+"""What schemas that name such a type, and nothing else, ask for."""
+
+
 def _booleans(values: tuple[Json, ...] | None) -> tuple[bool, ...]:
     return tuple(b for b in (True, False) if values is None or any(value is b for value in values))
 
@@ -93,6 +119,8 @@ def _booleans(values: tuple[Json, ...] | None) -> tuple[bool, ...]:
 def _is_number(value: Json) -> bool:
     return isinstance(value, (int, Decimal)) and not isinstance(value, bool)
 
+
+_NOTHING_TO_SAY = (ENFORCED | ANNOTATIONS.keys()) - NEEDS.keys() - REFUSED.keys()
 
 R = TypeVar("R", NumberRule, StringRule, ArrayRule, ObjectRule)
 
@@ -115,6 +143,8 @@ class _Reader:
         self._scope = place.scope
         self._draft = place.draft
         self._tracked = tracked
+        if not place.unread and self.schema.keys().isdisjoint(NEWER):
+            return
         out = [keyword for keyword in self.schema if keyword in place.unread or not is_of(keyword, place.draft)]
         if out:
             self.schema = {keyword: value for keyword, value in self.schema.items() if keyword not in out}
@@ -127,6 +157,8 @@ class _Reader:
 
     def sort_keywords(self) -> None:
         """Note for every keyword what becomes of it; a later finding about its value replaces the note."""
+        if not self.notes.listing and self.schema.keys() <= _NOTHING_TO_SAY:
+            return
         for keyword in self.schema:
             if keyword in NEEDS:
                 needed = NEEDS[keyword]
@@ -144,6 +176,8 @@ class _Reader:
                 self._unknown(keyword)
 
     def _unknown(self, keyword: str) -> None:
+        if not self.notes.listing:
+            return
         self.notes.ignore(self.place, keyword, "is not a keyword of JSON Schema")
         meant = None if keyword.startswith("x-") else likely_meant(keyword)
         if meant:
@@ -315,7 +349,7 @@ class _Reader:
         required = self._required()
         if high is not None and max(low, len(required)) > high:
             return None
-        properties = {name: self._conj("properties", name) for name in self._map("properties")}
+        properties = self._properties()
         patterns = [p for p in self._map("patternProperties") if self._compiles(p, "patternProperties")]
         closed = "additionalProperties" in self.schema
         members = Members(
@@ -334,6 +368,18 @@ class _Reader:
             any_order=None if order is None else order == "any",
             seen=SeenMembers(tuple(properties), tuple(patterns), closed) if self._tracked else NO_MEMBER,
         )
+
+    def _properties(self) -> dict[str, Conj]:
+        inside, found = self.place + "/properties/", dict[str, Conj]()
+        for name, value in self._map("properties").items():
+            if value is False:
+                found[name] = NEVER
+            elif is_free(value):
+                found[name] = ()
+            else:
+                step = name.replace("~", "~0").replace("/", "~1") if "~" in name or "/" in name else name
+                found[name] = (Literal(inside + step, False, self._scope),)
+        return found
 
     def _required(self) -> tuple[str, ...]:
         names = self.schema.get("required", [])
@@ -358,7 +404,9 @@ class _Reader:
 
     def check_extensions(self) -> None:
         """Refuse what `x-rootform` says that we do not know: nothing in it is ignored."""
-        said = self.schema.get("x-rootform", {})
+        said = self.schema.get("x-rootform")
+        if said is None and "x-rootform" not in self.schema:
+            return
         if not isinstance(said, dict):
             self._refuse("x-rootform", "must be an object of options", f"use one of {', '.join(EXTENSIONS)}")
             return

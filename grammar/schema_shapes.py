@@ -48,7 +48,7 @@ class Shape(msgspec.Struct, frozen=True):
 
     def is_possible(self) -> bool:
         """Whether any rule is left."""
-        return self != NOTHING
+        return bool(self.null or self.booleans or self.numbers or self.strings or self.arrays or self.objects)
 
 
 ANYTHING = Shape(True, (True, False), (NumberRule(),), (StringRule(),), (ArrayRule(),), (ObjectRule(),))

@@ -32,8 +32,10 @@ def parse(text: str) -> Json:
         raise
     except ValueError as error:
         raise GrammarError("schema", "", f"not JSON: {error}", "give the schema as JSON text") from None
-    _check_depth(value)
-    _check_characters(value)
+    if text.count("{") + text.count("[") > MAX_DEPTH:
+        _check_depth(value)
+    if _may_have_surrogates(text):
+        _check_characters(value)
     return value
 
 
@@ -68,6 +70,16 @@ def _check_depth(value: Json) -> None:
         if not level:
             return
     raise _too_deep()
+
+
+def _may_have_surrogates(text: str) -> bool:
+    if "\\ud" in text or "\\uD" in text:
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 def _check_characters(value: Json) -> None:

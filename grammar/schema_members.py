@@ -1,0 +1,92 @@
+"""Objects with their members in order, written member by member as texts come to them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from .expr import EMPTY, POOL
+from .json_layout import Layout
+from .json_objects import UNCOUNTED, Member, Point, in_order
+from .schema_parts import Parts
+from .schema_plan import ObjectPlan, PlannedMember
+
+_STRIDE = 16
+"""What may follow is shared by so many members, so that what follows the next costs no more than these few."""
+
+
+class InOrder:
+    """The members of one object, of which nothing is counted. write: the text of the key and the value of one.
+
+    Behind each value stands a reference to what may follow it. For an object of n members there are n of these, each
+    of up to n choices; but a text that has come to a member needs what follows that one, and nothing else.
+    """
+
+    def __init__(self, form: Layout, plan: ObjectPlan, parts: Parts, write: Callable[[PlannedMember], Member]) -> None:
+        self._form = form
+        self._plan = plan
+        self._write = write
+        self._members: dict[int, Member] = {}
+        self._choices: dict[int, int] = {}
+        self._tails = parts.tails(plan)
+        others = [write(other) for other in plan.others]
+        self._other = POOL.alt(*[POOL.concat(other.key, form.colon, other.ways[0].value) for other in others])
+        more = POOL.repeat(POOL.concat(form.comma, self._other), 0, None)
+        self._end = POOL.concat(more, form.close_object)
+
+    def whole(self) -> int:
+        """The object."""
+        form, last = self._form, self._needed(0)
+        choices = [self._text(i) for i in range(min(last + 1, len(self._plan.members)))]
+        if last == len(self._plan.members):
+            choices += [form.close_empty_object, POOL.concat(self._other, self._end)]
+        return POOL.frame(POOL.concat(form.open_object, POOL.alt(*choices)))
+
+    def write_all(self) -> None:
+        """Write all that is shared, so that no text has to wait for long."""
+        for i in reversed(range(0, len(self._plan.members), _STRIDE)):
+            self._behind(i)
+
+    def _needed(self, first: int) -> int:
+        """The first member from there on that is required; if none is, how many members there are."""
+        members = self._plan.members
+        return next((i for i in range(first, len(members)) if members[i].required), len(members))
+
+    def _text(self, index: int) -> int:
+        """A member and all that follows it."""
+        member = self._member(index)
+        return POOL.concat(member.key, self._form.colon, member.ways[0].value, self._rest(index + 1))
+
+    def _member(self, index: int) -> Member:
+        known = self._members.get(index)
+        if known is None:
+            known = self._members[index] = self._write(self._plan.members[index])
+        return known
+
+    def _rest(self, first: int) -> int:
+        """What may follow a value, the members from `first` on being still to come."""
+        if first == len(self._plan.members):
+            return self._end
+        tail = self._tails[first]
+        if tail.value is None:
+            POOL.define(tail, lambda: self._behind(first), lambda: self._outline(first))
+            tail.value = POOL.ref(tail)
+            POOL.know(tail.value, tail.length)
+        return tail.value
+
+    def _behind(self, first: int) -> int:
+        """`_rest`, written: one of the members up to the first that is required, or the end."""
+        last = self._needed(first)
+        found = self._end if last == len(self._plan.members) else EMPTY
+        stop = min(last + 1, len(self._plan.members))
+        starts = [first, *range((first // _STRIDE + 1) * _STRIDE, stop, _STRIDE)]
+        for start, end in reversed(list(zip(starts, [*starts[1:], stop], strict=True))):
+            known = self._choices.get(start)
+            if known is None:
+                texts = [POOL.concat(self._form.comma, self._text(i)) for i in range(start, end)]
+                known = self._choices[start] = POOL.alt(*texts, found)
+            found = known
+        return found
+
+    def _outline(self, first: int) -> int:
+        needed = [self._member(i) for i, member in enumerate(self._plan.members) if i >= first and member.required]
+        return in_order(self._form, needed, (), Point(False, UNCOUNTED))
