@@ -7,7 +7,7 @@ places, read when asked for, so that recursion in a schema is no recursion here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from itertools import combinations
 
 from msgspec.structs import replace
@@ -82,6 +82,7 @@ class Schema:
         self._unsettled: dict[Conj, Shape] = {}
         self._of_conj: dict[Conj, Shape] = {}
         self._open: list[Literal] = []
+        self._alike: dict[Hashable, Conj] | None = None if notes.listing else {}
 
     @property
     def root(self) -> Conj:
@@ -178,7 +179,8 @@ class Schema:
             self._notes.refuse(parent, keyword, "a schema must be an object or a boolean", 'write {"type": ...}')
             return ANYTHING
         resource = self.document.resource_of(place)
-        here = Place(place, schema, resource.draft, self.document.enter(place, outside), resource.unread)
+        scope = self.document.enter(place, outside)
+        here = Place(place, schema, resource.draft, scope, resource.unread, self._alike)
         if "$ref" in schema and stands_alone(here.draft):
             return self._read_lone_ref(here, negated, track)
         if not negated:

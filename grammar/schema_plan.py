@@ -40,6 +40,7 @@ MAX_COUNTED = 100_000
 """Members listed times members counted, for minProperties and maxProperties."""
 
 
+_FREE = Members()
 _NO_COUNTS = frozenset[int]()
 
 
@@ -255,7 +256,7 @@ class Planner:
 
     def _check_counts(self, conj: Conj, rule: ObjectRule, low: int, high: int | None) -> None:
         counted = high if high is not None else low
-        if counted * (len(rule.listed()) + 1) > MAX_COUNTED:
+        if counted and counted * (len(rule.listed()) + 1) > MAX_COUNTED:
             keyword = "minProperties" if high is None else "maxProperties"
             self._schema.refuse(conj, keyword, "counts too many members", "lower it, or leave it out")
 
@@ -304,8 +305,10 @@ class Planner:
 
     def _others(self, conj: Conj, rule: ObjectRule) -> tuple[PlannedMember, ...]:
         """Members that are not listed, kind by kind: one for each set of patterns and schemas a name may satisfy."""
-        if len(rule.members) == 1 and rule.members[0].additional == NEVER and not rule.members[0].patterns:
-            return ()
+        part = rule.members[0] if len(rule.members) == 1 and not rule.broken else _FREE if not rule.members else None
+        if part is not None and not part.patterns and not part.names and not rule.broken:
+            ways = self._ways(part.additional, ())
+            return (PlannedMember(Besides(rule.listed()), ways, False),) if ways else ()
         plain = not rule.pattern_texts() and not rule.name_conjs()
         if plain:
             ways = self._member_ways(rule, None, frozenset(), ())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any, NamedTuple, TypeVar
@@ -57,13 +57,18 @@ MAX_LEAST = 100_000
 
 
 class Place(NamedTuple):
-    """A schema object with all that tells how it is read. scope: the dynamic scope inside it."""
+    """A schema object with all that tells how it is read. scope: the dynamic scope inside it.
+
+    alike: schemas of strings, numbers and the like that were met so far, by what they say, so that those which say the
+    same are one; None: each is itself.
+    """
 
     name: str
     schema: dict[str, Json]
     draft: Draft
     scope: Scope
     unread: frozenset[str] = frozenset()
+    alike: dict[Hashable, Conj] | None = None
 
 
 def read_shape(place: Place, notes: Notes, *, tracked: bool) -> Shape:
@@ -89,6 +94,31 @@ def read_shape(place: Place, notes: Notes, *, tracked: bool) -> Shape:
         arrays=_listed(reader.array(), values, lambda value: isinstance(value, list)) if "array" in types else (),
         objects=_listed(reader.object(), values, lambda value: isinstance(value, dict)) if "object" in types else (),
     )
+
+
+_ABOUT_ITSELF = frozenset({"enum", "format", "maxLength", "maximum", "minLength", "minimum", "pattern", "type"})
+_ANNOTATIONS = frozenset(ANNOTATIONS)
+
+
+def _what_it_says(schema: Json) -> Hashable:
+    """What a schema of one type without parts asks for, the same for those that ask for the same; None: not known."""
+    named = schema.get("type") if isinstance(schema, dict) else None
+    if type(named) is not str or named not in OF_TYPE:
+        return None
+    says = schema.keys() - _ANNOTATIONS
+    if len(says) == 1:
+        return named
+    if not says <= _ABOUT_ITSELF:
+        return None
+    found: list[Hashable] = []
+    for keyword in sorted(says):
+        value = schema[keyword]
+        if keyword == "enum" and type(value) is list and all(type(each) is str for each in value):
+            value = tuple(value)
+        elif type(value) is not str and type(value) is not int:
+            return None
+        found.append((keyword, value))
+    return tuple(found)
 
 
 def _simple(place: Place) -> Shape | None:
@@ -143,6 +173,7 @@ class _Reader:
         self._scope = place.scope
         self._draft = place.draft
         self._tracked = tracked
+        self._alike = place.alike if not place.unread and not place.scope else None
         if not place.unread and self.schema.keys().isdisjoint(NEWER):
             return
         out = [keyword for keyword in self.schema if keyword in place.unread or not is_of(keyword, place.draft)]
@@ -378,8 +409,18 @@ class _Reader:
                 found[name] = ()
             else:
                 step = name.replace("~", "~0").replace("/", "~1") if "~" in name or "/" in name else name
-                found[name] = (Literal(inside + step, False, self._scope),)
+                found[name] = self._at(inside + step, value)
         return found
+
+    def _at(self, place: str, schema: Json) -> Conj:
+        """The schema at a place, or one like it."""
+        said = _what_it_says(schema) if self._alike is not None else None
+        if self._alike is None or said is None:
+            return (Literal(place, False, self._scope),)
+        known = self._alike.get(said)
+        if known is None:
+            known = self._alike[said] = (Literal(place, False, self._scope),)
+        return known
 
     def _required(self) -> tuple[str, ...]:
         names = self.schema.get("required", [])
@@ -427,7 +468,7 @@ class _Reader:
             value = value[step]
         if value is False:
             return NEVER
-        return () if is_free(value) else (Literal(child(self.place, *steps), False, self._scope),)
+        return () if is_free(value) else self._at(child(self.place, *steps), value)
 
     def _count(self, keyword: str) -> int | None:
         if keyword not in self.schema:
