@@ -61,7 +61,9 @@ def _prompt_ids(call: Call, tokenizer: Tokenizer, vocab_size: int) -> tuple[int,
     if (call.messages is None) == (call.prompt is None):
         raise RootformError("give exactly one of `messages` and `prompt`", param="prompt")
     if call.messages is not None:
-        ids = tokenizer.encode_chat(call.messages, continue_final=call.continue_final)
+        ids = tokenizer.encode_chat(call.messages, continue_final=call.continue_final, tools=call.tools)
+    elif call.tools:
+        raise RootformError("tools are shown by the chat template; give `messages`", param="tools")
     elif call.continue_final:
         raise RootformError(
             "continue_final is about `messages`; a `prompt` is always continued", param="continue_final"

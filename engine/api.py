@@ -219,6 +219,7 @@ class Engine:
             context_tokens=limits.sequence_tokens,
             has_chat_template=tokenizer.has_chat_template,
             extract_prompt=notes.extract_prompt,
+            tool_format=tokenizer.tool_format,
         )
         self._ids = itertools.count(1)
         eos_ids = frozenset(each for each in tokenizer.eos_ids if each < model.vocab_size)

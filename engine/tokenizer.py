@@ -10,6 +10,7 @@ from typing import Any
 import jinja2
 from tokenizers import Tokenizer as Backend
 
+from ..grammar.tool_calls import ToolFormat, format_of_template
 from .tekken import read_tekken
 from .token_bytes import bytes_of_tokens
 from .types import Message, RootformError
@@ -93,11 +94,17 @@ class Tokenizer:
             over -= len(self.token_bytes[token])
         return () if over == 0 else self.encode_bare(text)
 
-    def render_chat(self, messages: Sequence[Message], *, continue_final: bool = False) -> str:
+    @property
+    def tool_format(self) -> ToolFormat | None:
+        """How the chat template shows calls of tools; None: in no way that is known."""
+        template = self._wrapped.chat_template or ""
+        return format_of_template(template if isinstance(template, str) else "\n".join(template.values()))
+
+    def render_chat(self, messages: Sequence[Message], *, continue_final: bool = False, tools: str = "") -> str:
         """The prompt text the model's chat template makes of the messages.
 
-        continue_final: the last message is an unfinished assistant turn; the text ends inside it. Raises RootformError
-        for what the template refuses.
+        continue_final: the last message is an unfinished assistant turn; the text ends inside it. tools: as in `Call`.
+        Raises RootformError for what the template refuses.
         """
         if not self.has_chat_template:
             raise RootformError(
@@ -110,10 +117,11 @@ class Tokenizer:
                 f"continue_final asks to continue an assistant message, but the last one is of {messages[-1].role!r}",
                 param="messages",
             )
-        turns = [{"role": message.role, "content": message.content} for message in messages]
+        turns = [_turn(message) for message in messages]
         try:
             text = self._wrapped.apply_chat_template(
                 turns,
+                tools=json.loads(tools) if tools else None,
                 tokenize=False,
                 add_generation_prompt=not continue_final,
                 continue_final_message=continue_final,
@@ -126,9 +134,28 @@ class Tokenizer:
     def _spells(self, text: str) -> bytes:
         return b"".join(self.token_bytes[token] for token in self.encode_bare(text))
 
-    def encode_chat(self, messages: Sequence[Message], *, continue_final: bool = False) -> tuple[int, ...]:
+    def encode_chat(
+        self, messages: Sequence[Message], *, continue_final: bool = False, tools: str = ""
+    ) -> tuple[int, ...]:
         """Ids of the rendered chat; the template writes its special tokens itself."""
-        return self.encode_bare(self.render_chat(messages, continue_final=continue_final))
+        return self.encode_bare(self.render_chat(messages, continue_final=continue_final, tools=tools))
+
+
+def _turn(message: Message) -> dict[str, object]:
+    """A message as chat templates take it: arguments of calls as values."""
+    turn: dict[str, object] = {"role": message.role, "content": message.content}
+    if message.tool_calls:
+        turn["tool_calls"] = [
+            {
+                "id": call.id,
+                "type": "function",
+                "function": {"name": call.name, "arguments": json.loads(call.arguments)},
+            }
+            for call in message.tool_calls
+        ]
+    if message.tool_call_id is not None:
+        turn["tool_call_id"] = message.tool_call_id
+    return turn
 
 
 def eos_ids_of(folder: Path) -> set[int]:

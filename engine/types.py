@@ -17,6 +17,7 @@ from ..grammar.constraints import (
     VerbatimField,
 )
 from ..grammar.schema_notes import Refusal
+from ..grammar.tool_calls import ToolCall, ToolFormat
 
 __all__ = [
     "Call",
@@ -42,6 +43,7 @@ __all__ = [
     "Sampling",
     "StructuralTag",
     "TokenLogprob",
+    "ToolCall",
     "Usage",
     "VerbatimField",
 ]
@@ -65,10 +67,12 @@ class RootformError(Exception):
 
 
 class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One turn of a chat."""
+    """One turn of a chat. tool_calls: of an assistant's turn. tool_call_id: which of them a tool's turn answers."""
 
-    role: Literal["system", "user", "assistant"]
+    role: Literal["system", "user", "assistant", "tool"]
     content: str
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str | None = None
 
 
 class Sampling(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -157,10 +161,12 @@ class Call(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     Exactly one of `messages` and `prompt` is given; `prompt` goes to the tokenizer as it is (or is token ids).
     continue_final: the last message is an unfinished assistant turn, to be continued rather than answered.
-    max_tokens None: as many as the model's context leaves.
+    max_tokens None: as many as the model's context leaves. tools: OpenAI's list of tools as JSON text, for the chat
+    template to show; "": none.
     """
 
     messages: tuple[Message, ...] | None = None
+    tools: str = ""
     prompt: str | tuple[int, ...] | None = None
     continue_final: bool = False
     max_tokens: int | None = None
@@ -205,10 +211,12 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
     """What a client may know of the model it talks to.
 
     extract_prompt: how this model wants a document put to it, a template with `{document}` and optionally
-    `{schema}`, rendered as one user message; None: the general extraction prompt is used.
+    `{schema}`, rendered as one user message; None: the general extraction prompt is used. tool_format: how its chat
+    template shows calls of tools; None: in no way that is known.
     """
 
     name: str
     context_tokens: int
     has_chat_template: bool
     extract_prompt: str | None = None
+    tool_format: ToolFormat | None = None

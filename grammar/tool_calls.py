@@ -32,10 +32,11 @@ class Tool(msgspec.Struct, frozen=True):
 
 
 class ToolCall(msgspec.Struct, frozen=True):
-    """One call. arguments: JSON text."""
+    """One call. arguments: JSON text. id: what its answer names it by; models write none."""
 
     name: str
     arguments: str
+    id: str = ""
 
 
 class _Form(NamedTuple):

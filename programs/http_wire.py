@@ -13,6 +13,7 @@ from ..engine.types import (
     Delta,
     FinishReason,
     Lenience,
+    Message,
     ModelInfo,
     RootformError,
     TokenLogprob,
@@ -124,7 +125,10 @@ def request_of(call: Call, model: str) -> tuple[str, bytes]:
     if (call.messages is None) == (call.prompt is None):
         raise RootformError("a call has either messages or a prompt", param="messages")
     if call.messages is not None:
-        body |= {"messages": call.messages, "continue_final_message": call.continue_final}
+        if call.tools:
+            reason = "tools are not sent by this client; send the request to /v1/chat/completions by yourself"
+            raise RootformError(reason, param="tools")
+        body |= {"messages": [_turn(each) for each in call.messages], "continue_final_message": call.continue_final}
         if call.top_logprobs is not None:
             body |= {"logprobs": True, "top_logprobs": call.top_logprobs}
         return "/v1/chat/completions", msgspec.json.encode(body)
@@ -132,6 +136,18 @@ def request_of(call: Call, model: str) -> tuple[str, bytes]:
         raise RootformError("continue_final goes with messages; a prompt is always continued", param="continue_final")
     body |= {"prompt": call.prompt, "logprobs": call.top_logprobs}
     return "/v1/completions", msgspec.json.encode(body)
+
+
+def _turn(message: Message) -> dict[str, object]:
+    turn: dict[str, object] = {"role": message.role, "content": message.content}
+    if message.tool_calls:
+        turn["tool_calls"] = [
+            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+            for call in message.tool_calls
+        ]
+    if message.tool_call_id is not None:
+        turn["tool_call_id"] = message.tool_call_id
+    return turn
 
 
 def _constraint_fields(constraint: Constraint | None) -> dict[str, object]:

@@ -9,11 +9,12 @@ import msgspec
 
 from ..engine.types import Call, Message, ModelInfo, Priority, RootformError, Sampling
 from ..grammar.constraints import Choice, Constraint, Grammar, JsonObject, JsonSchema, Regex, StructuralTag
+from .openai_tools import asks_for_tools, read_calls_said, read_tools
 from .openai_types import ChatMessage, ChatRequest, CompletionRequest, ResponseFormat
 
 Asked = ChatRequest | CompletionRequest
 
-NO_TOOLS = "this server has no tool calling; ask for the arguments with response_format json_schema"
+NO_FUNCTIONS = "functions are called tools now; send tools and tool_choice"
 NO_PENALTY = "this server has no penalties; leave it out or send 0"
 NEUTRAL: dict[str, tuple[Callable[[object], bool], str]] = {
     "annotations": (lambda value: not value, "an annotated message cannot be used; leave it out"),
@@ -21,13 +22,12 @@ NEUTRAL: dict[str, tuple[Callable[[object], bool], str]] = {
     "best_of": (lambda value: value == 1, "ask for n samples and choose among them by their logprobs"),
     "echo": (lambda value: value is False, "the prompt is not repeated; put it before the answer yourself"),
     "frequency_penalty": (lambda value: value == 0, NO_PENALTY),
-    "function_call": (lambda value: value in ("none", "auto"), NO_TOOLS),
-    "functions": (lambda value: value == [], NO_TOOLS),
+    "function_call": (lambda value: value in ("none", "auto"), NO_FUNCTIONS),
+    "functions": (lambda value: value == [], NO_FUNCTIONS),
     "include_obfuscation": (lambda value: value is False, "chunks are not padded"),
     "logit_bias": (lambda value: value == {}, "use regex, choice or a schema to rule out text"),
     "modalities": (lambda value: value == ["text"], "this server writes text only"),
     "name": (lambda value: False, "names of speakers are not put to the model; write the name into the content"),
-    "parallel_tool_calls": (lambda value: isinstance(value, bool), "send true or false, or leave it out"),
     "prediction": (lambda value: False, "leave it out; spans copied from the prompt are predicted anyway"),
     "presence_penalty": (lambda value: value == 0, NO_PENALTY),
     "prompt_cache_key": (lambda value: False, "every shared prefix is cached; cache_salt keeps tenants apart"),
@@ -37,10 +37,6 @@ NEUTRAL: dict[str, tuple[Callable[[object], bool], str]] = {
     "service_tier": (lambda value: value in ("auto", "default", "flex"), "send flex for offline, or leave it out"),
     "store": (lambda value: value is False, "answers are not stored; leave it out"),
     "suffix": (lambda value: False, "text is only continued; put the suffix into the prompt"),
-    "tool_call_id": (lambda value: False, NO_TOOLS),
-    "tool_calls": (lambda value: value == [], NO_TOOLS),
-    "tool_choice": (lambda value: value in ("none", "auto"), NO_TOOLS),
-    "tools": (lambda value: value == [], NO_TOOLS),
     "verbosity": (lambda value: value == "medium", "ask for it in the prompt, or set max_tokens"),
     "web_search_options": (lambda value: False, "this server does not search"),
 }
@@ -52,11 +48,18 @@ def chat_calls(asked: ChatRequest, info: ModelInfo) -> list[Call]:
     check_shared(asked, info)
     if asked.top_logprobs and not asked.logprobs:
         raise RootformError("top_logprobs needs logprobs: true beside it", param="top_logprobs")
+    constraint, tools = read_constraint(asked), read_tools(asked, info)
+    if tools is not None:
+        if constraint is not None:
+            message = "tools: no other constraint goes with them; send tool_choice none, or leave one of the two out"
+            raise RootformError(message, param="tools")
+        constraint = tools.constraint
     call = Call(
         messages=read_messages(asked.messages, bool(asked.continue_final_message)),
+        tools="" if tools is None else tools.shown,
         continue_final=bool(asked.continue_final_message),
         max_tokens=chat_limit(asked),
-        constraint=read_constraint(asked),
+        constraint=constraint,
         stop=read_stop(asked),
         ignore_eos=bool(asked.ignore_eos),
         top_logprobs=(asked.top_logprobs or 0) if asked.logprobs else None,
@@ -182,8 +185,10 @@ def read_constraint(asked: Asked) -> Constraint | None:
 
 def check_goes_with(asked: Asked, given: Container[str]) -> None:
     """Refuse a field that says how to read a constraint which is not there."""
-    if asked.spacing is not None and "response_format" not in given and "grammar" not in given:
-        raise RootformError("spacing: only means something with a JSON response_format or a grammar", param="spacing")
+    tools = isinstance(asked, ChatRequest) and asks_for_tools(asked)
+    if asked.spacing is not None and "response_format" not in given and "grammar" not in given and not tools:
+        message = "spacing: only means something with a JSON response_format, a grammar or tools"
+        raise RootformError(message, param="spacing")
     if asked.backend is not None and "regex" not in given and "choice" not in given:
         raise RootformError("backend: only means something with a regex or a choice", param="backend")
     for field in ("grammar_syntax", "grammar_start"):
@@ -193,6 +198,8 @@ def check_goes_with(asked: Asked, given: Container[str]) -> None:
 
 def constraint_field(asked: Asked) -> str:
     """The field of the request that its constraint came in."""
+    if isinstance(asked, ChatRequest) and asks_for_tools(asked):
+        return "tools"
     fields = ("regex", "choice", "grammar")
     return next((field for field in fields if getattr(asked, field) is not None), "response_format")
 
@@ -244,11 +251,13 @@ def read_message(message: ChatMessage, where: str) -> Message:
     """One turn."""
     check_neutral(message, where + ".")
     role = "system" if message.role == "developer" else message.role
-    if role not in ("system", "user", "assistant"):
-        advice = NO_TOOLS if role in ("tool", "function") else "use system, developer, user or assistant"
+    if role not in ("system", "user", "assistant", "tool"):
+        advice = NO_FUNCTIONS if role == "function" else "use system, developer, user, assistant or tool"
         raise RootformError(f"{where}.role: {role!r} is not supported; {advice}", param=f"{where}.role")
-    role = cast(Literal["system", "user", "assistant"], role)
-    return Message(role, read_content(message.content, f"{where}.content"))
+    role = cast(Literal["system", "user", "assistant", "tool"], role)
+    calls = read_calls_said(message, where)
+    content = "" if calls and message.content is None else read_content(message.content, f"{where}.content")
+    return Message(role, content, calls, message.tool_call_id)
 
 
 def read_content(content: str | list[dict[str, object]] | None, where: str) -> str:

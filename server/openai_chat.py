@@ -11,6 +11,7 @@ from msgspec import UNSET
 from ..engine.types import Completion, Delta, ModelInfo
 from .openai_calls import constraint_field
 from .openai_reply import content_logprobs, extras, piece_extras, says_something, usage_body
+from .openai_tools import AnswerCalls, asks_for_tools
 from .openai_types import (
     AssistantMessage,
     ChatChoice,
@@ -35,6 +36,7 @@ class ChatWriter:
         self.with_usage = bool(asked.stream_options and asked.stream_options.include_usage)
         self.with_ids = bool(asked.return_token_ids)
         self.with_logprobs = bool(asked.logprobs)
+        self.tools = AnswerCalls(asked, info) if asks_for_tools(asked) else None
         self.params = {"constraint": constraint_field(asked), "prompt": "messages"}
 
     def whole(self, completions: Sequence[Completion]) -> Reply:
@@ -42,14 +44,21 @@ class ChatWriter:
         choices = tuple(
             ChatChoice(
                 index=index,
-                message=AssistantMessage(one.text),
+                message=message,
                 logprobs=ChatLogprobs(content_logprobs(one.logprobs)) if self.with_logprobs else None,
-                finish_reason=one.finish_reason,
+                finish_reason=reason,
                 rootform=extras(one, self.with_ids),
             )
             for index, one in enumerate(completions)
+            for message, reason in (self._message(index, one),)
         )
         return self._reply("chat.completion", choices, usage_body(completions, self.samples))
+
+    def _message(self, index: int, completion: Completion) -> tuple[AssistantMessage, str]:
+        """What is answered, and why it ends."""
+        if self.tools is None:
+            return AssistantMessage(completion.text), completion.finish_reason
+        return self.tools.message(index, completion)
 
     def opening(self) -> list[Reply]:
         """One chunk for each choice that says who speaks."""
@@ -60,10 +69,13 @@ class ChatWriter:
         """New text of one choice; None when there is nothing to tell."""
         if not says_something(delta, self.with_ids):
             return None
+        said = ChatDelta(content=delta.text) if self.tools is None else self.tools.piece(index, delta.text)
+        if said == ChatDelta() and not (self.with_ids or self.with_logprobs):
+            return None
         return self._chunk(
             ChatChunkChoice(
                 index=index,
-                delta=ChatDelta(content=delta.text),
+                delta=said,
                 logprobs=ChatLogprobs(content_logprobs(delta.logprobs)) if self.with_logprobs else None,
                 rootform=piece_extras(delta, self.with_ids) or UNSET,
             )
@@ -71,11 +83,14 @@ class ChatWriter:
 
     def closing(self, index: int, completion: Completion) -> Reply:
         """The end of one choice. Its token ids have been sent piece by piece."""
+        delta, reason = ChatDelta(), completion.finish_reason
+        if self.tools is not None:
+            delta, reason = self.tools.closing(index, completion)
         return self._chunk(
             ChatChunkChoice(
                 index=index,
-                delta=ChatDelta(),
-                finish_reason=completion.finish_reason,
+                delta=delta,
+                finish_reason=reason,
                 rootform=extras(completion, with_ids=False),
             )
         )

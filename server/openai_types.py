@@ -13,6 +13,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from ..engine.types import Lenience, Priority
 from ..grammar.constraints import Backend, Draft, Escapes, PropertyOrder, Spacing, Syntax, VerbatimField
+from ..grammar.tool_calls import ToolFormat
 
 MAX_LOGPROBS = 20
 MAX_SAMPLES = 128
@@ -99,6 +100,50 @@ class _Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     prompt_cache_retention: object = None
 
 
+class FunctionSaid(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The function of a call. arguments: JSON text."""
+
+    name: str
+    arguments: str
+
+
+class CallSaid(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A call of a tool, in a turn that is sent back and in answers."""
+
+    id: str
+    function: FunctionSaid
+    type: Literal["function"] = "function"
+
+
+class FunctionAsked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A function that may be called. strict: false: its arguments may be any object."""
+
+    name: str
+    description: str | None = None
+    parameters: msgspec.Raw = msgspec.Raw()
+    strict: bool | None = None
+
+
+class ToolAsked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A tool; functions are the only ones."""
+
+    type: Literal["function"]
+    function: FunctionAsked
+
+
+class FunctionName(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which function."""
+
+    name: str
+
+
+class ToolNamed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A tool_choice that names a function, which must be called."""
+
+    type: Literal["function"]
+    function: FunctionName
+
+
 class ChatMessage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One turn. Besides role and content, what OpenAI's own answers carry, so that they can be sent back."""
 
@@ -109,8 +154,8 @@ class ChatMessage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     annotations: object = None
     audio: object = None
     function_call: object = None
-    tool_calls: object = None
-    tool_call_id: object = None
+    tool_calls: list[CallSaid] | None = None
+    tool_call_id: str | None = None
 
 
 class ChatRequest(_Asked, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -121,16 +166,17 @@ class ChatRequest(_Asked, frozen=True, kw_only=True, forbid_unknown_fields=True)
     logprobs: bool | None = None
     top_logprobs: TopLogprobs | None = None
     continue_final_message: bool | None = None
+    tools: list[ToolAsked] | None = None
+    tool_choice: Literal["none", "auto", "required"] | ToolNamed | None = None
+    parallel_tool_calls: bool | None = None
+    tool_format: ToolFormat | None = None  # ours; None: as the model's chat template shows it
 
     audio: object = None
     function_call: object = None
     functions: object = None
     modalities: object = None
-    parallel_tool_calls: object = None
     prediction: object = None
     reasoning_effort: object = None
-    tool_choice: object = None
-    tools: object = None
     verbosity: object = None
     web_search_options: object = None
 
@@ -216,11 +262,12 @@ class CompletionLogprobs(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AssistantMessage(msgspec.Struct, frozen=True):
-    """The answer of one chat choice."""
+    """The answer of one chat choice. content: null where nothing is said beside calls."""
 
-    content: str
+    content: str | None
     role: str = "assistant"
     refusal: None = None
+    tool_calls: tuple[CallSaid, ...] | UnsetType = UNSET
 
 
 class ChatChoice(msgspec.Struct, frozen=True, kw_only=True):
@@ -233,11 +280,21 @@ class ChatChoice(msgspec.Struct, frozen=True, kw_only=True):
     rootform: ChoiceExtras
 
 
+class CallChunk(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole call in a stream. index: which of the answer's calls it is."""
+
+    index: int
+    id: str
+    function: FunctionSaid
+    type: str = "function"
+
+
 class ChatDelta(msgspec.Struct, frozen=True, omit_defaults=True):
     """The new part of an answer."""
 
     role: str | UnsetType = UNSET
     content: str | UnsetType = UNSET
+    tool_calls: tuple[CallChunk, ...] | UnsetType = UNSET
 
 
 class ChatChunkChoice(msgspec.Struct, frozen=True, kw_only=True):
