@@ -20,6 +20,7 @@ import numpy as np
 from ..grammar.constraints import Constraint, JsonSchema
 from .grammars import Grammars, Standing
 from .guesses import END, Contexts, Habits, Prompt, Trail, step
+from .payoff import Payoff
 from .running import Constrained, Sequence
 
 _MOST_TOKENS = 15  # of one draft; attention reads up to 16 tokens of a sequence with those of its neighbours
@@ -49,12 +50,23 @@ class Draft:
 
 @dataclass(slots=True, eq=False)
 class Follower:
-    """What is known of one sequence's output. n_followed: its tokens, the prompt's among them, seen so far."""
+    """What is known of one sequence's output.
+
+    n_followed: its tokens, the prompt's among them, learned from so far.  n_seen: those counted.
+    """
+
+    kind: _Kind
+    n_followed: int
+    n_seen: int
+    trail: Trail = field(default_factory=Trail)
+    prompt: Prompt | None = None  # made when drafts are
+
+
+class _Kind(NamedTuple):
+    """What outputs of one constraint, in one namespace, are like; and whether drafts pay for them."""
 
     habits: Habits
-    prompt: Prompt
-    n_followed: int
-    trail: Trail = field(default_factory=Trail)
+    payoff: Payoff
 
 
 @dataclass(slots=True, eq=False)
@@ -62,7 +74,8 @@ class _Walker:
     """A draft in the making."""
 
     sequence: Sequence
-    follower: Follower
+    habits: Habits
+    prompt: Prompt
     draft: Draft
     trail: Trail
     most: int
@@ -77,7 +90,7 @@ class _Walker:
     def add(self, token: int, at: int | None = None) -> None:
         """One more token; at: the place in the prompt it is copied from."""
         self.draft.tokens.append(token)
-        self.trail = step(self.follower.prompt, self.trail, token, place=at, may_start=at is not None)
+        self.trail = step(self.prompt, self.trail, token, place=at, may_start=at is not None)
 
 
 class Drafter:
@@ -89,15 +102,18 @@ class Drafter:
         self._eos_ids = eos_ids
         self._alike = alike
         self._contexts = Contexts()
-        self._habits: dict[tuple[str, Constraint | None], Habits] = {}  # by namespace and constraint, latest last
+        self._kinds: dict[tuple[str, Constraint | None], _Kind] = {}  # by namespace and constraint, latest last
+        self._pass_rows = _PASS_IN_ROWS  # of the pass that draft() was for last: what a sequence's share of it costs
         self._n_kinds = 0
 
     # -- drafting ---------------------------------------------------------------------------------------------
 
     def draft(self, sequences: SequenceOf[Sequence], rooms: SequenceOf[int]) -> list[Draft]:
         """A draft for each sequence, often an empty one. rooms: the most tokens each may have."""
-        worth = _least_chance(len(sequences))
-        walkers = [self._walker(sequence, room) for sequence, room in zip(sequences, rooms, strict=True)]
+        self._pass_rows = _PASS_IN_ROWS / max(1, len(sequences))
+        worth = 1 / (self._pass_rows + 1)  # a guess that is kept saves its sequence a row and its share of a pass
+        drafts = [plain(sequence) for sequence in sequences]
+        walkers = [self._walker(*each) for each in zip(sequences, drafts, rooms, strict=True) if self._pays(each[0])]
         going = walkers
         while going := [each for each in going if each.going and len(each.draft.tokens) < each.most]:
             going = [each for each in going if self._guess(each, worth)]
@@ -105,18 +121,23 @@ class Drafter:
         for walker in walkers:
             if walker.standing is not None and walker.place is not None and self._grammars is not None:
                 self._grammars.stand(walker.place, walker.standing)
-        return [walker.draft for walker in walkers]
+        return drafts
 
-    def _walker(self, sequence: Sequence, room: int) -> _Walker:
+    def _pays(self, sequence: Sequence) -> bool:
+        return not self._follower(sequence).kind.payoff.resting
+
+    def _walker(self, sequence: Sequence, draft: Draft, room: int) -> _Walker:
         follower = self._follower(sequence)
+        self._learn(sequence, follower)  # what was said while drafts rested
         # The pass gives a token more than was drafted, for which there must be room in the request.
         most = min(_MOST_TOKENS, room, sequence.remaining - 1)
-        return _Walker(sequence, follower, plain(sequence), follower.trail, most)
+        habits, prompt = follower.kind.habits, self._prompt_of(sequence, follower)
+        return _Walker(sequence, habits, prompt, draft, follower.trail, most)
 
     def _guess(self, walker: _Walker, worth: float) -> bool:
         """Add the likeliest token that the grammar allows; False when none is worth its row of the pass."""
-        follower, place = walker.follower, walker.place
-        for guess in follower.habits.guesses(follower.prompt, walker.trail):
+        place = walker.place
+        for guess in walker.habits.guesses(walker.prompt, walker.trail):
             if guess.token == END:
                 return False
             if walker.chance * guess.chance < worth:
@@ -178,38 +199,64 @@ class Drafter:
 
     # -- learning ---------------------------------------------------------------------------------------------
 
-    def follow(self, sequence: Sequence, *, ended_itself: bool = False) -> None:
-        """Learn from what the sequence has said since the last time. ended_itself: the model chose to end."""
+    def follow(self, sequence: Sequence, draft: Draft, n_kept: int, *, ended_itself: bool = False) -> None:
+        """Learn from what a pass added to the sequence, n_kept tokens of its draft first.
+
+        ended_itself: the model chose to end.
+        """
         follower = self._follower(sequence)
-        habits, prompt = follower.habits, follower.prompt
+        payoff = follower.kind.payoff
+        n_new, follower.n_seen = len(sequence.ids) - follower.n_seen, len(sequence.ids)
+        was_resting = payoff.resting
+        payoff.note(
+            n_new,
+            pass_rows=self._pass_rows,
+            n_drafted=len(draft.tokens),
+            n_kept=n_kept,
+            passes_saved=sum(at < n_kept for at in draft.guessed),
+        )
+        if was_resting:
+            return
+        self._learn(sequence, follower)
+        if ended_itself:
+            habits, prompt = follower.kind.habits, self._prompt_of(sequence, follower)
+            follower.trail = habits.follow(prompt, follower.trail, END)
+
+    def _learn(self, sequence: Sequence, follower: Follower) -> None:
+        """Learn from the tokens not yet learned from."""
+        if follower.n_followed == len(sequence.ids):
+            return
+        habits, prompt = follower.kind.habits, self._prompt_of(sequence, follower)
         for at, token in enumerate(sequence.ids.view[follower.n_followed :].tolist(), follower.n_followed):
             is_forced = at in sequence.forced_at
             follower.trail = habits.follow(prompt, follower.trail, token, is_forced=is_forced)
         follower.n_followed = len(sequence.ids)
         sequence.forced_at.clear()
-        if ended_itself:
-            follower.trail = habits.follow(prompt, follower.trail, END)
 
     def _follower(self, sequence: Sequence) -> Follower:
         if sequence.follower is None:
-            prompt = Prompt(sequence.request.prompt_ids, self._alike)
-            sequence.follower = Follower(self._habits_of(sequence), prompt, sequence.n_prompt)
+            sequence.follower = Follower(self._kind_of(sequence), sequence.n_prompt, len(sequence.ids))
         return sequence.follower
 
-    def _habits_of(self, sequence: Sequence) -> Habits:
+    def _prompt_of(self, sequence: Sequence, follower: Follower) -> Prompt:
+        if follower.prompt is None:
+            follower.prompt = Prompt(sequence.request.prompt_ids, self._alike)
+        return follower.prompt
+
+    def _kind_of(self, sequence: Sequence) -> _Kind:
         """One namespace learns nothing of another, not even by the time an answer takes."""
         constraint = sequence.request.constraint
         if isinstance(constraint, JsonSchema) and constraint.document is not None:
             constraint = msgspec.structs.replace(constraint, document=None)  # another in each request
-        kind = sequence.request.namespace, constraint
-        habits = self._habits.pop(kind, None)
-        if habits is None:
-            habits = Habits(self._n_kinds, self._contexts)
+        name = sequence.request.namespace, constraint
+        kind = self._kinds.pop(name, None)
+        if kind is None:
+            kind = _Kind(Habits(self._n_kinds, self._contexts), Payoff())
             self._n_kinds += 1
-        self._habits[kind] = habits
-        while len(self._habits) > _MOST_KINDS:
-            del self._habits[next(iter(self._habits))]
-        return habits
+        self._kinds[name] = kind
+        while len(self._kinds) > _MOST_KINDS:
+            del self._kinds[next(iter(self._kinds))]
+        return kind
 
 
 def plain(sequence: Sequence) -> Draft:
@@ -231,8 +278,3 @@ def without_space(token_bytes: SequenceOf[bytes], vocab_size: int) -> np.ndarray
         if len(each) > 1 and each[:1] == b" ":
             alike[token] = known.get(each[1:], token)
     return alike
-
-
-def _least_chance(n_sequences: int) -> float:
-    """How likely a guess must be to pay for its row: kept, it saves its sequence a row and a share of a pass."""
-    return 1 / (_PASS_IN_ROWS / n_sequences + 1)

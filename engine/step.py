@@ -265,7 +265,7 @@ class StepLoop:
             self._keep(each)
             if self._drafter is not None and not isinstance(end := ends.get(each.key), Exception):
                 said_so = end == "stop" and each.sequence.text.matched_stop is None
-                self._drafter.follow(each.sequence, ended_itself=said_so)
+                self._drafter.follow(each.sequence, each.draft, each.n_kept, ended_itself=said_so)
         return ends
 
     def _keep(self, checked: Checked) -> None:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rootform.engine import payoff
 from rootform.engine.drafts import without_space
 from rootform.engine.grammars import Grammars
 from rootform.engine.types import Cancelled, Delta, Finished, Sampling
@@ -152,6 +153,24 @@ def test_an_unpredictable_output_is_soon_left_alone(standins):
         stand.run()
     counts = stand.loop.counts
     assert counts.drafted_tokens < 0.1 * counts.output_tokens
+
+
+def test_drafts_rest_where_they_do_not_pay_and_come_back_when_they_do(standins, monkeypatch):
+    for name, tokens in (("_TRIAL_TOKENS", 128), ("_FIRST_REST", 256), ("_LONGEST_REST", 256)):
+        monkeypatch.setattr(payoff, name, tokens)
+    model = standins.StandIn(200, standins.ListMemory(600))
+    stand = standins.Stand(model=model, token_bytes=[b"x"] * 200)
+    drafted = []
+    for likes in (lambda ids: 1 + hash(tuple(ids)) % 199, lambda ids: 1 + (ids[-1] + 1) % 5):
+        model.likes = likes
+        for n in range(30):
+            prompt = [n, *range(1, 6)]
+            key = stand.add(prompt, 30, ignore_eos=True)
+            stand.run()
+            assert stand.ids(key) == stand.greedy(prompt, 30)
+            drafted.append(stand.loop.counts.drafted_tokens)
+    assert drafted[29] - drafted[9] < 30  # of 600 tokens of noise
+    assert drafted[59] - drafted[39] > 200  # of 600 that can be told
 
 
 @pytest.mark.parametrize("namespace", ["", "other"])

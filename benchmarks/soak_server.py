@@ -1,0 +1,223 @@
+"""The soak's other process: an engine short of memory behind a server, calls from inside it, and a witness of both."""
+
+from __future__ import annotations
+
+import json
+import random
+import threading
+import weakref
+from concurrent.futures import CancelledError
+from pathlib import Path
+from typing import NamedTuple
+
+import uvicorn
+
+from rootform import Engine
+from rootform.engine.job import Job
+from rootform.engine.resolve import resolve_model
+from rootform.engine.types import Call, ModelInfo, RootformError, Sampling
+from rootform.grammar.constraints import JsonSchema, Regex
+from rootform.server.app import create_app
+from rootform.server.serve import bind, url_of
+
+_SCHEMA = '{"type":"object","properties":{"name":{"type":"string","maxLength":20},"n":{"type":"integer","maximum":999,"minimum":0}},"required":["name","n"],"additionalProperties":false}'  # noqa: E501
+
+
+class Looks(NamedTuple):
+    """The process at one moment. submitted, ended: calls; ended_twice: of those, with more than one final event.
+
+    anon_mib: of rss_mib, memory that is no mapped file (files of cached prefixes are mapped while they are read).
+    """
+
+    rss_mib: float
+    anon_mib: float
+    submitted: int
+    ended: int
+    ended_twice: int
+    finished: int
+    cancelled: int
+    failed: int
+    running: int
+    waiting: int
+    pages_total: int
+    pages_free: int
+    pages_cached: int
+    pages_locked: int
+    output_tokens: int
+    drafted_tokens: int
+    accepted_tokens: int
+    put_back: int
+    gave_way: int
+    host_tier_tokens: int
+    disk_tier_tokens: int
+    grammar_mib: float
+
+
+class Witness:
+    """Counts the calls an engine takes, and their final events. The engine, for all that a server asks of it."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.submitted = self.ended = self.ended_twice = 0
+        self._engine = engine
+        self._ended: weakref.WeakSet[Job] = weakref.WeakSet()
+        self._lock = threading.Lock()
+        self._watch("finish")
+        self._watch("fail")
+
+    @property
+    def info(self) -> ModelInfo:
+        """The engine's."""
+        return self._engine.info
+
+    @property
+    def trouble(self) -> str | None:
+        """The engine's."""
+        return self._engine.trouble
+
+    def stats(self):
+        """The engine's."""
+        return self._engine.stats()
+
+    def submit(self, call: Call) -> Job:
+        """The engine's."""
+        job = self._engine.submit(call)
+        with self._lock:
+            self.submitted += 1
+        return job
+
+    def _watch(self, name: str) -> None:
+        end = getattr(Job, name)
+
+        def counted(job: Job, outcome: object) -> None:
+            with self._lock:
+                self.ended_twice += job in self._ended
+                self.ended += job not in self._ended
+                self._ended.add(job)
+            end(job, outcome)
+
+        setattr(Job, name, counted)
+
+
+class Served:
+    """An engine with all tiers and little of everything, its server in a thread, and threads that call it directly."""
+
+    def __init__(self, model: str, folder: str, kv_tokens: int, batch: int, seed: int, callers: int) -> None:
+        """folder: for cached prefixes.  callers: threads that submit calls and cancel half of them."""
+        self.engine = Engine(
+            model,
+            threads=1,
+            max_batch=batch,
+            kv_bytes=kv_tokens * _kv_bytes(resolve_model(model)),
+            grammar_bytes=32 << 20,
+            cache_dir=folder,
+            disk_cache_bytes=64 << 20,
+            host_cache_bytes=2 << 20,
+        )
+        self.witness = Witness(self.engine)
+        self._listener = bind("127.0.0.1", 0)
+        self._server = uvicorn.Server(uvicorn.Config(create_app(self.witness), log_level="error", access_log=False))
+        self._thread = threading.Thread(target=self._server.run, args=([self._listener],), daemon=True)
+        self._thread.start()
+        self._stopping = threading.Event()
+        self._faults: list[str] = []
+        self._callers = [threading.Thread(target=self._call_on, args=(seed + n,), daemon=True) for n in range(callers)]
+
+    def url(self) -> str:
+        """Where the server listens."""
+        return url_of(self._listener)
+
+    def chars_per_token(self, text: str) -> float:
+        """Of a text like this."""
+        return len(text) / self.witness.submit(Call(prompt=text, max_tokens=1)).result(60).usage.prompt_tokens
+
+    def start_calling(self) -> None:
+        """Let the callers begin."""
+        for each in self._callers:
+            each.start()
+
+    def stop_calling(self) -> list[str]:
+        """Let the callers end; what was wrong."""
+        self._stopping.set()
+        for each in self._callers:
+            each.join(120)
+        stuck = sum(each.is_alive() for each in self._callers)
+        return [*self._faults, *(["a call from inside never ended"] * stuck)]
+
+    def look(self) -> Looks:
+        """Now."""
+        stats, witness = self.engine.stats(), self.witness
+        same = {name: getattr(stats, name) for name in Looks._fields if hasattr(stats, name)}
+        return Looks(
+            rss_mib=_resident_mib("VmRSS"),
+            anon_mib=_resident_mib("RssAnon"),
+            submitted=witness.submitted,
+            ended=witness.ended,
+            ended_twice=witness.ended_twice,
+            finished=stats.requests_finished,
+            cancelled=stats.requests_cancelled,
+            failed=stats.requests_failed,
+            grammar_mib=float(stats.grammar_bytes) / (1 << 20),
+            **same,
+        )
+
+    def forget_prefixes(self) -> Looks:
+        """Empty the tree and the tiers: every page must be free then."""
+        self.engine.clear_cache()
+        return self.look()
+
+    def close(self) -> None:
+        """Stop the server, close the engine."""
+        self._server.should_exit = True
+        self._thread.join(30)
+        self.engine.close()
+
+    def _call_on(self, seed: int) -> None:
+        rng = random.Random(seed)
+        while not self._stopping.is_set():
+            try:
+                if fault := self._call_once(rng):
+                    self._faults.append(fault)
+            except Exception as error:
+                self._faults.append(f"a call from inside: {type(error).__name__}: {error}")
+
+    def _call_once(self, rng: random.Random) -> str:
+        """One call, read as it comes, cancelled half the time; what was wrong."""
+        kinds = [None, Regex("[a-z]{3,40}"), JsonSchema(_SCHEMA)]
+        call = Call(
+            prompt=f"Number {rng.randrange(500)} of a list: ",
+            max_tokens=rng.randrange(16, 120),
+            constraint=rng.choice(kinds),
+            sampling=Sampling(temperature=rng.choice([0.0, 1.0]), seed=rng.randrange(1000)),
+            priority=rng.choice(["online", "offline"]),
+            top_logprobs=rng.choice([None, 2]),
+        )
+        cancel_after = rng.choice([None, 0, 1, 5])
+        try:
+            job = self.witness.submit(call)
+            if cancel_after == 0:
+                job.cancel()
+            text = ""
+            for n, delta in enumerate(job, 1):
+                text += delta.text
+                if n == cancel_after:
+                    job.cancel()
+            return "" if text == job.result(0).text else f"its deltas say {text!r}, its end {job.result(0).text!r}"
+        except CancelledError:
+            return "" if cancel_after is not None else "a call was cancelled that nobody cancelled"
+        except RootformError as error:
+            return f"a call from inside failed: {error}"
+
+
+def _kv_bytes(folder: Path) -> int:
+    """Of one token in float32."""
+    config = json.loads((folder / "config.json").read_text())
+    heads = config.get("num_key_value_heads", config["num_attention_heads"])
+    dim = config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
+    return 4 * 2 * config["num_hidden_layers"] * heads * dim
+
+
+def _resident_mib(field: str) -> float:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(f"{field}:"):
+            return int(line.split()[1]) / 1024
+    raise RuntimeError(f"/proc/self/status does not tell {field}")
