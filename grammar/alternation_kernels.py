@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .first_kernels import first
-from .kernels import compiled, compiled_within
+from .machine_code import compile_now, compiled, compiled_within
 from .node_kernels import (
     ask,
     cat,
@@ -176,6 +176,9 @@ def covers(pool: np.ndarray, star: int, item: int, depth: int) -> int:
             if found < 0:
                 return found
     return remember(pool, key, found)
+
+
+compile_now(covers, "int64(int64[::1], int64, int64, int64)")
 
 
 @compiled
@@ -398,6 +401,9 @@ def _factored_alt(pool: np.ndarray, given: int, members: np.ndarray, n: int, dep
     return of_members(pool, ALT, members, n, flags | every)
 
 
+compile_now(alt, "int64(int64[::1], int64[::1], int64, int64)")
+
+
 # -- intersections --------------------------------------------------------------------------------------------
 
 
@@ -484,3 +490,6 @@ def and_(pool: np.ndarray, items: np.ndarray, n: int, depth: int) -> int:
         if differ:
             return differ if differ < 0 else EMPTY
     return of_members(pool, AND, others, n, NULLABLE if all_nullable else NO_FLAGS)
+
+
+compile_now(and_, "int64(int64[::1], int64[::1], int64, int64)")

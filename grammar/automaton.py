@@ -22,7 +22,7 @@ from .crossings import Crossings
 from .dfa import SPLITS, Dfa, bytes_of
 from .digests import Digests
 from .errors import GrammarError
-from .expr import LONGEST, POOL, Exprs
+from .expr import LONGEST, POOL, Exprs, Kind
 from .follow import Follower, Went
 from .kept_rows import KeptRow, KeptRows
 from .masks import Masks
@@ -71,7 +71,6 @@ class Automaton:
         self.vocabulary = vocabulary
         self.exprs = current() if exprs is None else exprs
         self.lock = threading.RLock()
-        self.stacks = Stacks()
         self.row_table = Rows(vocabulary.words)
         self.transitions = Table()
         self.row_ids = Table()
@@ -81,9 +80,10 @@ class Automaton:
         self.misses = 0  # transitions and rows that had to be found, those on disk not counted
         self.walker: Walker
         self._dfa = Dfa(self.exprs)
+        self.stacks = Stacks(self._state_of_entry)
         self._frames = Frames(self.exprs, self._dfa)
-        self.walker = Walker(vocabulary, self._dfa, use_compiled=use_compiled and kernels.numba is not None)
-        self._crossings = Crossings(self.exprs, self._dfa, self._frames, self.stacks, vocabulary)
+        self.walker = Walker(vocabulary, self._dfa, use_compiled=use_compiled)
+        self._crossings = Crossings(self._dfa, self._frames, self.stacks)
         self._follower = Follower(self._dfa, self._crossings, self.stacks, vocabulary)
         self._masks = Masks(self._frames, self.walker, self._crossings, self.stacks, vocabulary)
         self._places: list[Place] = []
@@ -146,11 +146,11 @@ class Automaton:
             root = self.root_of(POOL.frame(string))
         with self.lock:
             state, register, stack = self.start(root)
-            self.find_transition(state, 0, stack)
-            self.find_row(state, register, stack)
+            self._find_transition(state, 0, stack)
+            self._find_row(state, register, stack)
             quote = Path(self._frames, self._places[state], Reader(self.stacks, stack), 0, open_run=False)
             if quote.take(ord('"')):
-                self.find_row(
+                self._find_row(
                     self._state(quote.place), 0, self.stacks.push_all(stack, self.stacks.sequence(quote.place.pushes))
                 )
             text = self._dfa.state(self.exprs.repeat(JSON_CHAR, 0, None))
@@ -369,6 +369,10 @@ class Automaton:
         self._n_records += 1
         return self._n_records - 1
 
+    def _state_of_entry(self, entry: int) -> int:
+        """The DFA state of an entry of a stack; SLOW for a mark, which is none."""
+        return frame_kernels.SLOW if self.exprs.node(entry)[0] == Kind.MARK else self._dfa.state(entry)
+
     def _put(self, table: Table, state: int, key: int, stack: int, level: int, value: int) -> None:
         contexts = self.stacks.contexts[stack].tolist()
         for upper in range(level):
@@ -386,7 +390,7 @@ class Automaton:
         if key in self._stays or len(self.stay) > _MOST_STAYS or place.text != NO_TEXT:
             return
         self._stays[key] = -1
-        if self._dfa.kinds[place.local] & SPLITS or not self._crossings.is_wide(place.local, 0):
+        if self._dfa.kinds[place.local] & SPLITS or not self._masks.is_wide(place.local):
             return
         row = self._find_stay(state, place)
         if row is None:

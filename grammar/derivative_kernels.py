@@ -6,7 +6,7 @@ import numpy as np
 
 from .alternation_kernels import alt, and_
 from .first_kernels import definition, first
-from .kernels import compiled, compiled_within
+from .machine_code import compile_now, compiled, compiled_within
 from .node_kernels import (
     ask,
     concat,
@@ -175,6 +175,9 @@ def _derive_repeated(pool: np.ndarray, item: int, byte: int, depth: int) -> int:
         repeat(pool, unit, less, fewer) if field(pool, item, KIND) == REPEAT else counted(pool, unit, less, fewer)
     )
     return concat(pool, left, one_less)
+
+
+compile_now(derive, "int64(int64[::1], int64, int64, int64)")
 
 
 @compiled

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .kernels import compiled
+from .machine_code import compile_now, compiled
 from .node_kernels import (
     ask,
     fact,
@@ -118,6 +118,9 @@ def first(pool: np.ndarray, item: int, depth: int) -> int:
     if found >= 0:
         put_field(pool, item, FIRST, found)
     return found
+
+
+compile_now(first, "int64(int64[::1], int64, int64)")
 
 
 @compiled
@@ -234,3 +237,6 @@ def partition(pool: np.ndarray, item: int, depth: int) -> int:
     if found >= 0:
         put_field(pool, item, PARTITION, found)
     return found
+
+
+compile_now(partition, "int64(int64[::1], int64, int64)")

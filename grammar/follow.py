@@ -86,7 +86,5 @@ class Follower:
         at, _, asked, beside = self._place[loops.AT :].tolist()
         if code == loops.NO_EDGE:
             self._dfa.find(asked, int(self._vocabulary.text[at]))
-        elif code == loops.NO_ENTRY:
-            self._crossings.find_entry(asked, beside)
         else:
-            self._crossings.find_top(asked, beside)
+            self._crossings.find_entry(asked, beside)

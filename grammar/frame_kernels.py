@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from .kernels import compiled, find
+from .dfa_kernels import APART, HALTS, MAY_END, NULLABLE, SPLITS
+from .kernels import find
+from .machine_code import compiled
 
 DONE, GIVE_UP = 0, 1
 """What `walk_frames` returns. GIVE_UP: this needs what the tables do not hold."""
@@ -23,19 +25,18 @@ UNIT, LO, HI, STACK, POPPED, SEQUENCE, BEHIND, OUTER = range(8)
 N_FRAMES, N_ITEMS, N_PUT_OFF, N_MISSING, DEEPEST, STEPS = range(6)
 """What `tally` counts."""
 
-HALTS, MAY_END, SPLITS, NULLABLE, APART = 1, 2, 4, 8, 16  # as `dfa` has them
 UNKNOWN, SLOW = -1, -2  # of tables of states
 _MOST_STEPS = 1 << 18
 _LOOKED_AT = 8  # contexts compared before one is made
 _MOST_PUSHED = 260  # items that one item becomes at most, and then some
 
-LEFT, REFUSED, WENT, AMBIGUOUS, NO_EDGE, NO_ENTRY, NO_TOP = range(7)
+LEFT, REFUSED, WENT, AMBIGUOUS, NO_EDGE, NO_ENTRY = range(6)
 """What `follow` returns; LEFT is internal. AMBIGUOUS: it needs what the tables do not hold. NO_...: to be found."""
 
 LOCAL, UNITS, OPEN, RUN_UNITS, AT, DEPTH, ASKED, BESIDE = 0, 7, 8, 9, 10, 11, 12, 13
 """Columns of the place that `follow` moves; 1 to 6 are UNIT to SEQUENCE, each one further than in `frames`. OPEN,
 RUN_UNITS: see `places.Path`. DEPTH: how much of the stack was read. ASKED: the state whose transition or entry has to
-be found, or the stack whose top; BESIDE: the sequence above."""
+be found; BESIDE: the sequence pushed before."""
 
 
 @compiled
@@ -92,7 +93,7 @@ def find_behind(
     frames: np.ndarray,
     tally: np.ndarray,
 ) -> int:
-    """The state behind a frame, now in its row; or UNKNOWN, or SLOW."""
+    """The state behind a frame, now in its row; or SLOW."""
     row = frames[f]
     if row[BEHIND] != UNKNOWN:
         return row[BEHIND]
@@ -109,6 +110,34 @@ def find_behind(
         row[OUTER] = context(frames, tally, -1, 0, 0, stack, popped, sequence)
     row[BEHIND] = state
     return state
+
+
+@compiled
+def is_wide(
+    node: int,
+    state: int,
+    child_start: np.ndarray,
+    child_byte: np.ndarray,
+    child_node: np.ndarray,
+    node_end: np.ndarray,
+    transitions: np.ndarray,
+    few_nodes: int,
+    many_bytes: int,
+) -> bool:
+    """Whether a walk from a node may come to many: more than few_nodes are behind the bytes its state may go on with,
+    and these are many_bytes or more.
+    """
+    if node_end[node] - node <= few_nodes:
+        return False
+    row, n_bytes, n_nodes = transitions[state], 0, 0
+    for byte in range(256):
+        n_bytes += row[byte] != 0
+    if n_bytes < many_bytes:
+        return False
+    for at in range(child_start[node], child_start[node + 1]):
+        if row[child_byte[at]] != 0:
+            n_nodes += node_end[child_node[at]] - child_node[at]
+    return n_nodes > few_nodes
 
 
 @compiled
@@ -131,9 +160,8 @@ def walk_frames(
     sequence_tops: np.ndarray,
     join_keys: np.ndarray,
     join_values: np.ndarray,
-    width_keys: np.ndarray,
-    width_values: np.ndarray,
     few_nodes: int,
+    many_bytes: int,
     frames: np.ndarray,
     items: np.ndarray,
     put_off: np.ndarray,
@@ -144,8 +172,7 @@ def walk_frames(
     """Do all `items`, rows (what, node, state, count, frame), and all that follows; set the bits of the tokens met.
 
     What walks of one frame are for is written to `put_off`: where they are wide. Likewise `missing`: what needs a
-    transition, an entry or a width that is not known. few_nodes: below a node, for its widths to be of no interest.
-    tally: see N_FRAMES and the rest.
+    transition or an entry that is not known. few_nodes, many_bytes: see `is_wide`. tally: see N_FRAMES and the rest.
     """
     top, n_put_off, n_missing, steps = tally[N_ITEMS], tally[N_PUT_OFF], tally[N_MISSING], tally[STEPS]
     code = DONE
@@ -165,12 +192,10 @@ def walk_frames(
         count, f = items[top, 3], items[top, 4]
         if what == LEAVING:
             behind = find_behind(f, parents, tops, sequence_parents, sequence_tops, frames, tally)
-            if behind == UNKNOWN:
-                n_missing = put(missing, n_missing, LEAVING, node, state, count, f)
-            elif behind == SLOW:
+            if behind == SLOW:
                 code = GIVE_UP
                 break
-            elif behind > 0:
+            if behind > 0:
                 top = put(items, top, ARRIVAL, node, behind, 0, frames[f, OUTER])
             continue
         if what == ARRIVAL:
@@ -208,14 +233,9 @@ def walk_frames(
             if kinds[state] & APART:
                 n_put_off = put(put_off, n_put_off, START, node, state, 0, f)
                 continue
-            if node_end[node] - node > few_nodes:
-                place = find(width_keys, state, node, 0)
-                if width_keys[place, 0] == -1:
-                    n_missing = put(missing, n_missing, START, node, state, 0, f)
-                    continue
-                if width_values[place] == 1:
-                    n_put_off = put(put_off, n_put_off, START, node, state, 0, f)
-                    continue
+            if is_wide(node, state, child_start, child_byte, child_node, node_end, transitions, few_nodes, many_bytes):
+                n_put_off = put(put_off, n_put_off, START, node, state, 0, f)
+                continue
         else:
             after = transitions[state, node_byte[node]]
             if after < 0:
@@ -270,7 +290,7 @@ def may_all_end(
     tops: np.ndarray,
     depth: np.ndarray,
 ) -> int:
-    """Whether everything may end at a place: 1 or 0. UNKNOWN: the top of the stack at `depth` is, or SLOW.
+    """Whether everything may end at a place: 1 or 0, or SLOW.
 
     depth: (1,) int64, how much of the stack was read.
     """
@@ -310,10 +330,6 @@ def step_out(
         stack = parents[stack]
         popped += 1
         place[DEPTH] = max(place[DEPTH], popped)
-    if behind == UNKNOWN:
-        place[ASKED] = place[1 + STACK]
-        place[BESIDE] = place[1 + SEQUENCE]
-        return NO_TOP
     if behind == SLOW:
         return AMBIGUOUS
     if behind == 0:
@@ -369,8 +385,8 @@ def follow(
 ) -> int:
     """Follow the bytes of `text` from place[AT] to `end`, as `places.Path` does; the place moves, see LOCAL and so on.
 
-    Returns WENT, REFUSED or AMBIGUOUS; or NO_EDGE, NO_ENTRY or NO_TOP for what has to be found before it is called
-    again, with the same place. other: room for another place.
+    Returns WENT, REFUSED or AMBIGUOUS; or NO_EDGE or NO_ENTRY for what has to be found before it is called again,
+    with the same place. other: room for another place.
     """
     while place[AT] < end:
         byte = text[place[AT]]
@@ -485,9 +501,7 @@ def warm() -> None:
     trie = (ints, ints, bytes_, bytes_, ints, ints, ints)
     stacks = (ints, ints, ints, ints, table, values)
     splits, tally = rows[:, :2].copy(), np.zeros(6, np.int64)
-    walk_frames(
-        *trie, wide, bytes_, entered, splits, ints, *stacks, table, values, 0, rows, items, items, items, words, tally
-    )
+    walk_frames(*trie, wide, bytes_, entered, splits, ints, *stacks, 0, 0, rows, items, items, items, words, tally)
     may_all_end(0, -1, 0, 0, bytes_, ints, ints, tally)
     place = np.zeros(14, np.int64)
     follow(bytes_, 0, place, place.copy(), wide, bytes_, entered, *stacks)

@@ -12,7 +12,7 @@ from . import frame_kernels as loops
 from . import kernels
 from .capture_masks import CaptureMasks
 from .crossings import Crossings
-from .dfa import SPLITS
+from .dfa import APART, SPLITS
 from .parts import FAR, Parts
 from .places import NO_UNIT, Frames, Path, Place
 from .stacks import Reader, Stacks
@@ -21,7 +21,9 @@ from .vocab import Vocabulary
 from .walker import Walker
 from .work import tick
 
-_FEW_NODES = 256
+FEW_NODES, MANY_BYTES = 512, 32
+"""See `frame_kernels.is_wide`."""
+
 _MOST_FRAMES = 4096
 _MOST_ITEMS = 1 << 16
 
@@ -91,7 +93,7 @@ class Masks:
             _, _, n_put_off, n_missing, _, _ = tally.tolist()
             tally[2:4] = 0
             if n_missing:
-                self._find(self._missing[:n_missing].tolist())
+                self._find(self._missing[:n_missing])
                 self._add(self._missing[:n_missing])
             if n_put_off and not self._do_put_off(self._put_off[:n_put_off], reader):
                 return False
@@ -119,9 +121,8 @@ class Masks:
             stacks.sequence_tops,
             stacks.joins.keys,
             stacks.joins.values,
-            crossings.widths.keys,
-            crossings.widths.values,
-            _FEW_NODES,
+            FEW_NODES,
+            MANY_BYTES,
             self._contexts,
             self._items,
             self._put_off,
@@ -130,22 +131,13 @@ class Masks:
             self._tally,
         )
 
-    def _find(self, missing: list[list[int]]) -> None:
+    def _find(self, missing: np.ndarray) -> None:
         """Find what a walk did not know."""
-        edges = []
-        for what, node, state, _, frame in missing:
-            if what == loops.EDGE:
-                edges.append([node, state])
-            elif what == loops.START:
-                self._crossings.is_wide(state, node)
-            else:
-                stack, _, sequence = self._contexts[frame, loops.STACK : loops.SEQUENCE + 1].tolist()
-                if what == loops.ARRIVAL:
-                    self._crossings.find_entry(state, sequence)
-                else:
-                    self._crossings.find_top(stack, sequence)
-        if edges:
-            self._walker.fill(edges)
+        entries = missing[missing[:, 0] != loops.EDGE]
+        for _, _, state, _, frame in entries.tolist():
+            self._crossings.find_entry(state, int(self._contexts[frame, loops.SEQUENCE]))
+        if len(entries) < len(missing):
+            self._walker.explore(missing if not len(entries) else missing[missing[:, 0] == loops.EDGE], 1)
 
     def _add(self, items: np.ndarray) -> None:
         at = int(self._tally[loops.N_ITEMS])
@@ -190,6 +182,12 @@ class Masks:
         self._tally[loops.N_ITEMS] = end
         return True
 
+    def is_wide(self, local: int) -> bool:
+        """Whether walks from the root in a state are kept."""
+        trie, dfa = self._vocabulary, self._frames.dfa
+        arrays = (trie.child_start, trie.child_byte, trie.child_node, trie.node_end, dfa.transitions)
+        return bool(dfa.kinds[local] & APART) or loops.is_wide(0, local, *arrays, FEW_NODES, MANY_BYTES)
+
     # -- ends -------------------------------------------------------------------------------------------------
 
     def _accepts(self, place: Place, reader: Reader) -> bool:
@@ -197,19 +195,14 @@ class Masks:
         if place.pushes or place.popped:
             return Path(self._frames, place, reader, 0, open_run=False).accepts()
         dfa, stacks, stack = self._frames.dfa, self._stacks, reader.stack(0)
-        while True:
-            self._depth[0] = 0
-            may = loops.may_all_end(
-                place.local, place.unit, place.lo, stack, dfa.kinds, stacks.parents, stacks.tops, self._depth
-            )
-            depth = int(self._depth[0])
-            reader.depth = max(reader.depth, depth)
-            if may == loops.UNKNOWN:
-                self._crossings.find_top(reader.stack(depth), 0)
-            elif may == loops.SLOW:
-                return Path(self._frames, place, reader, 0, open_run=False).accepts()
-            else:
-                return may == 1
+        self._depth[0] = 0
+        may = loops.may_all_end(
+            place.local, place.unit, place.lo, stack, dfa.kinds, stacks.parents, stacks.tops, self._depth
+        )
+        reader.depth = max(reader.depth, int(self._depth[0]))
+        if may == loops.SLOW:
+            return Path(self._frames, place, reader, 0, open_run=False).accepts()
+        return may == 1
 
     # -- whatever the tables do not hold ----------------------------------------------------------------------
 

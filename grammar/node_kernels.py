@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .kernels import compiled
+from .machine_code import compiled
 from .node_layout import (
     ABOUT,
     ALT,

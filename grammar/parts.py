@@ -212,7 +212,7 @@ class Parts:
         else:
             walked = self._walker.walk(local, unit, nodes[~at_base])
         exits, exit_counts = walked.exits[:, 0].copy(), walked.exits[:, 1].copy()
-        if local == unit if unit != NO_UNIT else dfa.nullable[local]:
+        if local == unit if unit != NO_UNIT else dfa.may_end(local):
             exits = np.concatenate([nodes, exits])
             exit_counts = np.concatenate([np.zeros(len(nodes), np.int32), exit_counts])
         if unit != NO_UNIT:  # what may follow a run begins with no byte the run goes on with
@@ -305,7 +305,7 @@ class Parts:
         reached, over = walk(span, nodes, vocabulary.node_byte, vocabulary.node_depth, vocabulary.node_end)
         tokens = self._tokens_at(reached)
         exits = reached[over & (vocabulary.node_end[reached] > reached + 1)]
-        if self._frames.dfa.nullable[local]:
+        if self._frames.dfa.may_end(local):
             exits = np.concatenate([nodes, exits])
         none = np.zeros(len(tokens), np.int32)
         return Part(tokens, none - 1, none, 0, None, exits, np.zeros(len(exits), np.int32), None, [])

@@ -151,7 +151,7 @@ class Frames:
         mask = 0
         while True:
             mask |= self.exprs.first(self.dfa.expression(place.local))
-            if place.unit == NO_UNIT and not self.dfa.nullable[place.local]:
+            if place.unit == NO_UNIT and not self.dfa.may_end(place.local):
                 return mask
             behind = self.leave(place, reader)
             if behind is None:
@@ -227,7 +227,7 @@ class Path:
             if place.unit != NO_UNIT and self._is_full():
                 after = 0
             if after:
-                if place.unit == NO_UNIT and dfa.nullable[place.local]:
+                if place.unit == NO_UNIT and dfa.may_end(place.local):
                     for _ in range(self._frames_left_by(byte)):
                         self.place = self.frames.joined(self.place, self.reader)
                     after = dfa.step(self.place.local, byte)
@@ -248,7 +248,7 @@ class Path:
         """Whether the frame may end here."""
         place = self.place
         if place.unit == NO_UNIT:
-            return self.frames.dfa.nullable[place.local]
+            return self.frames.dfa.may_end(place.local)
         return place.local == place.unit and (self.open_run or self.units >= place.lo)
 
     def leave(self) -> bool:

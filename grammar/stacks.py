@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from . import kernels
@@ -11,7 +13,7 @@ BOTTOM = -1
 """The entry below the last one."""
 
 UNKNOWN = -1
-"""The state of an entry that nobody asked for yet."""
+"""The state of an entry that is in no DFA."""
 
 _STACK_BYTES = 1_000  # measured: names, entries and keys of one stack, besides the arrays
 
@@ -24,13 +26,15 @@ class Stacks:
 
     parents: (stacks,) int32. contexts: (stacks, LEVELS) int32: column d names what the upper d entries are, the last
     column the whole stack; equal entries have equal names, in whatever stack they stand. tops: (stacks,) int32, the
-    state of the entry on top, filled by `crossings`; UNKNOWN before, 0 at the bottom.
+    DFA state of the entry on top, 0 at the bottom.
 
     What is pushed at once is a sequence, and has an id, too; 0 is nothing. sequence_parents, sequence_tops: likewise.
     joins: by two sequences what they are together. pushed: by stack and sequence, and 0, the stack that comes of it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, state_of: Callable[[int], int] | None = None) -> None:
+        """state_of: finds what is in `tops`; None: nobody needs them."""
+        self._state_of = state_of or (lambda _: UNKNOWN)
         self._entries = [BOTTOM]
         self._ids: dict[tuple[int, int], int] = {}
         self._names: dict[tuple[int, ...], int] = {(): 0}
@@ -39,10 +43,9 @@ class Stacks:
         self.pushed = Table()
         self.joins = Table()
         self.parents = np.zeros(64, np.int32)
-        self.tops = np.full(64, UNKNOWN, np.int32)
-        self.tops[0] = 0
+        self.tops = np.zeros(64, np.int32)
         self.sequence_parents = np.zeros(64, np.int32)
-        self.sequence_tops = np.full(64, UNKNOWN, np.int32)
+        self.sequence_tops = np.zeros(64, np.int32)
         self.contexts = np.zeros((64, LEVELS), np.int32)
         self._name(0)
 
@@ -72,8 +75,9 @@ class Stacks:
             if known == len(self.parents):
                 self.parents = np.concatenate([self.parents, np.zeros_like(self.parents)])
                 self.contexts = np.concatenate([self.contexts, np.zeros_like(self.contexts)])
-                self.tops = np.concatenate([self.tops, np.full_like(self.tops, UNKNOWN)])
+                self.tops = np.concatenate([self.tops, np.zeros_like(self.tops)])
             self.parents[known] = stack
+            self.tops[known] = self._state_of(entry)
             self._name(known)
         return known
 
@@ -96,8 +100,9 @@ class Stacks:
             self._push_entries.append(entries)
             if known == len(self.sequence_parents):
                 self.sequence_parents = np.concatenate([self.sequence_parents, np.zeros_like(self.sequence_parents)])
-                self.sequence_tops = np.concatenate([self.sequence_tops, np.full_like(self.sequence_tops, UNKNOWN)])
+                self.sequence_tops = np.concatenate([self.sequence_tops, np.zeros_like(self.sequence_tops)])
             self.sequence_parents[known] = parent
+            self.sequence_tops[known] = self._state_of(entries[-1])
         return known
 
     def sequence_entries(self, sequence: int) -> tuple[int, ...]:

@@ -21,7 +21,7 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
-from .kernels import compiled
+from .machine_code import compiled
 
 _NO_BYTE = -1  # behind the document, and where it has half a surrogate pair, which no JSON text can carry
 _FAR = 1 << 30

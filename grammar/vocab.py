@@ -39,7 +39,7 @@ class Vocabulary:
         if not self.by_bytes:
             raise ValueError("no token of the vocabulary has any bytes")
         self.token_bytes = np.array([len(token) for token in self.tokens], np.int32)
-        self.text = np.frombuffer(b"".join(self.tokens), np.uint8)
+        self.text = np.frombuffer(bytearray().join(self.tokens), np.uint8)  # not of bytes: loops know it by its type
         self.text_start = np.concatenate([np.zeros(1, np.int64), np.cumsum(self.token_bytes, dtype=np.int64)])
         self.single_bytes = sum(1 << byte for byte in range(256) if bytes([byte]) in self.by_bytes)
         self._build_trie()
@@ -75,7 +75,7 @@ class Vocabulary:
             depths.extend(range(shared + 1, len(token) + 1))
             owners.append(len(depths) - 1)
             before = token
-        self.node_byte = np.frombuffer(bytes(node_bytes), np.uint8)
+        self.node_byte = np.frombuffer(node_bytes, np.uint8)
         self.node_depth = np.array(depths, np.int32)
         self.node_end = _subtree_ends(depths)
         self.child_start, self.child_node = _children(depths)

@@ -6,11 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import kernels
-from .dfa import DEAD, HALTS, UNKNOWN, Dfa
+from . import dfa_kernels, walk_kernels
+from .dfa import Dfa
 from .vocab import Vocabulary
 
-_FEW_EDGES = 8
+_MOST_FOUND = 4096
 _NO_EDGES = np.zeros((0, 3), np.int32)
 _NO_NODES = np.zeros(0, np.int32)
 
@@ -39,10 +39,9 @@ class Walker:
     def __init__(self, vocabulary: Vocabulary, dfa: Dfa, *, use_compiled: bool) -> None:
         self._vocabulary = vocabulary
         self._dfa = dfa
-        self._walk = kernels.walk if use_compiled else getattr(kernels.walk, "py_func", kernels.walk)
-        self._child_start = vocabulary.child_start.tolist()
-        self._child_byte = vocabulary.child_byte.tobytes()
+        self._walk = walk_kernels.walk if use_compiled else getattr(walk_kernels.walk, "py_func", walk_kernels.walk)
         self._stack = np.empty((256 * (vocabulary.max_token_bytes + 1), 3), np.int32)
+        self._found = np.empty((_MOST_FOUND, 2), np.int32)
         self._make_room(len(vocabulary.node_byte), len(vocabulary.token_ids))
         self.walks = 0
         self.reached = 0
@@ -86,7 +85,7 @@ class Walker:
             if not n_missing:
                 break
             starts, edges = _NO_NODES, self._missing[:n_missing].copy()
-            self.fill(edges[:, :2].tolist())
+            self.explore(edges, 0)
             filled[4] = 0
         self.reached += reached
         return Walked(
@@ -101,7 +100,7 @@ class Walker:
         """The state at each node that a walk from the root comes to, (nodes,) int32, 0 for others. Walked before."""
         vocabulary = self._vocabulary
         found = np.zeros(len(vocabulary.node_byte), np.int32)
-        kernels.states_at(
+        walk_kernels.states_at(
             vocabulary.node_byte,
             vocabulary.node_depth,
             vocabulary.node_end,
@@ -116,44 +115,33 @@ class Walker:
     def has_child(self, nodes: np.ndarray, wanted: np.ndarray) -> np.ndarray:
         """Which of `nodes` have a child by a byte for which `wanted` holds, (256,) bool: (n,) bool."""
         found = np.empty(len(nodes), bool)
-        kernels.has_child(nodes, self._vocabulary.child_start, self._vocabulary.child_byte, wanted, found)
+        walk_kernels.has_child(nodes, self._vocabulary.child_start, self._vocabulary.child_byte, wanted, found)
         return found
 
-    def fill(self, edges: list[list[int]]) -> None:
-        """Find the transitions that a walk did not know, and those that it will ask for next along literals.
+    def explore(self, edges: np.ndarray, column: int) -> None:
+        """Find the transitions that a walk over some edges does not know.
 
-        edges: (node, state before it).
+        edges: int32, their nodes in a column, in the next one the states before them.
         """
-        dfa, node_byte = self._dfa, self._vocabulary.node_byte
-        found: dict[int, int] = {}  # nodes to go on from, by state
-        for before, nodes in _by_state(edges).items():
-            if len(nodes) > _FEW_EDGES:
-                dfa.complete(before)
-            for node in nodes:
-                after = int(dfa.transitions[before, node_byte[node]])
-                if after == UNKNOWN:
-                    after = dfa.find(before, int(node_byte[node]))
-                if after > DEAD:
-                    found[after] = node
-        for after, node in found.items():
-            self._fill_literal(node, after)
-
-    def _fill_literal(self, node: int, state: int) -> None:
-        dfa = self._dfa
-        while not dfa.kinds[state] & HALTS and dfa.transitions[state, 0] == UNKNOWN:
-            behind = dfa.fill_literal(state)
-            node = self._child(node, dfa, state) if behind is not None else 0
-            if not node or behind is None:
-                break
-            state = behind
-
-    def _child(self, node: int, dfa: Dfa, state: int) -> int:
-        """The child of a node by the first byte that a state goes on with; 0: there is none."""
-        first, last = self._child_start[node : node + 2]
-        if first == last:
-            return 0
-        at = self._child_byte.find(dfa.first_byte(state), first, last)
-        return int(self._vocabulary.child_node[at]) if at >= 0 else 0
+        vocabulary, dfa, done = self._vocabulary, self._dfa, 0
+        while True:
+            with dfa.exprs.lock:
+                done = dfa_kernels.explore(
+                    dfa.exprs.array,
+                    dfa.arrays,
+                    vocabulary.child_start,
+                    vocabulary.child_node,
+                    vocabulary.child_byte,
+                    vocabulary.node_byte,
+                    edges,
+                    column,
+                    done,
+                    self._found,
+                )
+            if done == len(edges):
+                return
+            node, state = edges[done, column : column + 2].tolist()
+            dfa.step(state, int(vocabulary.node_byte[node]))
 
     def _make_room_below(self, nodes: np.ndarray) -> None:
         """Have arrays for all that may be below several nodes, which may be below each other."""
@@ -171,10 +159,3 @@ class Walker:
         self._entries = np.empty((n_nodes, 2), np.int32)
         self._drops = np.empty((n_nodes, 2), np.int32)
         self._missing = np.empty((n_nodes, 3), np.int32)
-
-
-def _by_state(edges: list[list[int]]) -> dict[int, list[int]]:
-    nodes: dict[int, list[int]] = {}
-    for node, state in edges:
-        nodes.setdefault(state, []).append(node)
-    return nodes

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rootform.grammar import crossings, masks, parts
+from rootform.grammar import masks, parts
 from rootform.grammar.automaton import Automaton
 from rootform.grammar.batch import StateBatch
 from rootform.grammar.constraints import Choice, JsonSchema, Regex
@@ -88,9 +88,8 @@ def test_masks_are_exactly_the_tokens_that_can_be_completed(rng, automata, rando
 
 def _make_all_wide(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every walk is one that is kept."""
-    monkeypatch.setattr(crossings, "_MANY_BYTES", 1)
-    monkeypatch.setattr(crossings, "_MANY_NODES", 0)
-    monkeypatch.setattr(masks, "_FEW_NODES", 0)
+    monkeypatch.setattr(masks, "FEW_NODES", -1)
+    monkeypatch.setattr(masks, "MANY_BYTES", 0)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -8,7 +8,7 @@ import threading
 import numpy as np
 import pytest
 
-from rootform.grammar import kernels
+from rootform.grammar import frame_kernels, kernels
 from rootform.grammar.automaton import Automaton
 from rootform.grammar.batch import StateBatch
 from rootform.grammar.constraints import JsonObject, JsonSchema, Regex
@@ -79,8 +79,6 @@ def test_slots_are_used_again_and_grow(automaton: Automaton) -> None:
 
 def test_loops_say_the_same_compiled_or_not(toy, monkeypatch: pytest.MonkeyPatch) -> None:
     """The batched look-ups, run once by numba and once by Python."""
-    if kernels.numba is None:
-        pytest.skip("numba is not here")
 
     def run() -> list[object]:
         automaton = Automaton(toy)
@@ -94,8 +92,10 @@ def test_loops_say_the_same_compiled_or_not(toy, monkeypatch: pytest.MonkeyPatch
         return seen
 
     compiled = run()
-    for name in ("find", "rehash", "look_up", "walk", "advance", "find_rows"):
-        monkeypatch.setattr(kernels, name, getattr(kernels, name).py_func)
+    for module in (kernels, frame_kernels):
+        for name, loop in vars(module).copy().items():
+            if hasattr(loop, "py_func"):
+                monkeypatch.setattr(module, name, loop.py_func)
     assert run() == compiled
 
 

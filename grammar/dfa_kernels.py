@@ -1,0 +1,273 @@
+"""States of a `dfa.Dfa` and their transitions, compiled: made as they are met, without asking the host where it may be.
+
+Functions return a state, 0 or more; or why they could not go on, below 0: as `node_kernels` has it, or NO_ROOM for
+another state, or REFUSED as there would be one for every text.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .derivative_kernels import derive
+from .first_kernels import first, partition
+from .machine_code import compiled, compiled_as
+from .node_kernels import ask, fact, field, in_set, member, nullable, pair_key, plain
+from .node_layout import (
+    ALT,
+    AND,
+    ASK_PRUNED,
+    CAPTURE,
+    CAT,
+    CLASSES,
+    COUNTED,
+    EMPTY,
+    EPSILON,
+    FLAGS,
+    FRAME,
+    KIND,
+    LENGTH,
+    NEVER,
+    NOT,
+    NOTHING,
+    PARTITIONS,
+    PLAIN,
+    PRUNED_OF,
+    REF,
+    REPEAT,
+    SET,
+    UNBOUNDED,
+    VERBATIM,
+    A,
+    B,
+    C,
+)
+from .node_layout import NULLABLE as MATCHES_NOTHING
+
+Arrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+"""What a `dfa.Dfa` is: by expression its state and one, 0 for none, int32; by state the expression, int32, the
+transitions and the kind; and (1,) int64 the number of states."""
+
+NO_ROOM, REFUSED = np.int64(-6), np.int64(-7)
+
+_TOP = np.int64(0)  # calls within each other, of its type, as another would have kernels compiled anew
+
+DEAD = 0
+"""The DFA state from which nothing is accepted."""
+
+UNKNOWN = -1
+"""A transition that nobody asked for yet."""
+
+HALTS, MAY_END, SPLITS, NULLABLE, APART = 1, 2, 4, 8, 16
+"""Bits of `Dfa.kinds`."""
+
+
+@compiled_as("int64(int64[::1], int64)")
+def head_kind(pool: np.ndarray, item: int) -> int:
+    """The kind of the first part of a concatenation."""
+    kind = field(pool, item, KIND)
+    return field(pool, field(pool, item, A), KIND) if kind == CAT else kind
+
+
+@compiled_as("boolean(int64[::1], int64)")
+def _begins_frame(pool: np.ndarray, item: int) -> bool:
+    kind = head_kind(pool, item)
+    return kind in (FRAME, REF, COUNTED, CAPTURE)
+
+
+@compiled_as("boolean(int64[::1], int64)")
+def has_member(pool: np.ndarray, item: int) -> bool:
+    """Whether a language is seen, without searching, not to be empty. Errs towards no."""
+    while True:
+        if field(pool, item, FLAGS) & (PLAIN | MATCHES_NOTHING) != 0:
+            return item != EMPTY
+        length = field(pool, item, LENGTH)
+        if length >= 0:
+            return length < NEVER
+        kind = field(pool, item, KIND)
+        if kind == CAT:
+            if not has_member(pool, field(pool, item, A)):
+                return False
+            item = field(pool, item, B)
+        elif kind in (FRAME, REPEAT, COUNTED):
+            item = field(pool, item, A)
+        elif kind == ALT:
+            at = 0
+            while at < field(pool, item, B) and not has_member(pool, member(pool, item, at)):
+                at += 1
+            return at < field(pool, item, B)
+        else:
+            return False
+
+
+@compiled_as("int64(int64[::1], int64)")
+def pruned(pool: np.ndarray, item: int) -> int:
+    """The same language, with members of alternations that can never be matched taken out."""
+    if item <= EPSILON or plain(pool, item):
+        return item
+    known = fact(pool, pair_key(PRUNED_OF, item, NOTHING))
+    if known >= 0:
+        return known
+    if field(pool, item, KIND) == ALT:
+        for i in range(field(pool, item, B)):
+            if not has_member(pool, member(pool, item, i)):
+                return ask(pool, ASK_PRUNED, item, NOTHING)
+        return item
+    return item if has_member(pool, item) else ask(pool, ASK_PRUNED, item, NOTHING)
+
+
+@compiled_as("int64(int64[::1], int64)")
+def _kind_of(pool: np.ndarray, item: int) -> int:
+    """The bits of `Dfa.kinds`, or REFUSED."""
+    bits, kind = np.int64(0), field(pool, item, KIND)
+    if kind in (AND, NOT):
+        for i in range(field(pool, item, B) if kind == AND else 1):
+            each = member(pool, item, i) if kind == AND else field(pool, item, A)
+            inner = field(pool, each, KIND)
+            if inner == CAPTURE:
+                return REFUSED
+            for j in range(field(pool, each, B) if inner == ALT else 0):
+                if field(pool, member(pool, each, j), KIND) == CAPTURE:
+                    return REFUSED
+            if kind == AND and inner == COUNTED and field(pool, each, B) == 0 and field(pool, each, C) != UNBOUNDED:
+                bits |= APART
+    if kind == VERBATIM:
+        bits |= APART
+    if _begins_frame(pool, item):
+        bits |= HALTS
+    elif kind == ALT:
+        some, capture = False, False
+        for i in range(field(pool, item, B)):
+            each = member(pool, item, i)
+            some |= _begins_frame(pool, each)
+            capture |= head_kind(pool, each) == CAPTURE
+        if some and not capture:
+            bits |= HALTS | SPLITS
+    if nullable(pool, item):
+        bits |= NULLABLE
+        if bits & HALTS == 0:
+            bits |= MAY_END
+    return bits
+
+
+@compiled
+def state_of(pool: np.ndarray, dfa: Arrays, item: int) -> int:
+    """The state that an expression is, made if it is new."""
+    states, expressions, transitions, kinds, counts = dfa
+    if item >= states.shape[0]:
+        return NO_ROOM
+    if states[item] > 0:
+        return np.int64(states[item]) - 1
+    made = counts[0]
+    if made >= kinds.shape[0]:
+        return NO_ROOM
+    bits = _kind_of(pool, item)
+    if bits == REFUSED:
+        return REFUSED
+    row = transitions[made]
+    number = -1 if bits & HALTS and not bits & SPLITS else first(pool, item, _TOP)
+    for byte in range(256):
+        row[byte] = DEAD if number >= 0 and not in_set(pool, number, byte) else UNKNOWN
+    kinds[made] = bits
+    expressions[made] = item
+    states[item] = made + 1
+    counts[0] = made + 1
+    return made
+
+
+@compiled
+def transition(pool: np.ndarray, dfa: Arrays, state: int, byte: int) -> int:
+    """The state after a byte: now in `transitions`, for all bytes that behave alike."""
+    _, expressions, transitions, _, _ = dfa
+    item = np.int64(expressions[state])
+    head, tail = item, np.int64(EPSILON)
+    if field(pool, item, KIND) == CAT:
+        head, tail = field(pool, item, A), field(pool, item, B)
+    row = transitions[state]
+    if field(pool, head, KIND) == SET:
+        number = field(pool, head, A)
+        left = pruned(pool, tail)
+        if left < 0:
+            return left
+        after = state_of(pool, dfa, left)
+        if after >= 0:
+            for each in range(256):
+                row[each] = after if in_set(pool, number, each) else DEAD
+            after = np.int64(row[byte])
+        return after
+    number = first(pool, item, _TOP)
+    if number < 0:
+        return number
+    if not in_set(pool, number, byte):
+        row[byte] = DEAD
+        return DEAD
+    number = partition(pool, item, _TOP)
+    if number < 0:
+        return number
+    classes = pool[PARTITIONS] + CLASSES * number
+    alike = 0
+    while pool[classes + alike] != pool[classes + byte]:
+        alike += 1
+    left = derive(pool, item, np.int64(alike), _TOP)
+    if left < 0:
+        return left
+    left = pruned(pool, left)
+    if left < 0:
+        return left
+    after = state_of(pool, dfa, left)
+    if after >= 0:
+        for each in range(alike, 256):
+            if pool[classes + each] == pool[classes + byte]:
+                row[each] = after
+    return after
+
+
+@compiled
+def complete(pool: np.ndarray, dfa: Arrays, state: int) -> int:
+    """Find all transitions of a state; returns the state."""
+    transitions = dfa[2]
+    for byte in range(256):
+        if transitions[state, byte] == UNKNOWN:
+            after = transition(pool, dfa, state, byte)
+            if after < 0:
+                return after
+    return state
+
+
+@compiled
+def explore(
+    pool: np.ndarray,
+    dfa: Arrays,
+    child_start: np.ndarray,
+    child_node: np.ndarray,
+    child_byte: np.ndarray,
+    node_byte: np.ndarray,
+    edges: np.ndarray,
+    column: int,
+    first_edge: int,
+    stack: np.ndarray,
+) -> int:
+    """Find the transitions that walks of a trie over some edges will ask for, until they meet such as are known.
+
+    edges: their nodes in a column, in the next one the states before them; done from the row first_edge on. Returns how
+    many rows it did: for the next, the host has to be asked. stack: room for some edges, (n, 2) int32.
+    """
+    transitions, kinds = dfa[2], dfa[3]
+    for i in range(first_edge, edges.shape[0]):
+        node, state = np.int64(edges[i, column]), np.int64(edges[i, column + 1])
+        if transitions[state, node_byte[node]] < 0 and transition(pool, dfa, state, np.int64(node_byte[node])) < 0:
+            return i
+        stack[0, 0], stack[0, 1] = node, state
+        top = 1
+        while top > 0:
+            top -= 1
+            node, state = np.int64(stack[top, 0]), np.int64(stack[top, 1])
+            after = np.int64(transitions[state, node_byte[node]])
+            if after < 0:
+                after = transition(pool, dfa, state, np.int64(node_byte[node]))
+            if after <= 0 or kinds[after] & HALTS:
+                continue
+            for at in range(child_start[node], child_start[node + 1]):
+                if transitions[after, child_byte[at]] < 0 and top < stack.shape[0]:
+                    stack[top, 0], stack[top, 1] = child_node[at], after
+                    top += 1
+    return edges.shape[0]

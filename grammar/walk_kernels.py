@@ -1,0 +1,158 @@
+"""Walks of the trie of a vocabulary, compiled."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .dfa_kernels import HALTS, MAY_END
+from .machine_code import compiled
+
+
+@compiled
+def walk(
+    child_start: np.ndarray,
+    child_node: np.ndarray,
+    child_byte: np.ndarray,
+    node_byte: np.ndarray,
+    node_end: np.ndarray,
+    token_start: np.ndarray,
+    token_ids: np.ndarray,
+    transitions: np.ndarray,
+    kinds: np.ndarray,
+    base_states: np.ndarray,
+    unit: int,
+    starts: np.ndarray,
+    start: int,
+    edges: np.ndarray,
+    stack: np.ndarray,
+    filled: np.ndarray,
+    tokens: np.ndarray,
+    exits: np.ndarray,
+    entries: np.ndarray,
+    drops: np.ndarray,
+    missing: np.ndarray,
+) -> None:
+    """Walk a trie with a DFA, depth first, and note what differs from an earlier walk, the base.
+
+    It goes on from the nodes `starts`, entered in the state `start`, and over `edges`, rows (node, state before it,
+    count before it). transitions, kinds: as a `dfa.Dfa` has them. Walks halt where a state HALTS,
+    and the frame may end where it MAY_END. The count grows by one for each byte that leaves the state `unit`, and where
+    there is one the frame may end in that state alone. base_states: the state the base came to at each node, 0 where it
+    did not; all that is reached in the same state is left out, with what is below. Of no length: there is no base.
+
+    Written from the row on that `filled` has for each, which is then moved: tokens (token, state, count), exits (node,
+    count) below which the frame may be over, entries (node, state) where it halted, drops (node, end) where nodes from
+    node to end are not what the base made of them, missing (like `edges`) where a transition is not known. The last of
+    `filled` counts the nodes reached. stack: room for the edges to be taken, 256 for each byte of a token.
+    """
+    n_tokens, n_exits, n_entries, n_drops, n_missing, n_reached = filled
+    has_base = base_states.shape[0] > 0
+    n_starts = starts.shape[0]
+    for i in range(n_starts + edges.shape[0]):
+        top = 0
+        if i < n_starts:
+            node = starts[i]
+            row = transitions[start]
+            base_row = transitions[base_states[node] if has_base else 0]
+            for at in range(child_start[node], child_start[node + 1]):
+                if row[child_byte[at]] != base_row[child_byte[at]]:
+                    stack[top, 0] = child_node[at]
+                    stack[top, 1] = start
+                    stack[top, 2] = 0
+                    top += 1
+        else:
+            stack[0] = edges[i - n_starts]
+            top = 1
+        while top > 0:
+            top -= 1
+            node = stack[top, 0]
+            before = stack[top, 1]
+            count = stack[top, 2]
+            after = transitions[before, node_byte[node]]
+            was = base_states[node] if has_base else 0
+            if after < 0:
+                missing[n_missing, 0] = node
+                missing[n_missing, 1] = before
+                missing[n_missing, 2] = count
+                n_missing += 1
+                continue
+            if after == was:
+                continue
+            kind = kinds[after]
+            if was > 0:
+                drops[n_drops, 0] = node
+                drops[n_drops, 1] = node_end[node] if after == 0 or kind & HALTS else node + 1
+                n_drops += 1
+            if after == 0:
+                continue
+            n_reached += 1
+            if before == unit:
+                count += 1
+            for at in range(token_start[node], token_start[node + 1]):
+                tokens[n_tokens, 0] = token_ids[at]
+                tokens[n_tokens, 1] = after
+                tokens[n_tokens, 2] = count
+                n_tokens += 1
+            if kind & HALTS:
+                entries[n_entries, 0] = node
+                entries[n_entries, 1] = after
+                n_entries += 1
+                continue
+            first = child_start[node]
+            last = child_start[node + 1]
+            if (after == unit if unit >= 0 else kind & MAY_END != 0) and first < last:
+                exits[n_exits, 0] = node
+                exits[n_exits, 1] = count
+                n_exits += 1
+            row = transitions[after]
+            base_row = transitions[was]
+            for at in range(first, last):
+                if row[child_byte[at]] != base_row[child_byte[at]]:
+                    stack[top, 0] = child_node[at]
+                    stack[top, 1] = after
+                    stack[top, 2] = count
+                    top += 1
+    filled[0] = n_tokens
+    filled[1] = n_exits
+    filled[2] = n_entries
+    filled[3] = n_drops
+    filled[4] = n_missing
+    filled[5] = n_reached
+
+
+@compiled
+def states_at(
+    node_byte: np.ndarray,
+    node_depth: np.ndarray,
+    node_end: np.ndarray,
+    transitions: np.ndarray,
+    kinds: np.ndarray,
+    start: int,
+    deepest: int,
+    found: np.ndarray,
+) -> None:
+    """The state at each node that a walk from the root of the trie reaches, all transitions known: into `found`."""
+    path = np.zeros(deepest + 2, np.int32)
+    path[0] = start
+    found[0] = start
+    node = 1
+    while node < node_byte.shape[0]:
+        depth = node_depth[node]
+        after = transitions[path[depth - 1], node_byte[node]]
+        if after > 0:
+            found[node] = after
+            path[depth] = after
+        node = node + 1 if after > 0 and kinds[after] & 1 == 0 else node_end[node]
+
+
+@compiled
+def has_child(
+    nodes: np.ndarray, child_start: np.ndarray, child_byte: np.ndarray, wanted: np.ndarray, found: np.ndarray
+) -> None:
+    """Which nodes have a child by a byte for which `wanted` holds, (256,) bool: into `found`, (n,) bool."""
+    for i in range(nodes.shape[0]):
+        found[i] = False
+        for at in range(child_start[nodes[i]], child_start[nodes[i] + 1]):
+            if wanted[child_byte[at]]:
+                found[i] = True
+                break
