@@ -16,9 +16,12 @@ import torch
 from torch import nn
 
 from .loops import bits, quantise_rows, scale_rows
+from .steady_linears import steady
 
-Format = Literal["model", "int8"]
-"""Of weights in products: the model's own, or int8 with a scale for each output, and inputs with one for each row."""
+Format = Literal["model", "int8", "steady"]
+"""Of weights in products: the model's own, or int8 with a scale for each output, and inputs with one for each row.
+
+steady: the model's own, and rows do not depend on how many there are, to the last bit."""
 
 _PACKABLE = (torch.float32, torch.bfloat16)
 _LEVELS = 127
@@ -110,7 +113,8 @@ def packed(linear: nn.Linear, weights: Format = "model") -> nn.Module:
     """The layer packed, or itself where this machine cannot pack it."""
     if weights == "int8":
         return Int8Linear(linear)
-    return PackedLinear(linear) if can_pack(linear.weight.dtype) else linear
+    quick = PackedLinear(linear) if can_pack(linear.weight.dtype) else linear
+    return steady(quick, linear) if weights == "steady" else quick
 
 
 def pack_linears(model: nn.Module, weights: Format = "model") -> int:
@@ -120,7 +124,7 @@ def pack_linears(model: nn.Module, weights: Format = "model") -> int:
     """
     n_packed = 0
     for name, child in model.named_children():
-        if type(child) is nn.Linear and can_pack(child.weight.dtype):
+        if type(child) is nn.Linear and (weights == "steady" or can_pack(child.weight.dtype)):
             setattr(model, name, packed(child, weights))
             n_packed += 1
         else:

@@ -6,7 +6,8 @@ import inspect
 import logging
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -28,6 +29,7 @@ from .memory_cpu import CpuMemory
 from .modelfiles import model_folder, read_config
 from .ports import ForwardBatch
 from .probe import probe, uses_longrope
+from .steady import compose_apart, one_thread
 from .types import RootformError
 
 _TRIAL_TOKENS = 7
@@ -43,25 +45,32 @@ def load_model(
     dtype: Literal["float32", "bfloat16", "int8"] = "float32",
     kv_bytes: int | None = None,
     device: str = "cpu",
+    deterministic: bool = False,
 ) -> CpuModel:
     """Load the model in a local folder, or of a name in the local Hugging Face cache. Never uses the network.
 
     dtype: of weights, activations and KV, whatever the checkpoint's own: float32 by default, which keeps a request's
     tokens independent of its neighbours in nearly all cases; bfloat16 halves memory and is faster where the CPU has
     instructions for it; int8 is for products with weights alone (see linears.py), the rest is bfloat16 where the CPU
-    is fast at that, else float32. kv_bytes: memory for KV; None: derived from the host's free memory.
+    is fast at that, else float32. deterministic: float32 only; a token's logits depend on its own past alone, to the
+    last bit, which takes more time (docs/scheduling.md). kv_bytes: memory for KV; None: derived from the host's free
+    memory.
 
     Raises RootformError when the folder, its config or its weights are missing, when the weights do not fill the
     model, or when the model's attention cannot be served exactly.
     """
     number, weights = _number(dtype)
+    if deterministic:
+        if dtype != "float32":
+            raise RootformError(f"deterministic goes with dtype float32, not {dtype}", param="deterministic")
+        weights = "steady"
     if device != "cpu":
         raise RootformError(f"device {device!r} is not known; this loader serves on 'cpu'", param="device")
     folder = model_folder(path)
     model = _from_pretrained(folder, number)
     layers = probe(model)
     vocab_size = model.config.get_text_config().vocab_size
-    classes = ClassesDecoder(model)
+    classes = ClassesDecoder(model, one_thread=deterministic)
     logits = _trial_logits(classes, layers, vocab_size, number)
     tolerance = _TOLERANCES["float32" if number == torch.float32 else "bfloat16"]
     _compare(model, logits, _own_logits(model), "rootform's attention", tolerance)
@@ -74,7 +83,9 @@ def load_model(
     quick = _trial_logits(decoder, layers, vocab_size, number)
     _compare(model, quick, logits, "its fast decoder", _TOLERANCES[dtype])
     memory = CpuMemory(layers, n_tokens, number)
-    costs = measure(layers[0], number)
+    if deterministic:
+        _check_steady(model, decoder, layers, vocab_size)
+    costs = None if deterministic else measure(layers[0], number)
     return CpuModel(decoder, memory, vocab_size=logits.shape[-1], context_tokens=context_tokens, costs=costs)
 
 
@@ -97,10 +108,11 @@ class Decoder(Protocol):
 
 
 class ClassesDecoder:
-    """The transformers classes as a Decoder."""
+    """The transformers classes as a Decoder. one_thread: torch's operations between products cut no row in two."""
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, *, one_thread: bool = False) -> None:
         self._model = model
+        self._one_thread = one_thread
         self._keeps_rows = "logits_to_keep" in inspect.signature(model.forward).parameters
 
     def __call__(
@@ -113,7 +125,7 @@ class ClassesDecoder:
     ) -> torch.Tensor:
         """See Decoder. All logits of each row, always."""
         keep = {"logits_to_keep": rows} if self._keeps_rows else {}
-        with attention_done_by(attend):
+        with attention_done_by(attend), one_thread() if self._one_thread else nullcontext():
             out = self._model(
                 input_ids=ids[None], position_ids=positions[None], attention_mask=None, use_cache=False, **keep
             )
@@ -127,9 +139,16 @@ class CpuModel:
     """
 
     def __init__(
-        self, decoder: Decoder, memory: CpuMemory, *, vocab_size: int, context_tokens: int, costs: Costs = TYPICAL
+        self,
+        decoder: Decoder,
+        memory: CpuMemory,
+        *,
+        vocab_size: int,
+        context_tokens: int,
+        costs: Costs | None = TYPICAL,
     ) -> None:
-        """costs: of reading keys, by which it is decided who reads what together."""
+        """costs: of reading keys, by which it is decided who reads what together; None: nobody does, each token reads
+        by itself."""
         self.vocab_size = vocab_size
         self.context_tokens = context_tokens
         self.memory = memory
@@ -156,7 +175,9 @@ class CpuModel:
         key = (self.memory.version, batch.slots.tobytes(), batch.lengths.tobytes())
         if self._composed is None or self._composed[0] != key:
             slots = [self.memory[slot] for slot in batch.slots.tolist()]
-            self._composed = (key, compose(slots, batch.lengths, self._costs))
+            costs = self._costs
+            apart = compose_apart(slots, batch.lengths) if costs is None else compose(slots, batch.lengths, costs)
+            self._composed = (key, apart)
         return self._composed[1]
 
 
@@ -255,6 +276,39 @@ def _trial_logits(
         )
         logits.append(trial.forward(batch))
     return torch.cat(logits)
+
+
+def _check_steady(model: Any, decoder: Decoder, layers: tuple[LayerGeometry, ...], vocab_size: int) -> None:
+    """Refuse a model whose trial text gets other logits in other company, or cut in other pieces."""
+    ids = _trial_ids(vocab_size)
+    texts = [(ids + n) % vocab_size for n in range(12)]
+
+    def logits(cuts: list[int], company: int) -> torch.Tensor:
+        memory = CpuMemory(layers, 32 * len(texts), torch.float32)
+        trial = CpuModel(decoder, memory, vocab_size=vocab_size, context_tokens=64, costs=None)
+        slots = [memory.open(np.empty(0, dtype=np.int32), 0, 16) for _ in range(company)]
+        found = []
+        for start, stop in pairwise([0, *cuts, _TRIAL_TOKENS]):
+            n = stop - start
+            batch = ForwardBatch(
+                token_ids=np.concatenate([text[start:stop] for text in texts[:company]]),
+                positions=np.tile(np.arange(start, stop), company),
+                slots=np.array(slots, dtype=np.int32),
+                starts=np.full(company, start, dtype=np.int32),
+                lengths=np.full(company, n, dtype=np.int32),
+                logit_rows=np.arange(n),
+            )
+            found.append(trial.forward(batch))
+        return torch.cat(found)
+
+    alone = logits([], 1)
+    for cuts, company in (([1, 2, 3, 4, 5, 6], 1), ([4], 3), ([2, 3], 12), ([], 12)):
+        if not torch.equal(logits(cuts, company), alone):
+            raise RootformError(
+                f"{type(model).__name__} cannot be served deterministically here: its logits depend in the last bits "
+                "on how many tokens are computed together",
+                param="deterministic",
+            )
 
 
 def _own_logits(model: Any) -> torch.Tensor:
