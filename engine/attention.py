@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from .cascade import Kind, NearPart, ProductCall, Rows, Sight, StepPlan, Tokens
-from .loops import UNSEEN, attend_rows, bits, merge, soften
+from .attention_loops import UNSEEN, attend_rows, merge, soften
+from .cascade import Kind, NearPart, ProductPart, Rows, Sight, StepPlan, Tokens, make_sight
+from .loops import bits, write_rows
 from .memory_cpu import CpuMemory
 
-_MOST_ROWS = 1024  # of queries in one product
 _MOST_SCORES = 1 << 20  # of one product: a block of keys is as long as this allows, so that scores stay near
 _FEWEST_KEYS = 512
+_NOTHING = np.empty((0, 0), dtype=np.float32)
 
 
 class StepAttention:
@@ -38,8 +40,8 @@ class StepAttention:
         sinks: torch.Tensor | None,
     ) -> torch.Tensor:
         keys, values = self._memory.keys[layer], self._memory.values[layer]
-        keys.index_copy_(1, self._plan.write_rows, key[0])
-        values.index_copy_(1, self._plan.write_rows, value[0])
+        for pool, new in ((keys, key), (values, value)):
+            write_rows(bits(pool), self._plan.write_rows, bits(new[0].transpose(0, 1).contiguous()))
         window = self._kinds[layer].window
         scoring = Scoring(keys.shape[2] ** -0.5 if scaling is None else scaling, softcap or 0.0)
         # (T, kv_heads, groups, dim): neighbouring query heads read the same KV head
@@ -49,7 +51,7 @@ class StepAttention:
             found.near(self._plan.near, self._plan.near_sights[window], queries, keys, values, scoring)
         for call in self._plan.products:
             if window in call.sights:
-                found.product(call, call.sights[window], queries, keys, values, scoring)
+                found.product(call.part, call.sights[window], queries, keys, values, scoring)
         out = torch.from_numpy(found.out)
         if sinks is not None:
             out *= torch.sigmoid(torch.from_numpy(found.lse) - sinks)[..., None]
@@ -57,7 +59,7 @@ class StepAttention:
 
 
 class Scoring(NamedTuple):
-    """How a product of query and key becomes a score. cap: see loops._capped; 0 for none."""
+    """How a product of query and key becomes a score. cap: see attention_loops.capped; 0 for none."""
 
     scale: float
     cap: float
@@ -100,47 +102,60 @@ class Found:
 
     def product(
         self,
-        call: ProductCall,
-        sight: Sight,
+        part: ProductPart,
+        sights: Sequence[tuple[slice, Sight]],
         queries: torch.Tensor,
         keys: torch.Tensor,
         values: torch.Tensor,
         scoring: Scoring,
     ) -> None:
         """All tokens of the part together, merged with what they have found before."""
-        mine = _pick(queries, call.part.tokens).transpose(0, 1).contiguous()  # (kv_heads, n, groups, key_dim)
-        n_keys = int(sight.high.max())
-        keys, values = _read(keys, call.part.rows, n_keys), _read(values, call.part.rows, n_keys)
+        mine = _pick(queries, part.tokens).transpose(0, 1).contiguous()  # (kv_heads, n, groups, key_dim)
+        n_keys = max(sight.last for _, sight in sights)
+        keys, values = _read(keys, part.rows, n_keys), _read(values, part.rows, n_keys)
         groups = mine.shape[2]
-        most_tokens = max(_MOST_ROWS // groups, 1)
-        for start in range(0, len(sight.low), most_tokens):
-            some = slice(start, start + most_tokens)
-            tokens, seen = call.part.numbers[some], Sight(sight.low[some], sight.high[some])
-            for head in range(len(keys)):
+        most_rows = groups * max(len(sight.low) for _, sight in sights)
+        top, weight = np.empty(most_rows, dtype=np.float32), np.empty(most_rows, dtype=np.float32)
+        for some, sight in sights:
+            tokens = part.numbers[some]
+            for head in range(keys.shape[0]):
                 rows = mine[head, some].flatten(0, 1)
-                top, weight, total = _multiply(rows, keys[head], values[head], groups, seen, scoring)
-                merge(self.out, self.lse, tokens, head * groups, groups, top, weight, total)
+                total = _multiply(rows, keys[head], values[head], groups, sight, scoring, top, weight)
+                merge(self.out, self.lse, tokens, head * groups, groups, top, weight, bits(total))
 
 
 def _multiply(
-    queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, groups: int, sight: Sight, scoring: Scoring
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """queries (rows, key_dim), keys and values (L, dim) -> what loops.soften() keeps of each row."""
-    n_rows = len(queries)
-    top, weight = np.full(n_rows, UNSEEN, dtype=np.float32), np.zeros(n_rows, dtype=np.float32)
-    total = torch.zeros(n_rows, values.shape[1])
-    first, last = int(sight.low.min()), int(sight.high.max())
-    n_block = min(max(_MOST_SCORES // n_rows, _FEWEST_KEYS), last - first)
-    for start in range(first, last, n_block):
-        some = slice(start, min(start + n_block, last))
+    queries: torch.Tensor,
+    keys: torch.Tensor,
+    values: torch.Tensor,
+    groups: int,
+    sight: Sight,
+    scoring: Scoring,
+    top: np.ndarray,
+    weight: np.ndarray,
+) -> torch.Tensor:
+    """queries (rows, key_dim), keys and values (L, dim) -> the values weighed, (rows, value_dim).
+
+    top, weight: written as attention_loops.soften() says.
+    """
+    n_rows, total = queries.shape[0], None
+    n_block = min(max(_MOST_SCORES // n_rows, _FEWEST_KEYS), sight.last - sight.first)
+    for start in range(sight.first, sight.last, n_block):
+        some = slice(start, min(start + n_block, sight.last))
         scores = torch.mm(queries, keys[some].t())
-        softened = groups, sight.low, sight.high, scoring.scale, scoring.cap, top, weight, total.numpy()
-        soften(0, n_rows, bits(scores), start, *softened)
-        if scores.dtype == torch.float32:
+        so_far = _NOTHING if total is None else total.numpy()
+        seen = groups, sight.low, sight.high, scoring.scale, scoring.cap
+        soften(0, n_rows, bits(scores), start, *seen, total is None, top, weight, so_far)
+        if total is None:
+            total = torch.mm(scores, values[some])
+            if some.stop < sight.last:
+                total = total.float()
+        elif scores.dtype == torch.float32:
             total.addmm_(scores, values[some])
         else:
             total += torch.mm(scores, values[some])
-    return top, weight, total.numpy()
+    assert total is not None
+    return total
 
 
 def attend_near(queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, n_keys: int) -> Found:
@@ -149,20 +164,19 @@ def attend_near(queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor,
     found = Found(n_tokens, kv_heads * groups, values.shape[2])
     tokens, none = np.arange(n_tokens), np.zeros(n_tokens, dtype=np.int64)
     part = NearPart(tokens, none, np.array([0, 1]), np.array([[0, n_keys, 0]]))
-    found.near(part, Sight(none, none + n_keys), queries, keys, values, Scoring(keys.shape[2] ** -0.5, 0.0))
+    found.near(part, make_sight(none, none + n_keys), queries, keys, values, Scoring(keys.shape[2] ** -0.5, 0.0))
     return found
 
 
 def attend_product(queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> Found:
     """The same for all queries together, over all rows."""
-    from .cascade import ProductPart
-
     n_tokens, kv_heads, groups, _ = queries.shape
     found = Found(n_tokens, kv_heads * groups, values.shape[2])
     n_keys, tokens = keys.shape[1], np.arange(n_tokens)
     part = ProductPart(slice(0, n_keys), np.arange(n_keys), None, tokens)
-    sight = Sight(np.zeros_like(tokens), np.full_like(tokens, n_keys))
-    found.product(ProductCall(part, {None: sight}), sight, queries, keys, values, Scoring(keys.shape[2] ** -0.5, 0.0))
+    sight = make_sight(np.zeros_like(tokens), np.full_like(tokens, n_keys))
+    whole = [(slice(0, n_tokens), sight)]
+    found.product(part, whole, queries, keys, values, Scoring(keys.shape[2] ** -0.5, 0.0))
     return found
 
 

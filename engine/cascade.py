@@ -4,7 +4,8 @@ Cascade attention (as in FlashInfer's "Cascade Inference"; merging by log-sum-ex
 query's keys are split in parts, each part is attended by itself, and the parts' results are merged by their
 log-sum-exps. There are two ways to attend:
 
-- near: a token by itself reads its keys where they are (loops.attend_rows). Costs in proportion to tokens times keys.
+- near: a token by itself reads its keys where they are (attention_loops.attend_rows). Costs in proportion to tokens
+  times keys.
 - product: all tokens that read the same rows are multiplied with them together. The rows are read once for all, and
   products of many rows are fast, but each has a price of its own, and so has the merging.
 
@@ -30,6 +31,7 @@ from .crossover import TYPICAL, Costs
 from .memory_cpu import Extent, Slot, runs
 
 _MOST_NEAR_TOKENS = 16  # sequences with more new tokens multiply them with their own rows
+_MOST_TOKENS = 256  # in one product, so that later tokens' keys are not multiplied with all earlier tokens
 
 Rows = slice | torch.Tensor  # neighbouring rows of the pool, or int64 row numbers
 Tokens = slice | torch.Tensor | None  # packed tokens of the step; None: all of them, in order
@@ -45,7 +47,7 @@ class Kind(NamedTuple):
 
 @dataclass(slots=True)
 class NearPart:
-    """Tokens that read by themselves. owners: (n,), whose segments each reads; the rest as loops.attend_rows says."""
+    """Tokens that read by themselves. owners: (n,), whose segments each reads; the rest: see attend_rows."""
 
     tokens: np.ndarray
     owners: np.ndarray
@@ -244,18 +246,26 @@ def _as_tokens(numbers: np.ndarray, n_tokens: int) -> Tokens:
 
 class Sight(NamedTuple):
     """The keys that tokens see, low .. high - 1, (n,) int64: positions for near tokens, places in the part's rows for
-    products."""
+    products. first, last: the least low and the greatest high."""
 
     low: np.ndarray
     high: np.ndarray
+    first: int
+    last: int
+
+
+def make_sight(low: np.ndarray, high: np.ndarray) -> Sight:
+    """With what follows from low and high."""
+    return Sight(low, high, int(low.min()), int(high.max()))
 
 
 @dataclass(slots=True)
 class ProductCall:
-    """sights: by window. A window in which no token sees any of the keys is left out."""
+    """sights: by window, of so many tokens at a time as are multiplied at once. A window in which no token sees any of
+    the keys is left out."""
 
     part: ProductPart
-    sights: dict[int | None, Sight]
+    sights: dict[int | None, list[tuple[slice, Sight]]]
 
 
 @dataclass(slots=True)
@@ -263,7 +273,7 @@ class StepPlan:
     """Everything attention needs in one step. write_rows: (T,) int64, where each token's KV goes."""
 
     n_tokens: int
-    write_rows: torch.Tensor
+    write_rows: np.ndarray
     near: NearPart | None
     near_sights: dict[int | None, Sight]
     products: list[ProductCall]
@@ -275,7 +285,7 @@ def plan_step(composition: Composition, positions: np.ndarray, windows: Sequence
     near_sights: dict[int | None, Sight] = {}
     if near is not None:
         newest = positions[near.tokens]
-        near_sights = {window: Sight(_oldest(newest, window), newest + 1) for window in windows}
+        near_sights = {window: make_sight(_oldest(newest, window), newest + 1) for window in windows}
     products = [_product_call(part, positions, windows) for part in composition.products]
     return StepPlan(composition.n_tokens, _write_rows(composition, positions), near, near_sights, products)
 
@@ -288,18 +298,19 @@ def _oldest(newest: np.ndarray, window: int | None) -> np.ndarray:
 def _product_call(part: ProductPart, positions: np.ndarray, windows: Sequence[int | None]) -> ProductCall:
     newest = positions[part.numbers]
     high = np.searchsorted(part.positions, newest, side="right")
-    sights: dict[int | None, Sight] = {}
+    sights: dict[int | None, list[tuple[slice, Sight]]] = {}
     for window in windows:
         low = np.searchsorted(part.positions, _oldest(newest, window))
         if (low < high).any():
-            sights[window] = Sight(low, high)
+            some = [slice(at, min(at + _MOST_TOKENS, len(low))) for at in range(0, len(low), _MOST_TOKENS)]
+            sights[window] = [(each, make_sight(low[each], high[each])) for each in some]
     return ProductCall(part, sights)
 
 
-def _write_rows(composition: Composition, positions: np.ndarray) -> torch.Tensor:
+def _write_rows(composition: Composition, positions: np.ndarray) -> np.ndarray:
     if composition.row_shifts is not None:
-        return torch.from_numpy(positions + composition.row_shifts)
+        return positions + composition.row_shifts
     rows = np.empty(composition.n_tokens, dtype=np.int64)
     for tokens, slab_rows, base in composition.scattered:
         rows[tokens] = slab_rows[positions[tokens] - base]
-    return torch.from_numpy(rows)
+    return rows

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
@@ -16,6 +17,7 @@ from torch.nn import functional
 from .context import Attend
 from .heads import Head, Wanted
 from .linears import Format, packed
+from .loops import add_and_norm, bits, gate, rotate
 
 FUSED_CLASSES = ("LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM")
 
@@ -47,11 +49,12 @@ class FusedDecoder:
         wanted: Wanted | None = None,
     ) -> torch.Tensor:
         """ids, positions (T,), rows (m,) of the T -> logits (m, vocab), of each row at least those wanted."""
-        cos, sin = self._cos[positions], self._sin[positions]
         hidden = functional.embedding(ids, self._embedding)
+        more = None
         for number, layer in enumerate(self._layers):
-            hidden = layer(number, hidden, cos, sin, attend)
-        return self._head(self._norm(hidden[rows]), wanted)
+            more = layer(number, hidden, more, (self._cos, self._sin, positions.numpy()), attend)
+        more = None if more is None else more[rows]
+        return self._head(self._norm(hidden[rows], more), wanted)
 
 
 def can_fuse(model: Any) -> bool:
@@ -61,12 +64,14 @@ def can_fuse(model: Any) -> bool:
 
 class _Norm:
     def __init__(self, norm: Any) -> None:
-        self._weight = norm.weight.detach()
-        self._shape = tuple(self._weight.shape)
+        self._weight = bits(norm.weight.detach())
         self._eps = norm.variance_epsilon
 
-    def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        return functional.rms_norm(x, self._shape, self._weight, self._eps)
+    def __call__(self, hidden: torch.Tensor, more: torch.Tensor | None) -> torch.Tensor:
+        """The norm of hidden (T, width) + more, which hidden is from then on."""
+        out = torch.empty_like(hidden)
+        add_and_norm(bits(hidden), bits(hidden[:0] if more is None else more), self._weight, self._eps, bits(out))
+        return out
 
 
 class _Layer:
@@ -84,28 +89,34 @@ class _Layer:
         self._before_mlp = _Norm(layer.post_attention_layernorm)
 
     def __call__(
-        self, number: int, hidden: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, attend: Attend
+        self,
+        number: int,
+        hidden: torch.Tensor,
+        more: torch.Tensor | None,
+        rotary: tuple[np.ndarray, np.ndarray, np.ndarray],
+        attend: Attend,
     ) -> torch.Tensor:
-        """hidden (T, width) -> (T, width); cos, sin (T, 1, head_dim)."""
-        heads = self._qkv(self._before_attention(hidden)).unflatten(1, (-1, self._head_dim))
+        """hidden (T, width), still to be added to `more`, and to the result after that; both additions are left to the
+        norms that follow them. rotary: cos and sin by position, and the tokens' positions."""
+        heads = self._qkv(self._before_attention(hidden, more)).unflatten(1, (-1, self._head_dim))
         n_rotated = self._n_queries + self._n_keys
-        rotated = heads[:, :n_rotated]
-        rotated = torch.addcmul(rotated * cos, rotated.roll(self._head_dim // 2, -1), sin).transpose(0, 1)[None]
-        values = heads[:, n_rotated:].transpose(0, 1)[None]
+        rotate(bits(heads), n_rotated, *rotary)
+        by_head = heads.transpose(0, 1)[None]
         attended = attend(
             number,
-            rotated[:, : self._n_queries],
-            rotated[:, self._n_queries :],
-            values,
+            by_head[:, : self._n_queries],
+            by_head[:, self._n_queries : n_rotated],
+            by_head[:, n_rotated:],
             attention_mask=None,
             scaling=self._scale,
             sliding_window=None,  # known to the memory's layers since the probe
             softcap=None,
             sinks=None,
         )
-        hidden = hidden + self._out(attended[0].flatten(1))
-        gate, up = self._gate_up(self._before_mlp(hidden)).chunk(2, dim=-1)
-        return hidden + self._down(functional.silu(gate) * up)
+        gates = self._gate_up(self._before_mlp(hidden, self._out(attended[0].flatten(1))))
+        gated = gates.new_empty(len(gates), gates.shape[1] // 2)
+        gate(bits(gates), bits(gated))
+        return self._down(gated)
 
 
 def _joined(weights: Format, *linears: nn.Linear) -> nn.Module:
@@ -119,9 +130,9 @@ def _joined(weights: Format, *linears: nn.Linear) -> nn.Module:
     return packed(joined, weights)
 
 
-def _rotary_tables(rotary: Any, max_tokens: int, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """cos, and sin with its first half negated, (max_tokens, 1, head_dim): x * cos + roll(x, head_dim / 2) * sin."""
+def _rotary_tables(rotary: Any, max_tokens: int, like: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """cos, and sin with its first half negated, (max_tokens, head_dim): x * cos + roll(x, head_dim / 2) * sin."""
     cos, sin = rotary(like, torch.arange(max_tokens)[None])
     half = sin.shape[-1] // 2
     signed = torch.cat([-sin[..., :half], sin[..., half:]], dim=-1)
-    return cos[0][:, None], signed[0][:, None]
+    return bits(cos[0].contiguous()), bits(signed[0])
