@@ -125,7 +125,7 @@ class Rootform:
             raise Refused(str(error)) from error
 
     def start(self, grammar: Any) -> Any:
-        from rootform.grammar.cursor import Steps
+        from .cursor import Steps
 
         serial = grammar.generation.serial
         steps = self._steps.get(serial)

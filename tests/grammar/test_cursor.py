@@ -6,10 +6,10 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rootform.grammar import cursor as cursor_module
+from rootform.benchmarks import cursor as cursor_module
+from rootform.benchmarks.cursor import Steps
 from rootform.grammar.automaton import Automaton
 from rootform.grammar.batch import StateBatch
-from rootform.grammar.cursor import Steps
 from rootform.grammar.expr import POOL
 
 

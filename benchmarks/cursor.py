@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .automaton import Automaton
-from .batch import Saved, compile_loops
+from rootform.grammar.automaton import Automaton
+from rootform.grammar.batch import Saved, compile_loops
 
 _MOST_PLACES = 200_000
 
