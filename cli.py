@@ -293,7 +293,7 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
 
 
 _ENGINE_OPTIONS = (
-    *("dtype", "device", "max_batch", "threads", "itl_ms", "drafts", "compile_seconds", "grammar_mib"),
+    *("dtype", "device", "max_batch", "threads", "itl_ms", "deterministic", "drafts", "compile_seconds", "grammar_mib"),
     *("cache_dir", "disk_cache_mib", "host_cache_mib"),
 )
 
@@ -305,6 +305,8 @@ def _add_engine(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=_positive, help="CPU threads for the model")
     target = "ms between tokens of online calls that prompts are not to exceed (default: they may double what it is)"
     parser.add_argument("--itl-ms", type=float, metavar="MS", help=target)
+    same = "the same tokens for a request in any company, whatever is cached; slower, float32 on the CPU only"
+    parser.add_argument("--deterministic", action="store_true", default=None, help=same)
     drafts = "guess tokens ahead and let the model check them (default: on); the output is the same"
     parser.add_argument("--drafts", choices=("on", "off"), help=drafts)
     limit = "processor time one constraint may take to compile (default: 2)"
@@ -425,6 +427,7 @@ def _engine(given: argparse.Namespace, *, quiet: bool) -> Engine:
         max_batch=given.max_batch,
         threads=given.threads,
         itl_ms=given.itl_ms,
+        deterministic=bool(given.deterministic),
         drafts=given.drafts != "off",
         compile_seconds=2.0 if given.compile_seconds is None else given.compile_seconds,
         grammar_bytes=(given.grammar_mib or 512) << 20,

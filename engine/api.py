@@ -99,6 +99,7 @@ class Engine:
     device: "cpu", or "cuda" (docs/gpu.md), where dtype None is "bfloat16".
     itl_ms: milliseconds between the tokens of online calls, which prompts and offline calls are not to exceed; None: a
     multiple of what they are without those (docs/scheduling.md).
+    deterministic: the same tokens for a request in any company, whatever is cached; slower, float32 on the CPU only.
     prefix_cache False: every prompt is computed in full.  drafts False: a pass gives each request one token it
     may choose, none is guessed ahead; the output is the same.  kv_bytes: memory for KV; None: derived.
     threads: CPU threads of torch, for the whole process; None: as many as are measured to pay, up to torch's own.
@@ -120,6 +121,7 @@ class Engine:
         prefill_tokens: int | None = None,
         max_context: int | None = None,
         itl_ms: float | None = None,
+        deterministic: bool = False,
         prefix_cache: bool = True,
         drafts: bool = True,
         threads: int | None = None,
@@ -137,11 +139,15 @@ class Engine:
         notes = read_notes(folder)
         tokenizer = Tokenizer.load(folder)
         dtype = dtype or ("float32" if device == "cpu" else "bfloat16")
-        loaded = _load(folder, dtype, kv_bytes, device)
+        loaded = _load(folder, dtype, kv_bytes, device, deterministic=deterministic)
         limits = _limits_of(loaded, max_batch, prefill_tokens, max_context, itl_ms)
         if device == "cpu" or threads is not None:
             _set_threads(threads, loaded)
-        tiers = make_tiers(loaded, folder, dtype, tier_limits) if prefix_cache else None
+        tiers = (
+            make_tiers(loaded, folder, f"{dtype}, deterministic" if deterministic else dtype, tier_limits)
+            if prefix_cache
+            else None
+        )
         self._start(
             loaded,
             tokenizer,
@@ -398,11 +404,13 @@ def read_notes(folder: Path) -> ModelNotes:
         raise RootformError(f"{file}: {error}", status=500) from error
 
 
-def _load(folder: Path, dtype: Dtype, kv_bytes: int | None, device: str) -> ports.Model:
+def _load(folder: Path, dtype: Dtype, kv_bytes: int | None, device: str, *, deterministic: bool) -> ports.Model:
     if device == "cpu":
         from .model import load_model
 
-        return load_model(folder, dtype=dtype, kv_bytes=kv_bytes)
+        return load_model(folder, dtype=dtype, kv_bytes=kv_bytes, deterministic=deterministic)
+    if deterministic:
+        raise RootformError(f"deterministic can be had on the CPU only, not on {device}", param="deterministic")
     from .model_paged import load_paged_model
 
     return load_paged_model(folder, dtype=dtype, kv_bytes=kv_bytes, device=device)

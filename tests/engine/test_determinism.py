@@ -17,6 +17,7 @@ import torch
 import transformers
 from torch import nn
 
+from rootform import Engine
 from rootform.engine import steady_linears
 from rootform.engine.limits import derive_limits
 from rootform.engine.linears import PackedLinear
@@ -221,3 +222,21 @@ def test_packed_layers_of_any_number_of_rows(shape, monkeypatch):
         whole = linear(x)
         assert all(torch.equal(linear(x[:n]), whole[:n]) for n in range(1, 131))
         assert torch.equal(linear(x[np.arange(129, -1, -1)]), whole.flip(0))
+
+
+def test_an_engine_of_it(tiny_model, tmp_path):
+    """Its files hold what it computed, and nothing of an engine that is not deterministic."""
+    prompt = "one prompt, long enough that blocks of it are kept in files; " * 4
+    options: dict[str, Any] = {"cache_dir": tmp_path, "threads": 1}
+    with Engine(tiny_model, **options) as engine:
+        engine.generate(prompt, max_tokens=8)
+    with Engine(tiny_model, deterministic=True, **options) as engine:
+        first = engine.generate(prompt, max_tokens=8, top_logprobs=2)
+        assert first.usage.cached_tokens == 0
+    with Engine(tiny_model, deterministic=True, **options) as engine:
+        others = [f"{n} other prompts" for n in range(5)]
+        again = engine.generate([*others, prompt], max_tokens=8, top_logprobs=2)[-1]
+        assert (again.token_ids, again.logprobs) == (first.token_ids, first.logprobs)
+        assert engine.stats().disk_tier_tokens > 0
+    with pytest.raises(RootformError, match="on the CPU only"):
+        Engine(tiny_model, deterministic=True, device="cuda")
