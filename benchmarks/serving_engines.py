@@ -65,6 +65,8 @@ SETTINGS = [
     Setting("rootform", "fp32"),
     Setting("rootform", "bf16", drafts=True),
     Setting("rootform", "bf16"),
+    Setting("rootform", "int8", drafts=True),
+    Setting("rootform", "int8"),
     Setting("openvino", "fp32"),
     Setting("openvino", "bf16"),
     Setting("openvino", "int8"),
@@ -95,7 +97,7 @@ class Rootform:
     def __init__(self, setting: Setting, folder: Path, threads: int, batch: int) -> None:
         from rootform import Engine
 
-        dtype = {"fp32": "float32", "bf16": "bfloat16"}[setting.dtype]
+        dtype = {"fp32": "float32", "bf16": "bfloat16", "int8": "int8"}[setting.dtype]
         self.engine = Engine(folder, dtype=dtype, threads=threads, max_batch=batch, drafts=setting.drafts)
         self._schema = json.dumps(SCHEMA)
 

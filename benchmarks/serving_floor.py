@@ -13,12 +13,16 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from rootform.engine.linears import Int8Linear
 from rootform.engine.model import CpuModel, load_model
 from rootform.engine.ports import ForwardBatch
 
 from .serving_workload import Shape
 
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "int8": torch.bfloat16}
+"""Of what goes into products with weights, and of those of attention."""
+NAMES = {"fp32": "float32", "bf16": "bfloat16", "int8": "int8"}
+"""Ours for the formats."""
 _RATE_ROWS = 512
 OWN_TOKENS = 150
 
@@ -60,8 +64,34 @@ class Products:
         """Of one decoding step of so many rows, the whole output layer too."""
         return 1e3 * best_cpu_s(self._chain(batch, head=True), 20)
 
+    def attention_ms(self, batch: int, context: int) -> float:
+        """Of the two products of attention in one decoding step, with keys and values as they stand in memory: with the
+        shared prefix all rows together, with what is each one's for itself."""
+        shape, dtype = self._shape, DTYPES[self._dtype]
+        n_shared, groups = context - OWN_TOKENS, shape.heads // shape.kv_heads
+        shared = torch.randn(shape.kv_heads, n_shared, shape.head_dim).to(dtype)
+        own = torch.randn(shape.kv_heads, batch, OWN_TOKENS, shape.head_dim).to(dtype)
+        rows = torch.randn(batch * groups, shape.head_dim).to(dtype)
+        each = rows.view(batch, groups, shape.head_dim)
+        weights = torch.randn(batch * groups, n_shared).to(dtype)
+        own_weights = torch.randn(batch, groups, OWN_TOKENS).to(dtype)
+
+        def run() -> None:
+            with torch.inference_mode():
+                for head in range(shape.kv_heads):
+                    torch.mm(rows, shared[head].t(), out=weights)
+                    torch.mm(weights, shared[head])
+                    torch.bmm(each, own[head].transpose(1, 2), out=own_weights)
+                    torch.bmm(own_weights, own[head])
+
+        return 1e3 * shape.layers * best_cpu_s(run, 20)
+
     def _packed(self, n: int, m: int) -> Callable[[torch.Tensor], torch.Tensor]:
         weight = torch.randn(m, n) / n**0.5
+        if self._dtype == "int8":
+            linear = torch.nn.Linear(n, m, bias=False, dtype=torch.bfloat16)
+            linear.weight = torch.nn.Parameter(weight.bfloat16(), requires_grad=False)
+            return Int8Linear(linear)
         packed = torch.ops.mkldnn._reorder_linear_weight(weight.to(DTYPES[self._dtype]), None)
         return lambda x: torch.ops.mkldnn._linear_pointwise(x, packed, None, "none", [], "")
 
@@ -86,7 +116,7 @@ class Stepper:
     def __init__(self, folder: Path, dtype: str, threads: int, most_tokens: int) -> None:
         """most_tokens: of KV, over all sequences of a step and the prefix they share."""
         torch.set_num_threads(threads)
-        full = {"fp32": "float32", "bf16": "bfloat16"}[dtype]
+        full = NAMES[dtype]
         one = load_model(folder, dtype=full, kv_bytes=1 << 22)
         row_bytes = one.memory.copy_out(np.zeros(1, dtype=np.int32)).nbytes
         self._model: CpuModel = load_model(folder, dtype=full, kv_bytes=most_tokens * row_bytes)
