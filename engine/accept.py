@@ -15,6 +15,7 @@ from .types import (
     Constraint,
     Grammar,
     JsonSchema,
+    LogprobsOver,
     Message,
     Priority,
     Request,
@@ -39,6 +40,7 @@ def accept_call(call: Call, request_id: int, tokenizer: Tokenizer, *, sequence_t
         stop=call.stop,
         ignore_eos=call.ignore_eos,
         top_logprobs=call.top_logprobs,
+        logprobs_over=call.logprobs_over,
         namespace=call.namespace,
         priority=call.priority,
     )
@@ -123,6 +125,11 @@ def _check_output(call: Call) -> None:
         raise RootformError("a stop string is empty; leave it out", param="stop")
     if call.top_logprobs is not None and call.top_logprobs < 0:
         raise RootformError(f"top_logprobs is {call.top_logprobs}; it must be 0 or more", param="top_logprobs")
+    if call.logprobs_over not in get_args(LogprobsOver):
+        reason = f"logprobs_over is allowed or vocabulary; not {call.logprobs_over!r}"
+        raise RootformError(reason, param="logprobs_over")
+    if call.logprobs_over != "allowed" and call.top_logprobs is None:
+        raise RootformError("logprobs_over needs logprobs beside it: top_logprobs, 0 or more", param="logprobs_over")
     if call.ignore_eos and call.constraint is not None:
         raise RootformError(
             "ignore_eos cannot be had with a constraint, whose end is the end of the output; leave one out",
@@ -165,6 +172,7 @@ class CallOptions(TypedDict, total=False):
     stop: str | Iterable[str]
     ignore_eos: bool
     top_logprobs: int | None
+    logprobs_over: LogprobsOver
     continue_final: bool
     namespace: str
     priority: Priority
@@ -196,6 +204,7 @@ def make_call(
     stop: str | Iterable[str] = (),
     ignore_eos: bool = False,
     top_logprobs: int | None = None,
+    logprobs_over: LogprobsOver = "allowed",
     continue_final: bool = False,
     namespace: str = "",
     priority: Priority = "online",
@@ -228,6 +237,7 @@ def make_call(
         stop=(stop,) if isinstance(stop, str) else tuple(stop),
         ignore_eos=ignore_eos,
         top_logprobs=top_logprobs,
+        logprobs_over=logprobs_over,
         namespace=namespace,
         priority=priority,
     )

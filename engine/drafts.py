@@ -124,7 +124,7 @@ class Drafter:
         return drafts
 
     def _pays(self, sequence: Sequence) -> bool:
-        return not self._follower(sequence).kind.payoff.resting
+        return not sequence.over_vocabulary and not self._follower(sequence).kind.payoff.resting
 
     def _walker(self, sequence: Sequence, draft: Draft, room: int) -> _Walker:
         follower = self._follower(sequence)

@@ -24,6 +24,7 @@ class Checked:
     draft: Draft
     first_row: int
     n_own: int
+    is_forced: bool  # the token after it is forced, and settled by itself
     n_settled: int = 0
     n_kept: int = 0
 
@@ -36,9 +37,19 @@ class Checked:
         return self.running.key
 
     @property
+    def n_chosen(self) -> int:
+        """The rows settled so far whose token was chosen, by a random number of its own."""
+        return self.n_settled - self.is_forced
+
+    @property
     def row(self) -> int:
         """The row of logits to settle next."""
         return self.first_row + self.n_settled
+
+    @property
+    def rows(self) -> range:
+        """All its rows of logits."""
+        return range(self.first_row, self.first_row + len(self.draft.asked))
 
     def agrees(self) -> bool:
         """Called when a row has been settled. Whether the next one is about the text that the sequence has now."""
@@ -69,7 +80,8 @@ def with_rows(sampled: SequenceOf[Running], drafts: SequenceOf[Draft]) -> list[C
     """The sequences with their drafts, whose rows of logits stand in this order."""
     checked, first_row = [], 0
     for running, draft in zip(sampled, drafts, strict=True):
-        checked.append(Checked(running, draft, first_row, len(running.sequence.ids)))
+        is_forced = bool(running.sequence.forced_ahead)
+        checked.append(Checked(running, draft, first_row, len(running.sequence.ids), is_forced))
         first_row += len(draft.asked)
     return checked
 
@@ -88,7 +100,7 @@ def pack(loaded: list[Running], starts: np.ndarray, stops: np.ndarray, sampled: 
         each = checked.get(running.key)
         if each is not None:
             rows += [n_tokens + length - 1 + asked.n_before for asked in each.draft.asked]
-            wanted += [asked.few_allowed for asked in each.draft.asked]
+            wanted += [None if each.sequence.over_vocabulary else asked.few_allowed for asked in each.draft.asked]
             if each.draft.tokens:
                 parts.append(np.array(each.draft.tokens, dtype=np.int32))
                 length += len(each.draft.tokens)

@@ -86,6 +86,7 @@ class Sequence:
     """A request and what has come of it so far. Outlives a stay in memory: a sequence put back keeps all of this.
 
     arrived_s: by the step loop's clock.  promoted: it is offline, but treated as online.
+    forced_ahead: tokens that must come next, of a sequence that takes them one by one (see over_vocabulary).
     """
 
     request: Request
@@ -96,6 +97,7 @@ class Sequence:
     promoted: bool = False
     grammar: Constrained | None = None
     follower: Follower | None = None  # made by the Drafter, which alone looks into it
+    forced_ahead: tuple[int, ...] = ()
     forced_at: set[int] = field(default_factory=set)  # where in ids the grammar left no choice; since the last look
     n_output: int = 0
     n_cached: int | None = None  # prompt tokens found in the tree at the first start
@@ -112,6 +114,12 @@ class Sequence:
     def online(self) -> bool:
         """Whether it comes before offline ones."""
         return self.promoted or self.request.priority == "online"
+
+    @property
+    def over_vocabulary(self) -> bool:
+        """Its logprobs are among all tokens, allowed or not: each of its tokens needs the logits of its own row."""
+        request = self.request
+        return self.grammar is not None and request.top_logprobs is not None and request.logprobs_over == "vocabulary"
 
     @property
     def n_prompt(self) -> int:

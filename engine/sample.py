@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -21,10 +21,19 @@ class Scores:
     with -inf where a token is not allowed.
     """
 
-    def __init__(self, logits: torch.Tensor, few_allowed: Sequence[np.ndarray | None]) -> None:
-        """logits: (rows, vocab) float32, masked where few_allowed is None; few_allowed: ascending ids, (k,) each."""
+    def __init__(
+        self,
+        logits: torch.Tensor,
+        few_allowed: Sequence[np.ndarray | None],
+        unmasked: Mapping[int, torch.Tensor] | None = None,
+    ) -> None:
+        """logits: (rows, vocab) float32, masked where few_allowed is None; few_allowed: ascending ids, (k,) each.
+
+        unmasked: the logits (vocab,) of rows, by number, whose logprobs are over all tokens, allowed or not.
+        """
         self._logits = logits
         self._few_allowed = few_allowed
+        self._unmasked = unmasked or {}
 
     def choose(self, samplings: Sequence[Sampling], uniforms: Sequence[float]) -> np.ndarray:
         """One token for each row, int64. uniforms: a number in [0, 1) for each row; greedy rows leave it unused."""
@@ -61,12 +70,15 @@ class Scores:
         return ids[order[0][torch.sort(hot, descending=True, stable=True).indices]].numpy()
 
     def logprob(self, row: int, token_id: int, n_top: int) -> Logprob:
-        """How likely token_id was in this row, and the n_top likeliest: natural logs over the allowed tokens.
+        """How likely token_id was in this row, and the n_top likeliest: natural logs over the allowed tokens, or over
+        all of them where the row is unmasked.
 
         Of the model itself: before temperature and filters.
         """
-        allowed = self._few_allowed[row]
-        if allowed is None:
+        allowed = self._few_allowed[row] if row not in self._unmasked else None
+        if row in self._unmasked:
+            logprobs, column = torch.log_softmax(self._unmasked[row], dim=0), token_id
+        elif allowed is None:
             logprobs, column = torch.log_softmax(self._logits[row], dim=0), token_id
         else:
             few = torch.from_numpy(allowed.astype(np.int64)).to(self._logits.device)
@@ -178,15 +190,17 @@ def mask_rows(
     logits: torch.Tensor,
     masks: Iterable[tuple[torch.Tensor, np.ndarray]],
     few_allowed: Sequence[np.ndarray | None],
+    keep: Sequence[int] = (),
 ) -> Scores:
     """Leave each row only its allowed tokens; changes logits.
 
     masks: tables, each with a row of it for each row of logits, (rows,) int32, -1: not masked by this table.
-    few_allowed: the allowed tokens of rows with few of them.
+    few_allowed: the allowed tokens of rows with few of them.  keep: rows whose logprobs are over all tokens.
     """
+    unmasked = {row: logits[row].clone() for row in keep}
     is_wide = np.array([few is None for few in few_allowed], dtype=bool)
     for table, row_ids in masks:
         by_bits = np.where(is_wide, row_ids, -1).astype(np.int32)
         if (by_bits >= 0).any():
             apply_mask(logits, table, torch.from_numpy(by_bits).to(logits.device))
-    return Scores(logits, few_allowed)
+    return Scores(logits, few_allowed, unmasked)

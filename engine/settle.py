@@ -43,15 +43,18 @@ class Settler:
                 if sequence.key not in ends and sequence.remaining == 0:
                     ends[sequence.key] = "length"
         taken = self._take([sequence for _, sequence, _ in constrained], [token for _, _, token in constrained])
-        for (row, sequence, _), answer in zip(constrained, taken, strict=True):
-            self._add_taken(sequence, answer, scores, row, ends)
+        for (row, sequence, token), answer in zip(constrained, taken, strict=True):
+            is_forced = sequence.forced_ahead[:1] == (token,)
+            answer = self._add_taken(sequence, answer, scores, row, ends, is_forced=is_forced)
+            sequence.forced_ahead = sequence.forced_ahead[1:] if is_forced and answer.token == token else ()
         ends |= self.run_forced([sequence for _, sequence, _ in constrained if sequence.key not in ends])
         return ends
 
     def run_forced(self, sequences: SequenceOf[Sequence]) -> Ends:
         """Add tokens to constrained sequences as long as their grammar forces them; end those that are complete.
 
-        That takes no choice of text from the model, and all of them go through it together in the next pass.
+        That takes no choice of text from the model, and all of them go through it together in the next pass; but a
+        sequence whose logprobs are over the vocabulary takes one a pass, as the only token its place allows.
         Afterwards each place knows its mask row.
         """
         ends: Ends = {}
@@ -60,7 +63,8 @@ class Settler:
             self._end_complete(sequences, ends)
             sequences = [each for each in sequences if each.key not in ends]
             forced = self._forced(sequences)
-            sequences = [each for each in sequences if each.key in forced]
+            self._put_ahead([each for each in sequences if each.over_vocabulary], forced)
+            sequences = [each for each in sequences if each.key in forced and not each.over_vocabulary]
             for sequence in sequences:
                 self._add_forced(sequence, forced[sequence.key], ends)
             sequences = [each for each in sequences if each.key not in ends]
@@ -70,9 +74,16 @@ class Settler:
         """Add tokens in turn, until the sequence ends or the close-out rule takes another way."""
         for token in tokens:
             (answer,) = self._take([sequence], [token])
-            answer = self._add_taken(sequence, answer, None, 0, ends)
+            answer = self._add_taken(sequence, answer, None, 0, ends, is_forced=True)
             if sequence.key in ends or answer.token != token:
                 return
+
+    def _put_ahead(self, sequences: SequenceOf[Sequence], forced: dict[int, tuple[int, ...]]) -> None:
+        """Leave each sequence only the first of the tokens that are forced there, or were so some tokens ago."""
+        for sequence in sequences:
+            sequence.forced_ahead = sequence.forced_ahead or forced.get(sequence.key, ())
+            if sequence.forced_ahead and sequence.grammar is not None:
+                sequence.grammar.few_allowed = np.array(sequence.forced_ahead[:1])
 
     def _look(self, sequences: SequenceOf[Sequence]) -> None:
         assert self._grammars is not None
@@ -106,16 +117,21 @@ class Settler:
         places = [each.grammar for each in sequences if each.grammar is not None]
         return self._grammars.take(places, tokens, [each.remaining for each in sequences])
 
-    def _add_taken(self, sequence: Sequence, answer: Taken, scores: Scores | None, row: int, ends: Ends) -> Taken:
-        """Add what was taken; or, where nothing was, what the close-out rule allows. scores None: text is forced."""
+    def _add_taken(
+        self, sequence: Sequence, answer: Taken, scores: Scores | None, row: int, ends: Ends, *, is_forced: bool
+    ) -> Taken:
+        """Add what was taken; or, where nothing was, what the close-out rule allows.
+
+        is_forced: the text is.  scores None: it was not the model that was asked.
+        """
         if answer.error is None and answer.token is None:
-            answer = self._close_out(sequence, scores, row)
+            answer = self._close_out(sequence, None if is_forced else scores, row)
         if answer.error is not None:
             ends[sequence.key] = answer.error
         elif answer.token is not None and answer.token in self._eos_ids:
             ends[sequence.key] = "length"
         elif answer.token is not None:
-            if scores is None:
+            if is_forced:
                 sequence.forced_at.add(len(sequence.ids))
             self._add(sequence, answer.token, _likelihood(sequence, scores, row, answer.token), ends)
         return answer

@@ -242,7 +242,8 @@ class StepLoop:
         row_ids = np.array([at.row_id for at in asked], dtype=np.int32)
         tables = self._grammars.split_rows(row_ids) if self._grammars is not None else []
         masks = [(self._masks.on(logits.device, serial, rows), ids) for serial, rows, ids in tables]
-        return mask_rows(logits, masks, [at.few_allowed for at in asked])
+        keep = [row for each in sampled if each.sequence.over_vocabulary for row in each.rows]
+        return mask_rows(logits, masks, [at.few_allowed for at in asked], keep)
 
     def _sample(self, scores: Scores, sampled: list[Checked]) -> list[int]:
         """One token for each row. Each request draws from its own stream of random numbers."""
@@ -272,7 +273,7 @@ class StepLoop:
         """What the draft had right is in memory now; the rest is forgotten there."""
         running, n_kept = checked.running, checked.n_kept
         running.n_computed += n_kept
-        running.sequence.draws.use(checked.n_settled)
+        running.sequence.draws.use(checked.n_chosen)
         if n_kept < len(checked.draft.tokens):
             self.model.memory.truncate(running.room.slot, running.n_computed)
         self.counts.drafted_tokens += len(checked.draft.guessed)

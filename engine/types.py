@@ -33,6 +33,7 @@ __all__ = [
     "JsonObject",
     "JsonSchema",
     "Lenience",
+    "LogprobsOver",
     "Message",
     "ModelInfo",
     "Priority",
@@ -51,6 +52,8 @@ __all__ = [
 FinishReason = Literal["stop", "length"]
 Priority = Literal["online", "offline"]
 """Offline calls get what online ones leave: rows of the batch, memory and time (docs/scheduling.md)."""
+LogprobsOver = Literal["allowed", "vocabulary"]
+"""What probabilities add up to one over: the tokens that the constraint allows, or all (docs/logprobs.md)."""
 
 
 class RootformError(Exception):
@@ -96,6 +99,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     stop: tuple[str, ...] = ()
     ignore_eos: bool = False
     top_logprobs: int | None = None  # None: no logprobs; k: the chosen token's and the k likeliest
+    logprobs_over: LogprobsOver = "allowed"
     namespace: str = ""  # prefixes are shared only inside one namespace
     priority: Priority = "online"
 
@@ -175,6 +179,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     stop: tuple[str, ...] = ()
     ignore_eos: bool = False
     top_logprobs: int | None = None
+    logprobs_over: LogprobsOver = "allowed"
     namespace: str = ""
     priority: Priority = "online"
 

@@ -119,6 +119,7 @@ def request_of(call: Call, model: str) -> tuple[str, bytes]:
         "stop": call.stop or None,
         "ignore_eos": call.ignore_eos,
         "cache_salt": call.namespace or None,
+        "logprobs_over": None if call.logprobs_over == "allowed" else call.logprobs_over,
         "priority": None if call.priority == "online" else call.priority,
         **_constraint_fields(call.constraint),
     }

@@ -10,6 +10,7 @@ from ..engine.options import NO_DOCUMENTS, SchemaText, make_constraint
 from ..engine.types import (
     Constraint,
     Grammar,
+    LogprobsOver,
     Priority,
     RootformError,
     Sampling,
@@ -47,6 +48,7 @@ class Gen(Joinable):
     max_tokens: int | None
     stop: tuple[str, ...]
     top_logprobs: int | None
+    logprobs_over: LogprobsOver
     priority: Priority
     typed: Typed | None
 
@@ -117,6 +119,7 @@ def gen(
     min_p: float = 0.0,
     seed: int | None = None,
     top_logprobs: int | None = None,
+    logprobs_over: LogprobsOver = "allowed",
     priority: Priority = "online",
 ) -> Gen:
     """Let the model write here; `state[name]` is the text, or for `schema` the decoded value.
@@ -128,7 +131,8 @@ def gen(
     if `state.completion(name).lenience` says it is valid): docs/json-schema.md.
     grammar: GBNF, EBNF or Lark; structural_tag: free text with tags in it (docs/grammars.md). backend: what compiles
     regex and choices. At most one of schema, regex, choices, json_object, grammar and structural_tag; none of them
-    means free text. priority: offline gets what online calls leave (docs/scheduling.md).
+    means free text. top_logprobs, logprobs_over: docs/logprobs.md. priority: offline gets what online calls leave
+    (docs/scheduling.md).
     """
     typed = typed_json(schema) if schema is not None else None
     if json_object:
@@ -159,6 +163,7 @@ def gen(
         max_tokens=max_tokens,
         stop=(stop,) if isinstance(stop, str) else tuple(stop),
         top_logprobs=top_logprobs,
+        logprobs_over=logprobs_over,
         priority=priority,
         typed=typed,
     )

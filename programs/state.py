@@ -60,6 +60,7 @@ class Transcript:
             "max_tokens": part.max_tokens,
             "stop": part.stop,
             "top_logprobs": part.top_logprobs,
+            "logprobs_over": part.logprobs_over,
             "priority": part.priority,
         }
         if self.open_role is None:

@@ -63,6 +63,7 @@ def chat_calls(asked: ChatRequest, info: ModelInfo) -> list[Call]:
         stop=read_stop(asked),
         ignore_eos=bool(asked.ignore_eos),
         top_logprobs=(asked.top_logprobs or 0) if asked.logprobs else None,
+        logprobs_over=asked.logprobs_over or "allowed",
         namespace=asked.cache_salt or "",
         priority=read_priority(asked),
     )
@@ -82,6 +83,7 @@ def completion_calls(asked: CompletionRequest, info: ModelInfo) -> list[Call]:
             stop=stop,
             ignore_eos=bool(asked.ignore_eos),
             top_logprobs=asked.logprobs,
+            logprobs_over=asked.logprobs_over or "allowed",
             namespace=asked.cache_salt or "",
             priority=read_priority(asked),
         )

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from ..engine.types import Lenience, Priority
+from ..engine.types import Lenience, LogprobsOver, Priority
 from ..grammar.constraints import Backend, Draft, Escapes, PropertyOrder, Spacing, Syntax, VerbatimField
 from ..grammar.tool_calls import ToolFormat
 
@@ -83,6 +83,7 @@ class _Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     ignore_eos: bool | None = None
     cache_salt: str | None = None
     priority: Priority | None = None
+    logprobs_over: LogprobsOver | None = None
     return_token_ids: bool | None = None
 
     # Labels, which change nothing.

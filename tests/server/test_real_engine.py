@@ -45,6 +45,9 @@ def test_a_mixed_run_finds_an_engine_that_keeps_to_nothing(url, engine):
 CALLS = {
     "text, sampled": Call(prompt="Once", max_tokens=20, sampling=Sampling(temperature=0.8, seed=5), top_logprobs=3),
     "regex": Call(prompt="Once", max_tokens=20, constraint=Regex("[a-f]{4,9}"), top_logprobs=2),
+    "over the vocabulary": Call(
+        prompt="Once", max_tokens=20, constraint=Regex("forced: [a-f]{2}"), top_logprobs=2, logprobs_over="vocabulary"
+    ),
     "chat, schema": Call(
         messages=(Message("user", "Who?"),),
         max_tokens=120,
