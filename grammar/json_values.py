@@ -62,6 +62,8 @@ def key_besides(body: int, names: Sequence[str]) -> int:
     """Keys of which `body` is the text, in any spelling, but none of `names` in any spelling."""
     if names:
         body = POOL.and_(body, POOL.not_(_any_spelling_of(names)))
+        if POOL.nullable(body):
+            POOL.know(body, 0)
     return string(body)
 
 
@@ -79,6 +81,7 @@ def any_value(spacing: Spacing, escapes: Escapes = "any") -> int:
     name = ("json value", spacing, escapes)
     if not POOL.is_defined(name):
         POOL.define(name, lambda: _any_value(spacing, escapes))
+        POOL.know(POOL.ref(name), 1)  # a digit
     return POOL.ref(name)
 
 
