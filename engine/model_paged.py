@@ -6,6 +6,7 @@ there is no GPU, and far too slow for anything else.
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -25,6 +26,8 @@ from .paged_step import PagedAttention, Planner, StepArrays, on_device
 from .ports import ForwardBatch
 from .probe import probe
 from .types import RootformError
+
+log = logging.getLogger(__name__)
 
 DEFAULT_PAGE_TOKENS = 16
 
@@ -147,6 +150,7 @@ def load_paged_model(
         batch_rows=batch_rows if where.type == "cuda" else 0,
         kv_bytes=kv_bytes,
     )
+    log.info("%s: %s", device, limits.describe())
     context_tokens = min(context_tokens, limits.total_pages * page_tokens)
     decoder: PagedDecoder = PagedLlama(model, max(context_tokens, 8)) if can_fuse(model) else PagedClasses(model)
     tolerance = loading._TOLERANCES[dtype]
@@ -182,7 +186,7 @@ class PagedModel:
         self._planner = Planner(memory)
 
     def capture(self, sizes: list[int], most_bytes: int) -> None:
-        """Have steps of up to so many tokens run as CUDA graphs. Nothing may be in memory yet."""
+        """Have steps of up to so many tokens run as CUDA graphs."""
         self.graphs = Graphs(self._run, self.memory.device, sizes, self.memory.page_tokens, most_bytes)
 
     def forward(self, batch: ForwardBatch) -> torch.Tensor:
@@ -214,6 +218,10 @@ def _device(name: str) -> torch.device:
         raise RootformError(f"device {name!r} is not served; use 'cpu' or 'cuda'", param="device")
     if where.type == "cuda" and not torch.cuda.is_available():
         raise RootformError(f"device {name!r}: torch sees no CUDA device here; use device 'cpu'", param="device")
+    if where.index:  # threads that launch kernels would each have to be told
+        raise RootformError(
+            f"device {name!r}: one process serves its first device; choose with CUDA_VISIBLE_DEVICES", param="device"
+        )
     return where
 
 

@@ -33,7 +33,12 @@ def run_interpreted(which: str) -> dict[str, str]:
 
 def main(which: str) -> None:
     torch.set_num_threads(1)
-    cases = gpu_cases.SMALL if which == "small" else gpu_cases.sweep()
+    if which == "models":
+        from rootform.benchmarks import gpu_model_case
+
+        cases = gpu_model_case.CASES
+    else:
+        cases = gpu_cases.SMALL if which == "small" else gpu_cases.sweep()
     print(json.dumps(gpu_cases.run_all(cases, "cpu")))
 
 
@@ -54,6 +59,12 @@ def test_every_ratio_of_heads_and_head_size():
     assert {f"tree 1:{group}, {size} wide, float16" for group in range(1, 9) for size in (64, 80, 96, 128, 256)} <= set(
         gpu_cases.sweep()
     )
+
+
+@pytest.mark.slow
+def test_a_model_on_the_kernels_agrees_with_it_on_their_twins():
+    wrong = {name: trace for name, trace in run_interpreted("models").items() if trace}
+    assert not wrong, wrong
 
 
 def test_a_kernel_that_is_wrong_is_seen(monkeypatch):
@@ -83,6 +94,15 @@ def test_a_kernel_that_is_wrong_is_seen(monkeypatch):
 def test_kernel_agrees_with_its_twin_on_a_gpu(name):
     cases = gpu_cases.SMALL | gpu_cases.in_bfloat(gpu_cases.SMALL)
     assert gpu_cases.run_all({name: cases[name]}, "cuda") == {name: ""}
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_model_on_a_gpu_agrees_with_it_on_the_twins():
+    from rootform.benchmarks import gpu_model_case
+
+    wrong = gpu_cases.run_all(gpu_model_case.ON_A_CARD, "cuda")
+    assert wrong == dict.fromkeys(gpu_model_case.ON_A_CARD, "")
 
 
 if __name__ == "__main__":

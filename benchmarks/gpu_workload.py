@@ -1,0 +1,124 @@
+"""Extraction through the whole engine on a device: many requests behind one prompt, with and without each thing it
+does about them, beside transformers' own generation."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from rootform.engine import paged_plan
+from rootform.engine.api import Engine
+from rootform.engine.model_paged import load_paged_model
+from rootform.engine.tokenizer import Tokenizer
+
+from .serving_workload import MAX_OUTPUT_TOKENS, SCHEMA, Shape, make_model, make_workload
+
+WORKLOAD_SHAPE = Shape("0.3b", 1024, 16, 16, 4, 4096, 32_000)
+
+
+class Row(NamedTuple):
+    """Tokens that came out, in so many seconds. name: who, and what was left out."""
+
+    name: str
+    requests: int
+    tokens: int
+    seconds: float
+
+    @property
+    def rate(self) -> float:
+        return self.tokens / self.seconds
+
+
+def measure(
+    device: str,
+    seconds: float,
+    *,
+    shape: Shape = WORKLOAD_SHAPE,
+    requests: int = 256,
+    shared: int = 2048,
+    own: int = 64,
+) -> list[Row]:
+    """Each way of running the same requests, as far as time goes."""
+    deadline = time.monotonic() + seconds
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = make_model(shape, Path(name), 1)
+        prompts = make_workload(folder, 1, 0, requests, shared, own).prompts
+        ways: list[tuple[str, dict[str, Any]]] = [
+            ("rootform", {}),
+            ("rootform, no drafts", {"drafts": False}),
+            ("rootform, prefix read by each itself", {"together": False}),
+            ("rootform, no masks", {"schema": False}),
+        ]
+        for label, options in ways:
+            if time.monotonic() < deadline:
+                rows.append(_ours(label, folder, prompts, device, **options))
+        if time.monotonic() < deadline:
+            rows += _transformers(folder, prompts, device, deadline)
+    return rows
+
+
+def _ours(
+    label: str,
+    folder: Path,
+    prompts: Sequence[Sequence[int]],
+    device: str,
+    *,
+    drafts: bool = True,
+    together: bool = True,
+    schema: bool = True,
+) -> Row:
+    worth = paged_plan._WORTH_READINGS
+    if not together:
+        paged_plan._WORTH_READINGS = 1 << 60
+    try:
+        dtype = "bfloat16" if device == "cuda" else "float32"
+        kv_bytes = None if device == "cuda" else 1 << 26
+        model = load_paged_model(folder, dtype=dtype, device=device, batch_rows=len(prompts), kv_bytes=kv_bytes)
+        options: dict[str, Any] = {"schema": SCHEMA} if schema else {"ignore_eos": True}
+        n_most = MAX_OUTPUT_TOKENS if schema else 128
+        with Engine.from_parts(model, Tokenizer.load(folder), drafts=drafts, max_batch=len(prompts)) as engine:
+            engine.generate([tuple(prompts[0])], max_tokens=n_most, **options)  # compiles, and fills the prefix
+            began = time.perf_counter()
+            done = engine.generate([tuple(each) for each in prompts], max_tokens=n_most, **options)
+            took = time.perf_counter() - began
+        assert isinstance(done, list)
+        return Row(label, len(prompts), sum(len(each.token_ids) for each in done), took)
+    finally:
+        paged_plan._WORTH_READINGS = worth
+
+
+def _transformers(folder: Path, prompts: Sequence[Sequence[int]], device: str, deadline: float) -> list[Row]:
+    """transformers' generate in one batch, and its continuous batching; neither is constrained."""
+    import transformers
+
+    dtype = torch.bfloat16 if device == "cuda" else torch.float32
+    kind = transformers.AutoModelForCausalLM
+    model: Any = kind.from_pretrained(folder, dtype=dtype, attn_implementation="sdpa").to(device).eval()
+    n_new, rows = 128, []
+    ids = torch.tensor([list(each)[-min(map(len, prompts)) :] for each in prompts], device=device)
+    options = {"max_new_tokens": n_new, "min_new_tokens": n_new, "do_sample": False, "pad_token_id": 0}
+    began = time.perf_counter()
+    with torch.inference_mode():
+        out = model.generate(ids, attention_mask=torch.ones_like(ids), **options).cpu()
+    rows.append(Row("transformers generate", len(prompts), out[:, ids.shape[1] :].numel(), time.perf_counter() - began))
+    if device == "cuda" and time.monotonic() < deadline:
+        config = transformers.GenerationConfig(**options, eos_token_id=-1)
+        began = time.perf_counter()
+        done = model.generate_batch(inputs=[list(each) for each in prompts], generation_config=config)
+        took = time.perf_counter() - began
+        n_tokens = sum(len(each.generated_tokens) for each in done.values())
+        rows.append(Row("transformers continuous batching", len(prompts), n_tokens, took))
+    return rows
+
+
+def describe(rows: list[Row]) -> str:
+    """As a table of Markdown."""
+    lines = ["| engine | requests | tokens out | s | tokens / s |", "|---|---|---|---|---|"]
+    cells = (f"| {row.name} | {row.requests} | {row.tokens} | {row.seconds:.2f} | {row.rate:.0f} |" for row in rows)
+    return "\n".join([*lines, *cells])

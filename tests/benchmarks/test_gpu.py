@@ -1,0 +1,86 @@
+"""The GPU benchmark where there is no GPU: it says so, and all that it would time runs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from rootform.benchmarks import gpu, gpu_kernels, gpu_models, gpu_workload
+from rootform.benchmarks.gpu_time import Ceilings, measure_ceilings
+from rootform.benchmarks.serving_workload import Shape
+
+CPU = torch.device("cpu")
+CEILINGS = Ceilings(1e12, 1e15)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_without_a_card_it_says_what_can_be_done(capsys):
+    assert gpu.main([]) == 2
+    assert "--check" in capsys.readouterr().err
+
+
+def test_it_runs_from_a_checkout_that_is_not_installed(tmp_path: Path):
+    """As on a fresh machine: no package of this name anywhere but in the folder itself."""
+    code = (
+        "import sys, importlib.util\n"
+        "sys.meta_path = [each for each in sys.meta_path if 'editable' not in repr(each).lower()]\n"
+        "assert importlib.util.find_spec('rootform') is None\n"
+        "from benchmarks.gpu import make_importable\n"
+        "make_importable()\n"
+        "from rootform.benchmarks import gpu_cases\n"
+        "print(len(gpu_cases.SMALL))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=gpu.ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 40
+
+
+def test_floors_are_the_larger_of_both():
+    assert CEILINGS.floor_ms(2e9) == pytest.approx(2.0)
+    assert CEILINGS.floor_ms(1.0, 3e12) == pytest.approx(3.0)
+    measured = measure_ceilings(CPU, 64)
+    assert min(measured) > 0
+
+
+def test_every_kernel_that_is_timed_runs():
+    rows = gpu_kernels.table(gpu_kernels.SMALL, CPU, CEILINGS)
+    names = [row.name for row in rows]
+    assert len(names) > 15
+    assert all(row.ms > 0 and row.mib > 0 for row in rows)
+    assert names[0] in gpu_kernels.describe(rows)
+
+
+def test_a_prefix_read_together_or_by_each_is_the_same_attention():
+    both = [gpu_kernels.shared(gpu_kernels.SMALL, CPU, 64, together=together) for together in (False, True)]
+    assert both[0].n_bytes == both[1].n_bytes
+    results = []
+    for together in (False, True):
+        torch.manual_seed(0)
+        results.append(gpu_kernels.shared(gpu_kernels.SMALL, CPU, 64, together=together).run()[0])
+    assert torch.allclose(*results, atol=1e-5)
+
+
+def test_steps_are_timed_with_graphs_and_without_shared_or_not():
+    rows = gpu_models.steps(["mini"], CEILINGS, CPU, 60)
+    assert {(row.batch, row.context, row.graph) for row in rows} >= {(3, 70, True), (1, 40, False)}
+    plain, together = ([row for row in rows if row.shared and row.together is value] for value in (False, True))
+    assert len(plain) == len(together) == 2
+    assert together[0].floor_ms < plain[0].floor_ms  # what is shared is read once
+    assert all(row.ms > 0 and row.host_syncs == 0 for row in rows)
+    assert "| mini | 3 | 70 | 32, each its own copy |" in gpu_models.describe(rows)
+
+
+@pytest.mark.slow
+def test_the_workload_gives_the_same_tokens_whatever_is_left_out():
+    mini = Shape("mini", 32, 1, 2, 1, 64, 700)
+    rows = gpu_workload.measure("cpu", 120, shape=mini, requests=3, shared=40, own=10)
+    names = [row.name for row in rows]
+    assert names[0] == "rootform"
+    assert names[-1] == "transformers generate"
+    assert rows[0].tokens == rows[1].tokens == rows[2].tokens > 100
+    assert all(row.rate > 0 for row in rows)
+    assert "| rootform, no drafts | 3 |" in gpu_workload.describe(rows)
