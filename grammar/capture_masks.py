@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from . import kernels
-from .captures import Rule, derived, is_free
+from .captures import Rule, derived, has_others, is_free
 from .dfa import SPLITS
 from .expr import EMPTY, EPSILON, Kind
 from .json_equal import read
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _FAR = 1 << 30
 _MOST_KNOWN = 20_000  # walks of texts that are taken
+_MOST_RESTS = 100_000
 
 _SURE, _CROSSED, _DOUBTFUL = range(3)  # crossed: a text ended within the token, and is not remembered
 
@@ -51,19 +52,50 @@ class CaptureMasks:
         self._frames = frames
         self._vocabulary = vocabulary
         self._known: _Known = {}
+        self._rests: dict[tuple[int, int], int] = {}
 
     def mask(self, place: Place, reader: Reader) -> np.ndarray:
         """The bits of `Masks.mask`, EOS left out."""
         with using(self._frames.exprs):
             walk = _Walk(self._parts, self._frames, self._vocabulary, place, reader, self._known)
             walk.run()
-            for token in _set_bits(walk.words & walk.doubtful):
-                if not self._may_come(place, reader, self._vocabulary.tokens[token]):
+            doubtful = _set_bits(walk.words & walk.doubtful)
+            told = self._told_by_values(place, reader, doubtful)
+            for token in doubtful:
+                if not (told[token] if token in told else self._may_come(place, reader, token)):
                     walk.words[token >> 5] &= ~np.uint32(1 << (token & 31))
         return walk.words
 
-    def _may_come(self, place: Place, reader: Reader, token: bytes) -> bool:
+    def _told_by_values(self, place: Place, reader: Reader, tokens: list[int]) -> dict[int, bool]:
+        """Which of the tokens may come, as far as the values that they leave tell."""
+        if not tokens or place.text == NO_TEXT:
+            return {}
+        marks = self._frames.marks(place, reader)
+        _, _, body, begun, rule = self._frames.exprs.node(marks[0])
+        if len(marks) > 1 or not is_free(rule):
+            return {}
+        text = self._frames.texts.read(place.text)
+        body = derived(body, text[len(begun) :])
+        told: dict[int, bool] = {}
+        for token in tokens:
+            found = has_others(rule, self._rest(body, token), text + self._vocabulary.tokens[token])
+            if found is not None:
+                told[token] = found
+        return told
+
+    def _rest(self, body: int, token: int) -> int:
+        """What is left of a captured text behind a token."""
+        key = body, token
+        known = self._rests.get(key)
+        if known is None:
+            if len(self._rests) >= _MOST_RESTS:
+                self._rests.clear()
+            known = self._rests[key] = derived(body, self._vocabulary.tokens[token])
+        return known
+
+    def _may_come(self, place: Place, reader: Reader, token_id: int) -> bool:
         left: list[bytes] = []
+        token = self._vocabulary.tokens[token_id]
         path = Path(self._frames, place, reader, 0, open_run=False, loosely=left)
         if not path.take_all(token):
             return False

@@ -6,11 +6,12 @@ A capture is an element whose text is remembered until it ends; a `Rule` then sa
 from __future__ import annotations
 
 import heapq
+from bisect import bisect_left
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
-from .expr import EMPTY, POOL
+from .expr import ALL_BYTES, EMPTY, POOL
 from .json_equal import read
 from .pools import memo
 from .witness import nicest
@@ -18,6 +19,7 @@ from .witness import nicest
 _BYTES_TRIED = 8  # of each class of bytes that behave alike
 _EXPANSIONS = 60  # for each value that is looked for
 _FEWEST = 16  # values looked for at least
+_UNESCAPED = ALL_BYTES & ~(1 << ord("\\"))  # nearly all values can be spelled so
 
 
 class Rule(Hashable, Protocol):
@@ -36,6 +38,10 @@ class Rule(Hashable, Protocol):
 
     def taken(self, text: bytes) -> list[int]:
         """How those texts that may not be, and begin with `text`, may go on."""
+        ...
+
+    def values(self) -> frozenset[Hashable] | None:
+        """The values that may not be, `canonical` ones, where all others may be if the rule is free; None elsewhere."""
         ...
 
     def hides(self) -> bool:
@@ -72,6 +78,9 @@ class Either(NamedTuple):
     def taken(self, text: bytes) -> list[int]:
         """What any of the rules leaves out."""
         return [rest for _, rule in self.choices for rest in rule.taken(text)]
+
+    def values(self) -> frozenset[Hashable] | None:
+        """Not told by values alone."""
 
     def hides(self) -> bool:
         """Whether any does."""
@@ -113,21 +122,37 @@ def has_values(expression: int, wanted: int) -> bool:
 
 def values_of(expression: int, wanted: int) -> list[Value]:
     """`wanted` texts of different values or more, shortest first; fewer where a short search finds no more."""
-    known: dict[int, tuple[int, list[Value]]] = POOL.memos.setdefault("values of expressions", {})
-    tried, found = known.get(expression, (0, []))
-    if tried < wanted:
-        tried = max(_FEWEST, 2 * wanted)
-        found = _find_values(expression, tried)
-        known[expression] = tried, found
+    return _known_values(expression, wanted).values
+
+
+class _Values(NamedTuple):
+    """Texts of different values. tried: how many were looked for. are_all: there are no others."""
+
+    tried: int
+    values: list[Value]
+    are_all: bool
+
+
+def _known_values(expression: int, wanted: int, *, any_spelling: bool = True) -> _Values:
+    """any_spelling: whether values are looked for that cannot be spelled without escapes, if others are not enough."""
+    known: dict[tuple[int, bool], _Values] = POOL.memos.setdefault("values of expressions", {})
+    found = known.get((expression, any_spelling))
+    if found is None or (found.tried < wanted and not found.are_all):
+        most = max(_FEWEST, 2 * wanted)
+        found = _find_values(expression, most, _UNESCAPED)
+        if any_spelling and len(found.values) < wanted and not found.are_all:
+            found = _find_values(expression, most, ALL_BYTES)
+        known[expression, any_spelling] = found
     return found
 
 
-def _find_values(expression: int, most: int) -> list[Value]:
+def _find_values(expression: int, most: int, spelling: int) -> _Values:
+    """spelling: mask of the bytes that texts are looked for with."""
     if POOL.is_empty(expression):
-        return []
+        return _Values(most, [], are_all=True)
     found: dict[Hashable, Value] = {}
     heap = [(POOL.shortest_length(expression), 0, b"", expression)]
-    pushed = 0
+    pushed, are_all = 0, True
     for _ in range(_EXPANSIONS * most):
         if not heap or len(found) >= most:
             break
@@ -136,15 +161,17 @@ def _find_values(expression: int, most: int) -> list[Value]:
             value = read(text)
             found.setdefault(value, Value(text, value))
         for mask in POOL.byte_classes(rest):
-            some = _some_bytes(mask & POOL.first(rest))
+            possible = mask & POOL.first(rest)
+            some = _some_bytes(possible & spelling)
             after = POOL.derivative(rest, some[0]) if some else EMPTY
+            are_all &= len(some) == possible.bit_count()
             if after == EMPTY:
                 continue
             length = len(text) + 1 + POOL.shortest_length(after)
             for byte in some:
                 pushed += 1
                 heapq.heappush(heap, (length, pushed, text + bytes([byte]), after))
-    return list(found.values())
+    return _Values(most, list(found.values()), are_all and not heap)
 
 
 @lru_cache(4096)
@@ -173,8 +200,68 @@ def derived(expression: int, text: bytes) -> int:
 
 def rests(spellings: Callable[[Any], int], values: Iterable[Any], text: bytes) -> list[int]:
     """What is left behind `text` of the spellings of values, `canonical` ones, that it begins."""
-    found = [derived(spellings(value), text) for value in values if _may_begin(text, value)]
-    return [rest for rest in found if rest != EMPTY]
+    if isinstance(values, frozenset) and text[:1] == b'"' and b"\\" not in text:
+        strings = _strings(values)
+        found = strings.values[strings.begun_by(text)]
+    else:
+        found = [value for value in values if _may_begin(text, value)]
+    left = [_behind(spellings(value), text) for value in found]
+    return [rest for rest in left if rest != EMPTY]
+
+
+@memo
+def _behind(expression: int, text: bytes) -> int:
+    """`derived`, remembered."""
+    return derived(expression, text)
+
+
+def has_others(rule: Rule, body: int, text: bytes) -> bool | None:
+    """Whether a captured text that begins with `text`, of which `body` is left, can become one that may be.
+
+    Told where it is a string that is open and has no escapes yet; None: not told. The rule is free.
+    """
+    taken = rule.values()
+    if taken is None or body == EMPTY or not _is_open(text):
+        return None
+    begun = _strings(taken).begun_by(text)
+    most = begun.stop - begun.start
+    found = _known_values(POOL.concat(POOL.literal(b'"'), body), most + 1, any_spelling=False)
+    if len(found.values) > most:
+        return True
+    if found.are_all:
+        start = text[1:].decode()
+        return any(start + str(each.value) not in taken for each in found.values)
+    if not POOL.plain(body):
+        return None
+    return not POOL.is_empty(POOL.and_(body, POOL.not_(POOL.alt(*rule.taken(text)))))
+
+
+def _is_open(text: bytes) -> bool:
+    """Whether a string is begun and not ended, without escapes, and all its characters are whole."""
+    if text[:1] != b'"' or b"\\" in text or text.find(b'"', 1) > 0:
+        return False
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+class _Strings(NamedTuple):
+    """The strings among some values by their plain spelling, in its order."""
+
+    spelled: list[bytes]
+    values: list[str]
+
+    def begun_by(self, text: bytes) -> slice:
+        """Where those are that begin with `text`."""
+        return slice(bisect_left(self.spelled, text), bisect_left(self.spelled, text + b"\xff"))
+
+
+@lru_cache(256)
+def _strings(values: frozenset[Any]) -> _Strings:
+    pairs = sorted((b'"' + value.encode() + b'"', value) for value in values if isinstance(value, str))
+    return _Strings([spelled for spelled, _ in pairs], [value for _, value in pairs])
 
 
 def _may_begin(text: bytes, value: Hashable) -> bool:

@@ -83,6 +83,10 @@ class Keys(NamedTuple):
         """What is left of the spellings of the keys before."""
         return rests(_spellings, self.seen, text)
 
+    def values(self) -> frozenset[Hashable] | None:
+        """The keys before, where it does not matter how a member counts."""
+        return None if self.still.tallies else self.seen
+
     def hides(self) -> bool:
         """Never."""
         return False

@@ -84,6 +84,9 @@ class Repeats(NamedTuple):
         """None."""
         return []
 
+    def values(self) -> frozenset[Hashable] | None:
+        """Not told by values alone."""
+
     def hides(self) -> bool:
         """Never."""
         return False
@@ -209,6 +212,9 @@ class _Forgetful(NamedTuple):
     def taken(self, text: bytes) -> list[int]:
         """None."""
         return []
+
+    def values(self) -> frozenset[Hashable] | None:
+        """Not told by values alone."""
 
     def hides(self) -> bool:
         """Never."""

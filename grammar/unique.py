@@ -68,6 +68,10 @@ class Elements(NamedTuple):
         """What is left of the spellings of the elements before."""
         return rests(lambda value: _texts_of(self.form, value), self.seen, text)
 
+    def values(self) -> frozenset[Hashable] | None:
+        """Those before, where it does not matter how an element counts."""
+        return None if self.still.tallies else self.seen
+
     def hides(self) -> bool:
         """Objects that write a name twice."""
         return any(isinstance(value, tuple) and value[0] in ("object", "array") for value in self.seen)

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from rootform.grammar.automaton import Automaton
 from rootform.grammar.batch import StateBatch
-from rootform.grammar.captures import has_values
-from rootform.grammar.counts import Tally, Way
+from rootform.grammar.captures import has_others, has_values
+from rootform.grammar.counts import Tally, Way, left
 from rootform.grammar.errors import GrammarError
 from rootform.grammar.expr import POOL
 from rootform.grammar.json_arrays import array
@@ -24,6 +24,7 @@ from rootform.grammar.json_layout import layout
 from rootform.grammar.json_objects import Member, object_
 from rootform.grammar.json_values import ANY_TEXT, any_value, key, key_besides, string
 from rootform.grammar.numbers import NUMBER
+from rootform.grammar.unique import Elements
 from rootform.grammar.vocab import Vocabulary
 
 COMPACT, FLEXIBLE = layout("compact"), layout("flexible")
@@ -221,6 +222,8 @@ def strings(*letters: bytes, low: int, high: int | None) -> int:
     return string(POOL.counted(POOL.byte_set(b"".join(letters)), low, high))
 
 
+WORDS = (b"a", b"ab", b"aab", b"abx", b"b", b"bu", b"bux", b"x")
+TEXT_WORDS = [word.decode() for word in WORDS]
 ONE = (Way(POOL.literal(b"1")),)
 CASES = {
     "numbers": lambda: unique(literals(b"1", b"1.0", b"2", b"11"), 2),
@@ -242,6 +245,10 @@ CASES = {
     "few keys": lambda: object_(
         COMPACT, [Member(key("b"), ONE, True)], [Member(string(POOL.byte_set(b"ax")), ONE, False)], 2, 2,
         any_order=True, distinct=True,
+    ),
+    "words": lambda: unique(literals(*[b'"' + word + b'"' for word in WORDS])),
+    "words in any spelling": lambda: array(
+        FLEXIBLE, [], [Way(POOL.alt(*[values_equal(FLEXIBLE, word) for word in TEXT_WORDS]))], unique=True,
     ),
     "beside others": lambda: POOL.alt(
         unique(literals(b"1", b"11", b'"a"')), array(COMPACT, [], literals(b'"ab"', b"2"), 1),
@@ -295,6 +302,20 @@ def test_masks_hold_just_the_tokens_that_can_be_gone_on_with(case: str, vocabula
             batch.restore(int(slot[0]), saved)
             assert batch.advance(slot, np.array([token]))[0]
             text += TOKENS[token]
+
+
+@settings(deadline=None, max_examples=60)
+@given(taken=st.sets(st.sampled_from(TEXT_WORDS)), flexible=st.booleans(), cut=st.integers(0, 3))
+def test_whether_a_text_can_still_become_another(taken: set[str], flexible: bool, cut: int) -> None:
+    """Told by values alone, it is as if each had been tried."""
+    form = FLEXIBLE if flexible else COMPACT
+    body = POOL.alt(*[values_equal(form, word) for word in TEXT_WORDS])
+    rule = Elements(form, (), (Way(body),), left(0, None, ()), frozenset(taken))
+    for word in TEXT_WORDS:
+        text = b'"' + word.encode()[:cut]
+        found = has_others(rule, left_of(body, text), text)
+        assert found is any(other.startswith(text[1:].decode()) for other in set(TEXT_WORDS) - taken)
+    assert has_others(rule, left_of(body, b'"a"'), b'"a"') is None
 
 
 def test_texts_share_the_walks_of_their_elements(vocabulary: Vocabulary) -> None:
