@@ -9,8 +9,7 @@ inside a rule and those that leave it.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 
 import numpy as np
 
@@ -154,6 +153,7 @@ class Automaton:
                     self._state(quote.place), 0, self.stacks.push_all(stack, self.stacks.sequence(quote.place.pushes))
                 )
             text = self._dfa.state(self.exprs.repeat(JSON_CHAR, 0, None))
+            self._dfa.complete(text)
             self._masks.parts.part(text, NO_UNIT, np.zeros(1, np.int32))  # the base of the walks of keys
             kernels.warm()
             frame_kernels.warm()
@@ -231,13 +231,19 @@ class Automaton:
 
     def find_row(self, state: int, register: int, stack: int) -> int:
         """The row of a sequence, now in `row_ids`. Raises GrammarError when it cannot be decided."""
-        with _limited():
-            return self._find_row(state, register, stack)
+        try:
+            with within(Limit(MISS_SECONDS)):
+                return self._find_row(state, register, stack)
+        except RecursionError as error:
+            raise _too_deep() from error
 
     def find_transition(self, state: int, token: int, stack: int) -> None:
         """Put what `token` does into `transitions`. Raises GrammarError when it cannot be decided."""
-        with _limited():
-            self._find_transition(state, token, stack)
+        try:
+            with within(Limit(MISS_SECONDS)):
+                self._find_transition(state, token, stack)
+        except RecursionError as error:
+            raise _too_deep() from error
 
     def _find_row(self, state: int, register: int, stack: int) -> int:
         place, widest = self._places[state], self.vocabulary.max_token_bytes
@@ -374,10 +380,7 @@ class Automaton:
         return frame_kernels.SLOW if self.exprs.node(entry)[0] == Kind.MARK else self._dfa.state(entry)
 
     def _put(self, table: Table, state: int, key: int, stack: int, level: int, value: int) -> None:
-        contexts = self.stacks.contexts[stack].tolist()
-        for upper in range(level):
-            table.put(state, key, contexts[upper], kernels.DEEPER)
-        table.put(state, key, contexts[level], value)
+        table.put_answer(state, key, self.stacks.contexts[stack], level, value)
 
     def _forget_transitions(self) -> None:
         self.transitions.clear()
@@ -463,11 +466,5 @@ class Automaton:
         return found
 
 
-@contextmanager
-def _limited() -> Iterator[None]:
-    """Inside, what is not known yet is looked for, but not for too long."""
-    try:
-        with within(Limit(MISS_SECONDS)):
-            yield
-    except RecursionError as error:
-        raise GrammarError("constraint", "", "is nested too deeply", "nest it less") from error
+def _too_deep() -> GrammarError:
+    return GrammarError("constraint", "", "is nested too deeply", "nest it less")

@@ -234,6 +234,25 @@ def complete(pool: np.ndarray, dfa: Arrays, state: int) -> int:
 
 
 @compiled
+def trace(pool: np.ndarray, dfa: Arrays, text: np.ndarray, at: int, end: int, state: int) -> int:
+    """Find the transitions along the bytes of a text, as far as that goes; the last state, or why there is none."""
+    transitions, kinds = dfa[2], dfa[3]
+    found = np.int64(-1)
+    while at < end:
+        after = np.int64(transitions[state, text[at]])
+        if after < 0:
+            after = transition(pool, dfa, np.int64(state), np.int64(text[at]))
+        if after < 0:
+            return after if found < 0 else found
+        found = after
+        if after == DEAD or kinds[after] & (HALTS | SPLITS) == HALTS:
+            break
+        state = after
+        at += 1
+    return found
+
+
+@compiled
 def explore(
     pool: np.ndarray,
     dfa: Arrays,

@@ -56,7 +56,7 @@ class Follower:
                 return None
             if code in (loops.WENT, loops.REFUSED):
                 break
-            self._find(code)
+            self._find(code, end)
         local, unit, lo, hi, below, popped, pushed, units, open_run, run_units, _, depth, _, _ = self._place.tolist()
         after = None
         if code == loops.WENT:
@@ -81,10 +81,10 @@ class Follower:
             stacks.joins.values,
         )
 
-    def _find(self, code: int) -> None:
+    def _find(self, code: int, end: int) -> None:
         """Find what the loop asked for."""
         at, _, asked, beside = self._place[loops.AT :].tolist()
         if code == loops.NO_EDGE:
-            self._dfa.find(asked, int(self._vocabulary.text[at]))
+            self._dfa.trace(self._vocabulary.text, at, end, asked)
         else:
             self._crossings.find_entry(asked, beside)

@@ -31,6 +31,28 @@ def find(keys: np.ndarray, a: int, b: int, c: int) -> int:
 
 
 @compiled
+def put(keys: np.ndarray, values: np.ndarray, a: int, b: int, c: int, value: int) -> int:
+    """Add an entry, or change its value: how many entries more there are. There has to be room."""
+    place = find(keys, a, b, c)
+    values[place] = value
+    if keys[place, 0] != -1:
+        return 0
+    keys[place, 0], keys[place, 1], keys[place, 2] = a, b, c
+    return 1
+
+
+@compiled
+def put_answer(
+    keys: np.ndarray, values: np.ndarray, a: int, b: int, contexts: np.ndarray, level: int, value: int
+) -> int:
+    """Add an answer that depends on so many levels of `contexts`: how many entries more there are."""
+    more = 0
+    for upper in range(level):
+        more += put(keys, values, a, b, contexts[upper], DEEPER)
+    return more + put(keys, values, a, b, contexts[level], value)
+
+
+@compiled
 def rehash(old_keys: np.ndarray, old_values: np.ndarray, keys: np.ndarray, values: np.ndarray) -> None:
     """Put every entry of an old table into an empty, larger one."""
     for i in range(old_keys.shape[0]):
@@ -272,6 +294,8 @@ def warm() -> None:
     one, threes = np.zeros(1, np.int32), np.zeros((1, 3), np.int32)
     rehash(table, values, table.copy(), values.copy())
     look_up(table, values, 0, 0, one)
+    put(table.copy(), values.copy(), 0, 0, 0, 0)
+    put_answer(table.copy(), values.copy(), 0, 0, one, 0, 0)
     ok, stay, contexts = np.zeros(0, bool), np.zeros((1, 1), np.uint8), rows[:, :5].copy()
     step(0, 0, threes, threes, stay, table, values, rows, contexts, one, table, values)
     advance(ints, ints, threes, threes, stay, table, values, rows, contexts, one, table, values, ok, ints)

@@ -24,6 +24,7 @@ from .work import tick
 FEW_NODES, MANY_BYTES = 512, 32
 """See `frame_kernels.is_wide`."""
 
+_ROOT = np.zeros(1, np.int32)
 _MOST_FRAMES = 4096
 _MOST_ITEMS = 1 << 16
 
@@ -49,6 +50,7 @@ class Masks:
         self._missing = np.zeros((_MOST_ITEMS, 5), np.int32)
         self._tally = np.zeros(6, np.int64)
         self._depth = np.zeros(1, np.int64)
+        self._firsts: dict[int, int] = {}  # by state, mask of the bytes it may go on with
 
     @property
     def nbytes(self) -> int:
@@ -133,11 +135,14 @@ class Masks:
 
     def _find(self, missing: np.ndarray) -> None:
         """Find what a walk did not know."""
-        entries = missing[missing[:, 0] != loops.EDGE]
-        for _, _, state, _, frame in entries.tolist():
+        edges = missing[:, 0] == loops.EDGE
+        if edges.all():
+            self._walker.explore(missing, 1)
+            return
+        wanted = {(state, frame): None for _, _, state, _, frame in missing[~edges].tolist()}
+        for state, frame in wanted:
             self._crossings.find_entry(state, int(self._contexts[frame, loops.SEQUENCE]))
-        if len(entries) < len(missing):
-            self._walker.explore(missing if not len(entries) else missing[missing[:, 0] == loops.EDGE], 1)
+        self._walker.explore(missing[edges], 1)
 
     def _add(self, items: np.ndarray) -> None:
         at = int(self._tally[loops.N_ITEMS])
@@ -153,18 +158,34 @@ class Masks:
             nodes.setdefault((state, frame), []).append(node)
         for (state, frame), starts in nodes.items():
             at = self._place(state, frame)
-            part = self.parts.part(state, at.unit, np.unique(np.array(starts, np.int32)))
+            part = self.parts.part(state, at.unit, _ROOT if starts == [0] else np.unique(np.array(starts, np.int32)))
             self.parts.allow(self._words, part, FAR if at.unit == NO_UNIT else at.hi)
-            if (len(part.exits) or part.shared_exits) and (behind := self._frames.leave(at, reader)):
-                if behind.text != NO_TEXT:
+            if len(part.exits) or part.shared_exits:
+                first = self._first_behind(at, frame, reader)
+                if first is None:
                     return False
-                exits = self.parts.exits_towards(part, at, self._frames.first(behind, reader))
+                exits = self.parts.exits_towards(part, at, first)
                 if not self._put(loops.LEAVING, exits, state, at.lo, frame):
                     return False
             for halted, entries in part.entries:
                 if not self._put(loops.ARRIVAL, entries, halted, 0, frame):
                     return False
         return True
+
+    def _first_behind(self, at: Place, frame: int, reader: Reader) -> int | None:
+        """Mask of the bytes that may come first behind a frame; None: that depends on a captured text."""
+        stacks = self._stacks
+        tops, above = (stacks.parents, stacks.tops), (stacks.sequence_parents, stacks.sequence_tops)
+        state = loops.find_behind(frame, *tops, *above, self._contexts, self._tally)
+        if state <= 0:
+            return None if state == loops.SLOW else 0
+        if self._frames.dfa.may_end(state):
+            behind = self._frames.leave(at, reader)
+            return self._frames.first(behind, reader) if behind and behind.text == NO_TEXT else None
+        first = self._firsts.get(state)
+        if first is None:
+            first = self._firsts[state] = self._frames.exprs.first(self._frames.dfa.expression(state))
+        return first
 
     def _place(self, state: int, frame: int) -> Place:
         unit, lo, hi, _, popped, sequence, _, _ = self._contexts[frame].tolist()

@@ -26,6 +26,7 @@ _WIDE = 4096  # nodes a walk has to reach, or to have in common with another, to
 _MOST_BASES = 12
 _MOST_REACHES = 10_000
 _MANY_BYTES = 32  # bytes a state has to go on with, to be wide
+_MOST_TOWARDS = 50
 FAR = 1 << 30
 """More units than any token has."""
 
@@ -51,6 +52,7 @@ class Part(NamedTuple):
     exit_counts: np.ndarray
     shared_exits: SharedExits | None
     entries: list[tuple[int, np.ndarray]]
+    towards: dict[tuple[int, ...], np.ndarray]  # see `exits_towards`
 
     @property
     def nbytes(self) -> int:
@@ -172,6 +174,15 @@ class Parts:
 
     def exits_towards(self, part: Part, at: Place, first: int) -> np.ndarray:
         """The nodes at which the frame may be over, and have a child by a byte whose bit is set in `first`."""
+        key = (first, at.lo, at.hi) if at.unit != NO_UNIT else (first,)
+        known = part.towards.get(key)
+        if known is None:
+            if len(part.towards) > _MOST_TOWARDS:
+                part.towards.clear()
+            known = part.towards[key] = self._exits_towards(part, at, first)
+        return known
+
+    def _exits_towards(self, part: Part, at: Place, first: int) -> np.ndarray:
         exits = part.exits
         if at.unit != NO_UNIT:
             exits = exits[(part.exit_counts >= at.lo) & (part.exit_counts <= at.hi)]
@@ -235,7 +246,7 @@ class Parts:
             shared = SharedExits(self._new_base(local, words, exits[below]), np.zeros((0, 2), np.int32))
             exits, exit_counts = exits[~below], exit_counts[~below]
         most = int(counts[-1]) if len(counts) else 0
-        return Part(tokens, states, counts, most, words, exits, exit_counts, shared, entries)
+        return Part(tokens, states, counts, most, words, exits, exit_counts, shared, entries, {})
 
     def _base_for(self, local: int, nodes: np.ndarray, from_root: bool) -> tuple[Base | None, np.ndarray | None]:
         """The base that has most in common with a walk, if that is much.
@@ -308,7 +319,7 @@ class Parts:
         if self._frames.dfa.may_end(local):
             exits = np.concatenate([nodes, exits])
         none = np.zeros(len(tokens), np.int32)
-        return Part(tokens, none - 1, none, 0, None, exits, np.zeros(len(exits), np.int32), None, [])
+        return Part(tokens, none - 1, none, 0, None, exits, np.zeros(len(exits), np.int32), None, [], {})
 
     def _tokens_at(self, nodes: np.ndarray) -> np.ndarray:
         """The tokens that end at any of `nodes`."""

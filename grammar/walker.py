@@ -124,7 +124,7 @@ class Walker:
         edges: int32, their nodes in a column, in the next one the states before them.
         """
         vocabulary, dfa, done = self._vocabulary, self._dfa, 0
-        while True:
+        while done < len(edges):
             with dfa.exprs.lock:
                 done = dfa_kernels.explore(
                     dfa.exprs.array,
@@ -138,10 +138,9 @@ class Walker:
                     done,
                     self._found,
                 )
-            if done == len(edges):
-                return
-            node, state = edges[done, column : column + 2].tolist()
-            dfa.step(state, int(vocabulary.node_byte[node]))
+            if done < len(edges):
+                node, state = edges[done, column : column + 2].tolist()
+                dfa.step(state, int(vocabulary.node_byte[node]))
 
     def _make_room_below(self, nodes: np.ndarray) -> None:
         """Have arrays for all that may be below several nodes, which may be below each other."""
