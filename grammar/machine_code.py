@@ -1,6 +1,7 @@
 """Functions over arrays made machine code by numba, and kept on disk, so that the next process need not make them.
 
-What is kept names the file a function is in, not those it calls: when any file of kernels has changed, all is made anew.
+What is kept names the file a function is in, not those it calls: when any file of kernels has changed, all is made
+anew.
 """
 
 from __future__ import annotations
