@@ -273,7 +273,7 @@ def _add_schema_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ref", action="append", metavar="URI=FILE", help=other)
     lenient = "leave out what cannot be enforced, and check each result against the whole schema when it is complete"
     parser.add_argument("--lenient", action="store_true", help=lenient)
-    choices = ("compact", "canonical", "flexible")
+    choices = ("compact", "canonical", "flexible", "indent", "indent4")
     parser.add_argument("--spacing", choices=choices, default="compact", help="whitespace between JSON tokens")
     how = "escapes in strings: every legal one (default), or only those that have to be"
     parser.add_argument("--escapes", choices=("any", "minimal"), default="any", help=how)

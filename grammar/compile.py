@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
+
 from .constraints import Choice, Constraint, Grammar, JsonObject, JsonSchema, Regex, Spacing, StructuralTag
 from .errors import GrammarError
 from .expr import ALL_BYTES, POOL, Kind
@@ -45,7 +48,7 @@ def _expression(constraint: Constraint) -> int:
     if isinstance(constraint, JsonSchema):
         return compile_schema(constraint)
     if isinstance(constraint, Grammar):
-        return compile_grammar(constraint.text, constraint.syntax, constraint.start, _SCHEMAS[constraint.spacing])
+        return compile_grammar(constraint.text, constraint.syntax, constraint.start, _schemas(constraint.spacing))
     if isinstance(constraint, StructuralTag):
         return compile_structural_tag(constraint.tag, _structural_parts(constraint.spacing))
     assert isinstance(constraint, JsonObject)
@@ -65,19 +68,10 @@ def _encoded(index: int, option: str) -> bytes:
         raise GrammarError(f"choice {index}", option[error.start], reason, "remove it") from error
 
 
-def _compact_schema(schema: str) -> int:
-    return _expression(JsonSchema(schema))
-
-
-def _flexible_schema(schema: str) -> int:
-    return _expression(JsonSchema(schema, "flexible"))
-
-
-def _canonical_schema(schema: str) -> int:
-    return _expression(JsonSchema(schema, "canonical"))
-
-
-_SCHEMAS = {"compact": _compact_schema, "canonical": _canonical_schema, "flexible": _flexible_schema}
+@cache
+def _schemas(spacing: Spacing) -> Callable[[str], int]:
+    """From a schema to what it accepts; of one spacing always the same, as what is remembered is named by it."""
+    return lambda schema: _expression(JsonSchema(schema, spacing))
 
 
 def _structural_parts(spacing: Spacing) -> Parts:

@@ -10,9 +10,10 @@ import msgspec
 Syntax = Literal["auto", "gbnf", "ebnf", "lark"]
 """Notations of grammars. gbnf and ebnf are two names of one notation."""
 
-Spacing = Literal["compact", "canonical", "flexible"]
+Spacing = Literal["compact", "canonical", "flexible", "indent", "indent4"]
 """How JSON text looks. compact: no whitespace outside strings. canonical: one space after each comma and colon.
-flexible: bounded whitespace where JSON allows it, and any spelling of numbers, keys and listed values."""
+flexible: bounded whitespace where JSON allows it, and any spelling of numbers, keys and listed values. indent, indent4:
+each element and member on a line of its own, as `json.dumps` with `indent=2` or `indent=4` has it."""
 
 Escapes = Literal["any", "minimal"]
 """How strings are spelled. any: with every escape that JSON allows. minimal: each in one way, as `json.dumps` with

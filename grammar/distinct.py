@@ -9,7 +9,7 @@ from .captures import derived, has_values, rests
 from .chars import json_text
 from .counts import Left
 from .errors import GrammarError
-from .expr import EMPTY, EPSILON, POOL
+from .expr import EMPTY, POOL
 from .json_equal import read
 from .json_layout import QUOTE, Layout
 from .json_objects import Member, Point, in_order
@@ -56,7 +56,7 @@ class Keys(NamedTuple):
             close = self.form.close_empty_object if first else self.form.close_object
         keys = [member.key for member, _ in self._listed()] + [other.key for other in self._others()]
         return POOL.alt(
-            close, POOL.concat(EPSILON if first else self.form.comma, POOL.capture(POOL.alt(*keys), b"", self))
+            close, POOL.concat(self.form.first if first else self.form.comma, POOL.capture(POOL.alt(*keys), b"", self))
         )
 
     def briefly(self, *, first: bool) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .counts import Left, Tally, Way, check_states, left, repeated
-from .expr import EMPTY, EPSILON, POOL
+from .expr import EMPTY, POOL
 from .json_layout import Layout
 from .pools import memo
 
@@ -53,7 +53,7 @@ def _rest(form: Layout, prefix: Sequence[tuple[Way, ...]], items: tuple[Way, ...
     tails = {still: repeated(form.comma, items, form.close_array, still) for still in places[-1]}
     for index in reversed(range(len(elements))):
         at_start = first and index == 0
-        comma = EPSILON if at_start else form.comma
+        comma = form.first if at_start else form.comma
         close = form.close_empty_array if at_start else form.close_array
         tails = {still: _element(comma, elements[index], close, tails, still) for still in places[index]}
     return tails[start]

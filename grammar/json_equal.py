@@ -72,11 +72,12 @@ def _texts(form: Layout, value: Any) -> int:
         return _number(value)
     if isinstance(value, tuple) and value[0] == "object":
         members = [
-            Member(_text(form, name), (Way(_texts(form, item)),), True) for name, item in sorted(value[1], key=_name)
+            Member(_text(form, name), (Way(_texts(form.inner, item)),), True)
+            for name, item in sorted(value[1], key=_name)
         ]
         return object_(form, members, (), any_order=True)
     if isinstance(value, tuple):
-        elements = [[Way(_texts(form, item))] for item in value[1]]
+        elements = [[Way(_texts(form.inner, item))] for item in value[1]]
         return array(form, elements, (), len(elements), len(elements))
     if isinstance(value, str):
         return _text(form, value)

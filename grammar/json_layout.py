@@ -2,7 +2,8 @@
 
 Spacing. compact: no whitespace outside strings. canonical: one space after each comma and colon. flexible: between two
 tokens there may stand one space, or a line break followed by up to 64 spaces and tabs, which takes in what `json.dumps`
-writes with and without `indent`. There is no whitespace before or after the whole value in any of them.
+writes with and without `indent`. indent: what `json.dumps` writes with it; how much stands before an element depends on
+how deep it is, so each depth has a layout of its own. There is no whitespace before or after the whole value.
 """
 
 from __future__ import annotations
@@ -19,9 +20,16 @@ MAX_INDENT = 64
 QUOTE = POOL.literal(b'"')
 
 
+WIDTHS: dict[str, int] = {"indent": 2, "indent4": 4}
+"""Spaces for each level."""
+
+
 class Layout(NamedTuple):
     """The structural tokens of one spacing, as expressions with the whitespace that belongs to them; and how strings
-    are spelled between them."""
+    are spelled between them.
+
+    first: what stands before a first element or member. depth: arrays and objects around, where that matters; else 0.
+    """
 
     spacing: Spacing
     open_array: int
@@ -33,11 +41,20 @@ class Layout(NamedTuple):
     comma: int
     colon: int
     escapes: Escapes = "any"
+    first: int = EPSILON
+    depth: int = 0
+
+    @property
+    def inner(self) -> Layout:
+        """The layout of elements and values of members."""
+        return layout(self.spacing, self.escapes, self.depth + 1) if self.spacing in WIDTHS else self
 
 
 @memo
-def layout(spacing: Spacing, escapes: Escapes = "any") -> Layout:
-    """The tokens of a spacing."""
+def layout(spacing: Spacing, escapes: Escapes = "any", depth: int = 0) -> Layout:
+    """The tokens of a spacing, so many arrays and objects around."""
+    if spacing in WIDTHS:
+        return _indented(spacing, escapes, depth)
     gap = _gap() if spacing == "flexible" else EPSILON
     after = {c: POOL.concat(POOL.literal(c), gap) for c in (b"[", b"{", b",", b":")}
     if spacing == "canonical":
@@ -55,6 +72,28 @@ def layout(spacing: Spacing, escapes: Escapes = "any") -> Layout:
         colon=POOL.concat(gap, after[b":"]),
         escapes=escapes,
     )
+
+
+def _indented(spacing: Spacing, escapes: Escapes, depth: int) -> Layout:
+    outside, inside = (_line(WIDTHS[spacing] * level) for level in (depth, depth + 1))
+    return Layout(
+        spacing=spacing,
+        open_array=POOL.literal(b"["),
+        close_array=POOL.concat(outside, POOL.literal(b"]")),
+        close_empty_array=POOL.literal(b"]"),
+        open_object=POOL.literal(b"{"),
+        close_object=POOL.concat(outside, POOL.literal(b"}")),
+        close_empty_object=POOL.literal(b"}"),
+        comma=POOL.concat(POOL.literal(b","), inside),
+        colon=POOL.literal(b": "),
+        escapes=escapes,
+        first=inside,
+        depth=depth,
+    )
+
+
+def _line(spaces: int) -> int:
+    return POOL.concat(POOL.literal(b"\n"), POOL.repeat(POOL.literal(b" "), spaces, spaces))
 
 
 def _gap() -> int:

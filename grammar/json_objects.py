@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from .counts import Left, Tally, Way, check_states, left, repeated
-from .expr import EMPTY, EPSILON, POOL
+from .expr import EMPTY, POOL
 from .json_layout import Layout
 
 
@@ -126,12 +126,12 @@ def _in_order_uncounted(form: Layout, members: Sequence[Member], others: Sequenc
     first = EMPTY
     free = next((i for i, member in enumerate(members) if member.required), len(members)) if start.first else -1
     if free == len(members):
-        first = POOL.alt(form.close_empty_object, POOL.concat(other, behind))
+        first = POOL.alt(form.close_empty_object, POOL.concat(form.first, other, behind))
     for i in reversed(range(len(members))):
         member = members[i]
         written = POOL.concat(member.key, form.colon, member.ways[0].value, behind)
         if i <= free:
-            first = POOL.alt(written, EMPTY if member.required else first)
+            first = POOL.alt(POOL.concat(form.first, written), EMPTY if member.required else first)
         with_comma = POOL.concat(form.comma, written)
         behind = with_comma if member.required else POOL.alt(with_comma, behind)
     return first if start.first else behind
@@ -139,7 +139,7 @@ def _in_order_uncounted(form: Layout, members: Sequence[Member], others: Sequenc
 
 def _member(form: Layout, member: Member, ways: Sequence[Way], tails: dict[Point, int], point: Point) -> int:
     """This member and what follows it; or, if it is not required, what follows without it."""
-    comma = EPSILON if point.first else form.comma
+    comma = form.first if point.first else form.comma
     found = [(way.value, tails[after]) for way in ways if (after := _after(point, way))]
     return POOL.alt(*_joined(comma, found), EMPTY if member.required else tails[point])
 
@@ -153,7 +153,7 @@ def _others(form: Layout, ways: tuple[Way, ...], point: Point) -> int:
         for way in ways
         if (after := _after(point, way))
     ]
-    return POOL.alt(_close(form, point), *_joined(EPSILON, found))
+    return POOL.alt(_close(form, point), *_joined(form.first, found))
 
 
 # -- in any order ---------------------------------------------------------------------------------------------
@@ -191,7 +191,7 @@ class _AnyOrder(NamedTuple):
         for other in self.others:
             found += self._ways(other, point, self)
         stop = any(member.required for member in self.members)
-        comma = EPSILON if point.first else self.form.comma
+        comma = self.form.first if point.first else self.form.comma
         return POOL.alt(EMPTY if stop else _close(self.form, point), *_joined(comma, found))
 
     def _ways(self, member: Member, point: Point, rest: _AnyOrder) -> list[tuple[int, int]]:

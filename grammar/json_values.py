@@ -76,11 +76,12 @@ def _any_spelling_of(names: Sequence[str]) -> int:
 # -- values ---------------------------------------------------------------------------------------------------
 
 
-def any_value(spacing: Spacing, escapes: Escapes = "any") -> int:
-    """Any JSON value."""
-    name = ("json value", spacing, escapes)
+def any_value(spacing: Spacing, escapes: Escapes = "any", depth: int = 0) -> int:
+    """Any JSON value, so many arrays and objects around."""
+    form = layout(spacing, escapes, depth)
+    name = ("json value", spacing, escapes) if form.depth == 0 else ("json value", spacing, escapes, str(depth))
     if not POOL.is_defined(name):
-        POOL.define(name, lambda: _any_value(spacing, escapes))
+        POOL.define(name, lambda: _any_value(form), POOL.literal(b"0"))
         POOL.know(POOL.ref(name), 1)  # a digit
     return POOL.ref(name)
 
@@ -90,28 +91,29 @@ def any_string(escapes: Escapes = "any") -> int:
     return string(ANY_TEXT if escapes == "any" else PLAIN_TEXT)
 
 
-def any_array(spacing: Spacing, escapes: Escapes = "any") -> int:
+def any_array(form: Layout) -> int:
     """Any JSON array."""
-    return array(layout(spacing), (), [Way(any_value(spacing, escapes))])
+    return array(form, (), [Way(any_value(form.spacing, form.escapes, form.inner.depth))])
 
 
-def any_object(spacing: Spacing, escapes: Escapes = "any") -> int:
+def any_object(form: Layout) -> int:
     """Any JSON object."""
-    return object_(layout(spacing), (), [Member(any_string(escapes), (Way(any_value(spacing, escapes)),), False)])
+    value = any_value(form.spacing, form.escapes, form.inner.depth)
+    return object_(form, (), [Member(any_string(form.escapes), (Way(value),), False)])
 
 
-def _any_value(spacing: Spacing, escapes: Escapes) -> int:
+def _any_value(form: Layout) -> int:
     words = POOL.alt(*map(POOL.literal, (b"null", b"true", b"false")))
-    return POOL.alt(words, NUMBER, any_string(escapes), any_array(spacing, escapes), any_object(spacing, escapes))
+    return POOL.alt(words, NUMBER, any_string(form.escapes), any_array(form), any_object(form))
 
 
 def this_value(form: Layout, value: Any) -> int:
     """One value: each string and number in one spelling, members in the order given, spacing as the layout has it."""
     if isinstance(value, dict):
-        members = [Member(key(name), (Way(this_value(form, item)),), True) for name, item in value.items()]
+        members = [Member(key(name), (Way(this_value(form.inner, item)),), True) for name, item in value.items()]
         return object_(form, members, ())
     if isinstance(value, list):
-        return array(form, [[Way(this_value(form, item))] for item in value], (), len(value), len(value))
+        return array(form, [[Way(this_value(form.inner, item))] for item in value], (), len(value), len(value))
     return POOL.literal(_spelled(value))
 
 

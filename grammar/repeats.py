@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from .captures import Value, rests
 from .counts import Left, Way
-from .expr import EMPTY, EPSILON, POOL
+from .expr import EMPTY, POOL
 from .json_arrays import array, rest_behind
 from .json_equal import read, values_equal
 from .json_layout import Layout
@@ -54,7 +54,7 @@ class Repeats(NamedTuple):
         """An element, and what follows: only such elements as can be gone on with."""
         bodies = [self._body(way, still) for way, still in self._ways()]
         element = POOL.capture(POOL.alt(*bodies), b"", self)
-        return POOL.concat(EPSILON if first else self.form.comma, element)
+        return POOL.concat(self.form.first if first else self.form.comma, element)
 
     def outlines(self) -> int:
         """All of the array, shortest ones at least: one for each two places that may have the same value.
@@ -127,7 +127,7 @@ class Repeats(NamedTuple):
         """Of what may follow the beginning of an element that which makes it equal to one before."""
         if not self.nested:
             values = [each.value for each in self.seen]
-            return POOL.and_(body, POOL.alt(*rests(lambda value: values_equal(self.form, value), values, begun)))
+            return POOL.and_(body, POOL.alt(*rests(lambda value: values_equal(self.form.inner, value), values, begun)))
         texts = [each.text[len(begun) :] for each in self.seen if each.text.startswith(begun)]
         return POOL.texts([text for text in texts if POOL.fullmatch(body, text)])
 

@@ -21,13 +21,14 @@ from .errors import GrammarError
 from .expr import EMPTY, POOL
 from .json_arrays import array
 from .json_equal import values_equal
-from .json_layout import layout
+from .json_layout import WIDTHS, Layout, layout
 from .json_objects import Member, object_
 from .json_values import ANY_TEXT, any_object, any_value, key, key_besides, plainly, string, these_values
 from .numbers import exact, number
 from .repeats import repeated_array
 from .schema import Schema
 from .schema_clauses import places_of
+from .schema_indent import deeper_value
 from .schema_members import InOrder
 from .schema_negation import besides
 from .schema_notes import Notes, Refusal
@@ -73,7 +74,7 @@ def compile_with_refusals(constraint: JsonSchema) -> Compiled:
 
 def compile_json_object(spacing: Spacing, escapes: Escapes = "any") -> int:
     """The expression of any JSON object."""
-    return any_object(spacing, escapes)
+    return any_object(layout(spacing, escapes))
 
 
 def read_schema(constraint: JsonSchema, notes: Notes) -> Schema:
@@ -88,7 +89,12 @@ def read_all(schema: Schema, constraint: JsonSchema) -> None:
 
 def compile_read(schema: Schema, constraint: JsonSchema, notes: Notes) -> int:
     """`compile_schema`, for a schema that is being read."""
-    result = _Emitter(schema, constraint, _name_of(constraint)).emit(schema.root)
+    lines = constraint.spacing if constraint.spacing in WIDTHS else None
+    on_one_line = constraint if lines is None else msgspec.structs.replace(constraint, spacing="canonical")
+    emitter = _Emitter(schema, on_one_line, _name_of(on_one_line))
+    result = emitter.emit(schema.root)
+    if lines is not None and not POOL.is_empty(result):
+        result = _AtDepth(emitter, layout(lines, constraint.escapes)).value(schema.root)
     if POOL.is_empty(result):
         found = next(iter(notes.warnings), "")
         reason = "nothing satisfies this schema" + (f" ({found})" if found else "")
@@ -453,6 +459,36 @@ class _Emitter:
 
     def _ways(self, ways: tuple[PlannedWay, ...]) -> tuple[Way, ...]:
         return tuple(Way(self._part(way.conj), way.counts) for way in ways)
+
+
+class _AtDepth(_Emitter):
+    """Writes the schemas of one document as they are at one depth. plain: what has written them on one line."""
+
+    def __init__(self, plain: _Emitter, form: Layout) -> None:
+        vars(self).update(vars(plain))
+        self._plain = plain
+        self._form = form
+        self._parts = None  # which are shared by all depths
+        self._inner: _AtDepth | None = None
+
+    def value(self, conj: Conj) -> int:
+        """The expression of a schema here."""
+        planned = self._planned[conj]
+        return deeper_value(
+            (self._name, conj),
+            self._form,
+            planned,
+            lambda: self._flat(planned.shape),
+            lambda: self._nested(conj, planned),
+            lambda: self._plain._nested(conj, planned),
+        )
+
+    def _part(self, conj: Conj) -> int:
+        if not conj:
+            return any_value(self._form.spacing, self._form.escapes, self._form.inner.depth)
+        if self._inner is None:
+            self._inner = _AtDepth(self._plain, self._form.inner)
+        return self._inner.value(conj)
 
 
 def _of_rule(rule: ArrayRule | ObjectRule) -> Shape:

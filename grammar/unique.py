@@ -8,7 +8,7 @@ from typing import NamedTuple
 from .captures import derived, has_values, rests, values_of
 from .counts import Left, Way
 from .errors import GrammarError
-from .expr import EMPTY, EPSILON, POOL
+from .expr import EMPTY, POOL
 from .json_equal import read, values_equal
 from .json_layout import Layout
 from .pools import memo
@@ -46,7 +46,7 @@ class Elements(NamedTuple):
             if briefly:
                 return close
         element = POOL.capture(POOL.alt(*[way.value for way, _ in self._ways()]), b"", self)
-        return POOL.alt(close, POOL.concat(EPSILON if first else self.form.comma, element))
+        return POOL.alt(close, POOL.concat(self.form.first if first else self.form.comma, element))
 
     # -- as a Rule --------------------------------------------------------------------------------------------
 
@@ -66,7 +66,7 @@ class Elements(NamedTuple):
 
     def taken(self, text: bytes) -> list[int]:
         """What is left of the spellings of the elements before."""
-        return rests(lambda value: _texts_of(self.form, value), self.seen, text)
+        return rests(lambda value: _texts_of(self.form.inner, value), self.seen, text)
 
     def values(self) -> frozenset[Hashable] | None:
         """Those before, where it does not matter how an element counts."""
@@ -141,7 +141,7 @@ class Elements(NamedTuple):
             value = read(text + more)
             ends = [self.next(still, value).rest(first=False, briefly=True) for still in self._counted(text + more)]
             choices.append(POOL.concat(POOL.literal(more), POOL.alt(*ends)))
-            fresh = POOL.and_(fresh, POOL.not_(derived(values_equal(self.form, value), text)))
+            fresh = POOL.and_(fresh, POOL.not_(derived(values_equal(self.form.inner, value), text)))
         return choices
 
     def _another(self, body: int, text: bytes) -> bytes | None:
