@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypedDict, cast, get_args
+from collections.abc import Iterable, Sequence
+from typing import Unpack, cast, get_args
 
 import msgspec
 
-from ..grammar.constraints import Backend, Draft, Escapes, PropertyOrder, Spacing
-from .options import NO_DOCUMENTS, SchemaText, make_constraint
+from .options import ConstraintOptions, make_constraint
 from .tokenizer import Tokenizer
 from .types import (
     Call,
     Constraint,
-    Grammar,
     JsonSchema,
     LogprobsOver,
     Message,
@@ -141,28 +139,9 @@ Prompt = str | Sequence[int] | Sequence[Message] | Sequence[dict[str, str]]
 """Text, token ids, or a chat."""
 
 
-class CallOptions(TypedDict, total=False):
-    """The keywords of Engine.generate, all optional; of the six constraints at most one.
+class CallOptions(ConstraintOptions, total=False):
+    """The keywords of Engine.generate, all optional: see ConstraintOptions, Call and Sampling."""
 
-    schema: a JSON Schema, as a dict or as JSON text. grammar: GBNF, EBNF or Lark. structural_tag: as a dict or as JSON
-    text. backend: what compiles regex and choice. Beside schema alone: property_order, draft, lenient, document, and
-    documents, other schemas by their URIs. The others: see Call, Sampling and the constraints.
-    """
-
-    schema: SchemaText | None
-    regex: str | None
-    choice: Iterable[str] | None
-    json_object: bool
-    grammar: str | Grammar | None
-    structural_tag: dict[str, Any] | str | None
-    backend: Backend
-    spacing: Spacing | None
-    escapes: Escapes | None
-    property_order: PropertyOrder
-    draft: Draft | None
-    documents: Mapping[str, SchemaText]
-    lenient: bool
-    document: str | None
     max_tokens: int | None
     temperature: float
     top_k: int
@@ -181,20 +160,6 @@ class CallOptions(TypedDict, total=False):
 def make_call(
     prompt: Prompt,
     *,
-    schema: SchemaText | None = None,
-    regex: str | None = None,
-    choice: Iterable[str] | None = None,
-    json_object: bool = False,
-    grammar: str | Grammar | None = None,
-    structural_tag: dict[str, Any] | str | None = None,
-    backend: Backend = "rootform",
-    spacing: Spacing | None = None,
-    escapes: Escapes | None = None,
-    property_order: PropertyOrder = "schema",
-    draft: Draft | None = None,
-    documents: Mapping[str, SchemaText] = NO_DOCUMENTS,
-    lenient: bool = False,
-    document: str | None = None,
     max_tokens: int | None = None,
     temperature: float = 0.0,
     top_k: int = 0,
@@ -208,32 +173,17 @@ def make_call(
     continue_final: bool = False,
     namespace: str = "",
     priority: Priority = "online",
+    **constraint: Unpack[ConstraintOptions],
 ) -> Call:
     """A Call from keywords (see CallOptions). Raises RootformError when they contradict each other."""
     text, messages = _split_prompt(prompt)
-    constraint = make_constraint(
-        schema=schema,
-        regex=regex,
-        choice=choice,
-        json_object=json_object,
-        grammar=grammar,
-        structural_tag=structural_tag,
-        backend=backend,
-        spacing=spacing,
-        escapes=escapes,
-        property_order=property_order,
-        draft=draft,
-        documents=documents,
-        lenient=lenient,
-        document=document,
-    )
     return Call(
         prompt=text,
         messages=messages,
         continue_final=continue_final,
         max_tokens=max_tokens,
         sampling=Sampling(temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, seed=seed),
-        constraint=constraint,
+        constraint=make_constraint(**constraint),
         stop=(stop,) if isinstance(stop, str) else tuple(stop),
         ignore_eos=ignore_eos,
         top_logprobs=top_logprobs,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import Any, get_args
+from typing import Any, TypedDict, get_args
 
 import msgspec
 
@@ -38,6 +38,38 @@ _WORDS: dict[str, tuple[str, ...]] = {
 }
 
 _OF_SCHEMAS = ("property_order", "draft", "documents", "lenient")
+
+
+class JsonOptions(TypedDict, total=False):
+    """How the constraint is to be read and its texts are to look, all optional; the defaults are `make_constraint`'s.
+
+    backend: what compiles regex and choice. Beside schema alone: property_order, draft, lenient, document, and
+    documents, other schemas by their URIs.
+    """
+
+    backend: Backend
+    spacing: Spacing | None
+    escapes: Escapes | None
+    property_order: PropertyOrder
+    draft: Draft | None
+    documents: Mapping[str, SchemaText]
+    lenient: bool
+    document: str | None
+
+
+class ConstraintOptions(JsonOptions, total=False):
+    """The keywords of `make_constraint`, all optional; of the six constraints at most one.
+
+    schema: a JSON Schema, as a dict or as JSON text. grammar: GBNF, EBNF or Lark. structural_tag: as a dict or as JSON
+    text.
+    """
+
+    schema: SchemaText | None
+    regex: str | None
+    choice: Iterable[str] | None
+    json_object: bool
+    grammar: str | Grammar | None
+    structural_tag: dict[str, Any] | str | None
 
 
 def make_constraint(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
-from ..engine.options import NO_DOCUMENTS, SchemaText, make_constraint
+from ..engine.options import JsonOptions, make_constraint
 from ..engine.types import (
     Constraint,
     Grammar,
@@ -15,7 +15,6 @@ from ..engine.types import (
     RootformError,
     Sampling,
 )
-from ..grammar.constraints import Backend, Draft, Escapes, PropertyOrder, Spacing
 from .typed import Typed, typed_json
 
 Role = Literal["system", "user", "assistant"]
@@ -103,14 +102,6 @@ def gen(
     json_object: bool = False,
     grammar: str | Grammar | None = None,
     structural_tag: str | dict[str, Any] | None = None,
-    backend: Backend = "rootform",
-    document: str | None = None,
-    spacing: Spacing | None = None,
-    escapes: Escapes | None = None,
-    property_order: PropertyOrder = "schema",
-    draft: Draft | None = None,
-    documents: Mapping[str, SchemaText] = NO_DOCUMENTS,
-    lenient: bool = False,
     max_tokens: int | None = None,
     stop: str | Sequence[str] = (),
     temperature: float = 0.0,
@@ -121,16 +112,17 @@ def gen(
     top_logprobs: int | None = None,
     logprobs_over: LogprobsOver = "allowed",
     priority: Priority = "online",
+    **options: Unpack[JsonOptions],
 ) -> Gen:
     """Let the model write here; `state[name]` is the text, or for `schema` the decoded value.
 
     schema: a JSON Schema (dict or JSON text: the value is plain Python data), or a type that has one (msgspec Struct,
     dataclass, TypedDict, Enum, Literal, Pydantic model, list[...]: the value is of that type).
-    document: the text its verbatim values stand in; None: the last user turn (docs/verbatim.md). property_order, draft,
-    documents (other schemas by their URIs), lenient (what cannot be enforced is left out; the value is of its type only
-    if `state.completion(name).lenience` says it is valid): docs/json-schema.md.
-    grammar: GBNF, EBNF or Lark; structural_tag: free text with tags in it (docs/grammars.md). backend: what compiles
-    regex and choices. At most one of schema, regex, choices, json_object, grammar and structural_tag; none of them
+    grammar: GBNF, EBNF or Lark; structural_tag: free text with tags in it (docs/grammars.md). options: document, the
+    text its verbatim values stand in; None: the last user turn (docs/verbatim.md). spacing, escapes, property_order,
+    draft, documents (other schemas by their URIs), lenient (what cannot be enforced is left out; the value is of its type
+    only if `state.completion(name).lenience` says it is valid): docs/json-schema.md. backend: what compiles regex and
+    choices. At most one of schema, regex, choices, json_object, grammar and structural_tag; none of them
     means free text. top_logprobs, logprobs_over: docs/logprobs.md. priority: offline gets what online calls leave
     (docs/scheduling.md).
     """
@@ -145,14 +137,7 @@ def gen(
             json_object=json_object,
             grammar=grammar,
             structural_tag=structural_tag,
-            backend=backend,
-            spacing=spacing,
-            escapes=escapes,
-            property_order=property_order,
-            draft=draft,
-            documents=documents,
-            lenient=lenient,
-            document=document,
+            **options,
         )
     except RootformError as error:
         raise RootformError(f"gen({name!r}): {error}", param=error.param) from None

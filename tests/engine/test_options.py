@@ -11,7 +11,7 @@ from rootform.engine.types import JsonSchema, RootformError
 @pytest.mark.parametrize(
     ("option", "word", "known"),
     [
-        ("spacing", "loose", "compact, canonical, flexible"),
+        ("spacing", "loose", "compact, canonical, flexible, indent, indent4"),
         ("escapes", "plain", "any, minimal"),
         ("property_order", "random", "schema, any"),
         ("draft", "3", "4, 6, 7, 2019-09, 2020-12"),
