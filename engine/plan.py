@@ -12,7 +12,8 @@ from .limits import Limits
 
 AUTO_TARGET = 2.0
 """Where no target is given: a pass may take so many times what its online decoding sequences alone would."""
-_UNKNOWN_TOKENS = 64  # prompt tokens beside decoding ones, while nothing is known of what a pass costs
+FIRST_TOKENS = 64
+"""Prompt tokens in a pass beside decoding ones, while nothing is known of what that costs."""
 _LEAST_TOKENS = 4  # prompt tokens in a pass, whatever they cost: a prompt always gets on
 _SLIVER = 16  # fewer tokens than this are left for the next pass: reading what is in memory before them costs more
 _IDLE_PASSES = 16  # an offline sequence decodes at least every so many passes
@@ -56,12 +57,14 @@ class Pace(msgspec.Struct, frozen=True):
     prices: of a pass, as far as known.  itl_s: the seconds; None: AUTO_TARGET times those of the sequences alone.
     slowness: passes of late, as a multiple of what the prices say.
     drafted: how many guessed tokens a decoding sequence brings on average, beside its own.
+    most_tokens: prompt tokens in a pass, whatever the prices say: they grow step by step.
     """
 
     prices: Prices = Prices()
     itl_s: float | None = None
     slowness: float = 1.0
     drafted: float = 0.0
+    most_tokens: int = FIRST_TOKENS
 
     def decode_s(self, sequences: Iterable[InFlight]) -> float:
         """What decoding sequences add to a pass."""
@@ -135,10 +138,8 @@ class _Budget:
     def __init__(self, pace: Pace, n_tokens: int, seconds: float) -> None:
         self._pace = pace
         self._timed = seconds != float("inf")
-        if self._timed and pace.prices == Prices():
-            n_tokens, seconds = min(n_tokens, _UNKNOWN_TOKENS), float("inf")
-        self.n_tokens = n_tokens
-        self._seconds = seconds
+        self.n_tokens = min(n_tokens, pace.most_tokens) if self._timed else n_tokens
+        self._seconds = seconds if pace.prices != Prices() else float("inf")
         self._owed = _LEAST_TOKENS
 
     def renew(self) -> None:

@@ -25,7 +25,7 @@ from .grammars import Grammars
 from .limits import Limits
 from .passes import Checked, Load, pack, with_rows
 from .places import Places
-from .plan import Candidate, InFlight, Pace, Plan, choose
+from .plan import FIRST_TOKENS, Candidate, InFlight, Pace, Plan, choose
 from .ports import Model
 from .prefixes import Prefixes
 from .running import Draws, Running, Sequence, TokenIds
@@ -235,7 +235,10 @@ class StepLoop:
         self._costs.note(work, seconds)
         drafted = sum(len(each.draft.tokens) for each in load.sampled) / max(1, len(load.sampled))
         mean = 0.9 * self.pace.drafted + 0.1 * drafted if load.sampled else self.pace.drafted
-        self.pace = Pace(self._costs.prices, self.limits.itl_s, self._costs.slowness, mean)
+        most = self.pace.most_tokens
+        if work.prefill_tokens and work.decode_tokens:  # twice as many as went well; a price of nothing is no price
+            most = max(FIRST_TOKENS, 2 * min(work.prefill_tokens, most))
+        self.pace = Pace(self._costs.prices, self.limits.itl_s, self._costs.slowness, mean, most)
 
     def _mask(self, logits: torch.Tensor, sampled: list[Checked]) -> Scores:
         asked = [at for each in sampled for at in each.draft.asked]

@@ -43,7 +43,7 @@ def choose(waiting, in_flight, within, at=UNKNOWN):
 
 
 def pace(itl_ms=None, drafted=0.0):
-    return Pace(PRICES, None if itl_ms is None else itl_ms / 1e3, drafted=drafted)
+    return Pace(PRICES, None if itl_ms is None else itl_ms / 1e3, drafted=drafted, most_tokens=10_000)
 
 
 def roomy(max_batch=64):
@@ -157,6 +157,11 @@ def test_with_nothing_decoding_there_is_no_limit_of_time():
     assert choose(waiting, [], roomy(), pace(itl_ms=1)).tokens == {8: 500, 9: 500}
     offline = [running(1, "a", 50, computed=49, online=False)]
     assert choose(waiting, offline, roomy(), pace(itl_ms=1)).tokens == {1: 1, 8: 500, 9: 500}
+
+
+def test_pieces_grow_step_by_step_whatever_prices_say():
+    free = Pace(Prices(fixed=1e-3), most_tokens=90)
+    assert choose([candidate(9, "z", 900)], FEW, roomy(), free).tokens[9] == 90
 
 
 def test_before_anything_is_known_pieces_are_small():
