@@ -5,7 +5,7 @@ Three things else differ in the last bits from batch to batch, and are done othe
 
 - Attention that tokens do together merges sums in an order that depends on who is there, and matrix products block
   their sums by sizes. Here each token reads its keys by itself, first to last, in blocks of a fixed size
-  (loops.attend_rows), and nothing depends on measured times: compose_apart().
+  (attention_loops.attend_rows), and nothing depends on measured times: compose_apart().
 - Products with weights may add in another order for other numbers of rows: see steady_linears.py.
 - What a model's own classes do between these is torch's: on one thread, which cuts no row in two.
 
