@@ -120,9 +120,9 @@ def gen(
     dataclass, TypedDict, Enum, Literal, Pydantic model, list[...]: the value is of that type).
     grammar: GBNF, EBNF or Lark; structural_tag: free text with tags in it (docs/grammars.md). options: document, the
     text its verbatim values stand in; None: the last user turn (docs/verbatim.md). spacing, escapes, property_order,
-    draft, documents (other schemas by their URIs), lenient (what cannot be enforced is left out; the value is of its type
-    only if `state.completion(name).lenience` says it is valid): docs/json-schema.md. backend: what compiles regex and
-    choices. At most one of schema, regex, choices, json_object, grammar and structural_tag; none of them
+    draft, documents (other schemas by their URIs), lenient (what cannot be enforced is left out; the value is of its
+    type only if `state.completion(name).lenience` says it is valid): docs/json-schema.md. backend: what compiles regex
+    and choices. At most one of schema, regex, choices, json_object, grammar and structural_tag; none of them
     means free text. top_logprobs, logprobs_over: docs/logprobs.md. priority: offline gets what online calls leave
     (docs/scheduling.md).
     """
