@@ -21,13 +21,17 @@ from tokenizers import Tokenizer as Backend
 from transformers import PreTrainedTokenizerFast
 
 from rootform.engine.detokenise import Detokeniser
+from rootform.engine.grammars import Grammars
+from rootform.engine.spelling import Speller
+from rootform.engine.step import StepLoop
 from rootform.engine.tekken import ranked_tokenizer, read_tekken
 from rootform.engine.token_bytes import bytes_of_tokens
 from rootform.engine.tokenizer import Tokenizer
-from rootform.engine.types import RootformError
+from rootform.engine.types import Finished, RootformError, Sampling
 from rootform.grammar.automaton import Automaton
 from rootform.grammar.batch import StateBatch
-from rootform.grammar.constraints import Regex
+from rootform.grammar.constraints import Choice, Regex
+from rootform.grammar.generations import GenerationBatch, Generations
 from rootform.grammar.vocab import Vocabulary
 
 TEXTS = ["the quick brown fox", 'jumps over {"name": "a lazy dog", "age": 12}', "naïve café — 東京 👍🏽"] * 3
@@ -305,3 +309,56 @@ def test_what_is_no_tekken_is_named(tmp_path: Path) -> None:
         read_tekken(tmp_path / "tekken.json")
     with pytest.raises(ValueError, match="b'abc' is not made up of two others"):
         ranked_tokenizer([*(bytes([byte]) for byte in range(256)), b"abc"], PATTERN, [])
+
+
+# -- forced text --------------------------------------------------------------------------------------------------
+
+FORCED = ["2140000", "0.007", "-12.50e3", "2031-05-17T08:00Z", "007", "Łódź, 東京 🙂", "Ελλάδα १२३", "the  café"]
+FORCED_OF = dict.fromkeys(KINDS, FORCED) | {"unigram": ["2140000", "007", "20310517", "the 9"]}
+
+
+@cache
+def generations(kind: str) -> Generations:
+    _, tokenizer, _ = loaded(kind)
+    table = tokenizer.token_bytes
+    return Generations(Vocabulary(table, tuple(tokenizer.eos_ids), len(table)))
+
+
+def written(standins, kind: str, choices: tuple[str, ...], seed: int) -> tuple[str, tuple[int, ...], int]:
+    """What a model of noise writes where it has these choices: text, tokens, passes."""
+    _, tokenizer, _ = loaded(kind)
+    table = tokenizer.token_bytes
+    grammars = Grammars(GenerationBatch(generations(kind)), Speller(table, tokenizer.encode_inside))
+    model = standins.StandIn(len(table), standins.ListMemory(400))
+    stand = standins.Stand(model=model, token_bytes=table)
+    stand.loop = StepLoop(model, table, frozenset(tokenizer.eos_ids), stand.limits, grammars=grammars)
+    prompt = [random.Random(seed).randrange(3, len(table)) for _ in range(5)]
+    key = stand.add(
+        prompt, 80, generations(kind).compile(Choice(choices)), sampling=Sampling(temperature=1.0, seed=seed)
+    )
+    stand.run()
+    assert isinstance(stand.end(key), Finished)
+    stand.check_nothing_is_held()
+    return stand.text(key), stand.ids(key), stand.end(key).usage.forward_passes
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_forced_text_comes_out_whole_in_the_tokenizers_own_tokens(standins, kind: str) -> None:
+    _, tokenizer, _ = loaded(kind)
+    for seed, text in enumerate(FORCED_OF[kind]):
+        said, ids, passes = written(standins, kind, (text,), seed)
+        assert said == text
+        own = tokenizer.encode_inside(text)
+        if b"".join(tokenizer.token_bytes[token] for token in own) == text.encode() and len(own) > 1:
+            assert ids[: len(own) - 1] == own[:-1]
+            assert passes <= len(text.encode()) - len(b"".join(tokenizer.token_bytes[token] for token in own[:-1]))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_where_text_is_forced_only_so_far_the_rest_stays_open(standins, kind: str) -> None:
+    """2140000 or 21400001: none is cut short, and none is kept from coming by how the common part was spelled."""
+    for text in FORCED_OF[kind]:
+        choices = (text, text + "1", text + "12 the", text[:-1] + "99")
+        said = {written(standins, kind, choices, seed)[0] for seed in range(10)}
+        assert said <= set(choices)
+        assert len(said) >= 2, (text, said)
