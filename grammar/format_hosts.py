@@ -32,8 +32,6 @@ from .pools import memo
 from .regex import compile_pattern
 from .unicode_scripts import script
 
-_PLAIN_LABEL = "[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
-_NO_LABEL = "-.*|.*-|..--.*"
 _LONGEST_LABEL = _ENCODED_LENGTH = 63
 _LETTERS_OR_DIGITS = sum(1 << byte for byte in (string.ascii_letters + string.digits).encode())
 _PREFIX_LENGTH = 5
@@ -95,8 +93,21 @@ def _plain_moves(state: tuple[int, bool]) -> Iterator[tuple[int, tuple[int, bool
 
 
 def _plain_label() -> int:
-    label = compile_pattern(_PLAIN_LABEL, mode="fullmatch", encoding="json")
-    return POOL.and_(label, POOL.not_(compile_pattern("..--.*", mode="fullmatch", encoding="json")))
+    chars = code_points([(0x2D, 0x2D), (0x30, 0x39), (0x41, 0x5A), (0x61, 0x7A)])
+    return POOL.and_(_hyphens(chars), POOL.counted(json_char(chars), 1, _LONGEST_LABEL))
+
+
+def _hyphens(chars: CodePoints) -> int:
+    """Texts of `chars` with no hyphen first or last, and not one third and one fourth.
+
+    What must not be is not written as a complement, here and below: of one of these it would have to be searched
+    whether the other conditions leave anything of it.
+    """
+    hyphen, other, any_one = json_char(characters("-")), json_char(_minus(chars, characters("-"))), json_char(chars)
+    middle = POOL.alt(POOL.concat(other, any_one), POOL.concat(hyphen, other))
+    long = POOL.concat(other, any_one, middle, POOL.repeat(any_one, 0, None), other)
+    four = POOL.concat(other, any_one, POOL.alt(other, hyphen), other)
+    return POOL.alt(other, POOL.concat(other, other), POOL.concat(other, any_one, other), four, long)
 
 
 @memo
@@ -134,7 +145,7 @@ def _label() -> int:
     first = _minus(_any_letter(), category("M"))
     rules = [
         POOL.concat(json_char(first), _all(ANY_CHARACTER)),
-        POOL.not_(compile_pattern(_NO_LABEL, mode="fullmatch", encoding="json")),
+        _hyphens(_any_letter()),
         _between(characters("·"), characters("l"), characters("l")),
         _between(characters("\u0375"), None, script("Greek")),
         _between(characters("\u05f3\u05f4"), script("Hebrew"), None),
@@ -167,16 +178,20 @@ def _short_enough() -> int:
 
 
 def _between(chars: CodePoints, before: CodePoints | None, after: CodePoints | None) -> int:
-    """Texts in which `chars` stand behind one of `before` and in front of one of `after` alone."""
-    others = _all(ANY_CHARACTER)
-    wrong = []
-    if before is not None:
-        start = POOL.alt(EPSILON, POOL.concat(others, json_char(_minus(ANY_CHARACTER, before))))
-        wrong.append(POOL.concat(start, json_char(chars), others))
-    if after is not None:
-        end = POOL.alt(EPSILON, POOL.concat(json_char(_minus(ANY_CHARACTER, after)), others))
-        wrong.append(POOL.concat(others, json_char(chars), end))
-    return POOL.not_(POOL.alt(*wrong))
+    """Texts in which each of `chars` stands behind one of `before` and in front of one of `after`."""
+    run = json_char(chars)
+    others = json_char(_minus(ANY_CHARACTER, chars))
+    if before is not None and after is not None:
+        end = json_char(_minus(after, chars))
+        inside = POOL.concat(json_char(_minus(before, chars)), POOL.repeat(POOL.concat(run, end), 1, None))
+    elif before is not None:
+        most = None if intersection(chars, before) else 1
+        inside = POOL.concat(json_char(_minus(before, chars)), POOL.repeat(run, 1, most))
+    else:
+        assert after is not None
+        most = None if intersection(chars, after) else 1
+        inside = POOL.concat(POOL.repeat(run, 1, most), json_char(_minus(after, chars)))
+    return POOL.repeat(POOL.alt(others, inside), 0, None)
 
 
 # -- direction (RFC 5893, section 2) --------------------------------------------------------------------------
@@ -193,7 +208,10 @@ def _left_to_right() -> int:
 @memo
 def _right_to_left() -> int:
     end = POOL.concat(json_char(_of_direction(("R", "AL", "EN", "AN"))), _all(_of_direction(("NSM",))))
-    inside = _all(_of_direction(("R", "AL", "AN", "EN", "ES", "CS", "ET", "ON", "BN", "NSM")))
+    # A katakana dot needs letters that are written from left to right.
+    inside = _all(
+        _minus(_of_direction(("R", "AL", "AN", "EN", "ES", "CS", "ET", "ON", "BN", "NSM")), characters("\u30fb"))
+    )
     start = POOL.concat(json_char(_of_direction(("R", "AL"))), _all(ANY_CHARACTER))
     one_kind = POOL.alt(_all(complement(_of_direction(("EN",)))), _all(complement(_of_direction(("AN",)))))
     return POOL.and_(inside, start, POOL.concat(_all(ANY_CHARACTER), end), one_kind)

@@ -8,6 +8,7 @@ members need by themselves.
 from __future__ import annotations
 
 import heapq
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from .errors import GrammarError
@@ -30,6 +31,7 @@ _NICE = b"a0" + bytes(range(0x62, 0x7B)) + bytes(range(0x31, 0x3A)) + bytes(rang
 _ORDER = bytes(dict.fromkeys(_NICE + bytes(range(0x20, 0x7F)) + bytes(range(256))))
 
 
+@lru_cache(1 << 14)
 def nicest(mask: int) -> int:
     """The byte of a set that reads best in a made-up string."""
     for byte in _ORDER:

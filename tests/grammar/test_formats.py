@@ -4,6 +4,7 @@ import datetime
 import ipaddress
 import json
 import re
+import unicodedata
 import uuid
 
 import pytest
@@ -183,3 +184,65 @@ def test_host_names_are_those_of_the_pattern(parts: list[str]) -> None:
     label = "(?!..--)[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
     fits = re.fullmatch(rf"{label}(?:\.{label})*", name) is not None and len(name) <= 253
     assert POOL.fullmatch(formats.body("hostname"), name.encode()) == fits
+
+
+@given(st.text(st.sampled_from("alé1·-・ァ͵αא׳٠۰क्‍\u200dA."), max_size=9))
+@settings(deadline=None, max_examples=300)
+def test_international_names_are_as_their_rules_say(name: str) -> None:
+    assert POOL.fullmatch(formats.body("idn-hostname"), name.encode()) == _is_international(name)
+
+
+def _is_international(name: str) -> bool:
+    """RFC 5890 to 5893, rule by rule, of names of these letters: at most three labels unless all are of ASCII."""
+    labels = name.split(".")
+    plain = [_is_plain(label) for label in labels]
+    if all(plain) and len(name) <= 253:
+        return True
+    if len(labels) > 3:
+        return False
+    if not any(unicodedata.bidirectional(char) in ("R", "AL", "AN") for char in name):
+        return all(map(_is_label_or_plain, labels))
+    return all(_is_label_or_plain(label) and (_runs_right(label) or _runs_left(label)) for label in labels)
+
+
+def _is_plain(label: str) -> bool:
+    return re.fullmatch("(?!..--)[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?", label) is not None
+
+
+def _is_label_or_plain(label: str) -> bool:
+    return _is_plain(label) or _is_label(label)
+
+
+def _is_label(label: str) -> bool:
+    if not label or "A" in label or label[0] == "-" or label[-1] == "-" or label[2:4] == "--":
+        return False
+    if unicodedata.category(label[0]).startswith("M"):
+        return False
+    for before, char, after in zip(" " + label, label, label[1:] + " ", strict=False):
+        if char == "·" and (before, after) != ("l", "l"):
+            return False
+        if char == "͵" and after not in "͵α":
+            return False
+        if char == "׳" and before not in "א׳":
+            return False
+        if char == "\u200d" and unicodedata.combining(before) != 9:
+            return False
+    if "・" in label and "ァ" not in label:
+        return False
+    return not ("٠" in label and "۰" in label)
+
+
+def _runs_left(label: str) -> bool:
+    return _runs(label, ("L",), ("L", "EN"), "L EN ES CS ET ON BN NSM")
+
+
+def _runs_right(label: str) -> bool:
+    kinds = {unicodedata.bidirectional(char) for char in label}
+    ends = ("R", "AL", "EN", "AN")
+    return _runs(label, ("R", "AL"), ends, "R AL AN EN ES CS ET ON BN NSM") and not {"EN", "AN"} <= kinds
+
+
+def _runs(label: str, first: tuple[str, ...], last: tuple[str, ...], inside: str) -> bool:
+    kinds = [unicodedata.bidirectional(char) for char in label]
+    ends = [kind for kind in kinds if kind != "NSM"]
+    return bool(ends) and kinds[0] in first and ends[-1] in last and set(kinds) <= set(inside.split())
