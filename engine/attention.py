@@ -121,7 +121,7 @@ class Found:
             for head in range(keys.shape[0]):
                 rows = mine[head, some].flatten(0, 1)
                 total = _multiply(rows, keys[head], values[head], groups, sight, scoring, top, weight)
-                merge(self.out, self.lse, tokens, head * groups, groups, top, weight, bits(total))
+                merge(self.out, self.lse, tokens, head * groups, groups, top, weight, total.numpy())
 
 
 def _multiply(
@@ -134,7 +134,7 @@ def _multiply(
     top: np.ndarray,
     weight: np.ndarray,
 ) -> torch.Tensor:
-    """queries (rows, key_dim), keys and values (L, dim) -> the values weighed, (rows, value_dim).
+    """queries (rows, key_dim), keys and values (L, dim) -> the values weighed, (rows, value_dim) float32.
 
     top, weight: written as attention_loops.soften() says.
     """
@@ -147,9 +147,7 @@ def _multiply(
         seen = groups, sight.low, sight.high, scoring.scale, scoring.cap
         soften(0, n_rows, bits(scores), start, *seen, total is None, top, weight, so_far)
         if total is None:
-            total = torch.mm(scores, values[some])
-            if some.stop < sight.last:
-                total = total.float()
+            total = torch.mm(scores, values[some]).float()
         elif scores.dtype == torch.float32:
             total.addmm_(scores, values[some])
         else:

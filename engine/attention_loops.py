@@ -233,7 +233,7 @@ def merge(
     """Join what soften() left of some keys to what is known of others.
 
     out (T, heads, value_dim), lse (T, heads) float32: of tokens (n,) the heads first_head .. first_head + groups - 1
-    change; top, weight (n * groups,), total (n * groups, value_dim), of either kind.
+    change; top, weight (n * groups,), total (n * groups, value_dim).
     """
     for i in range(tokens.shape[0]):
         for g in range(groups):
@@ -247,5 +247,5 @@ def merge(
             into = out[tokens[i], head]
             share, kept = a / ((a + b) * weight[r]), b / (a + b)
             for d in range(into.shape[0]):
-                into[d] = into[d] * kept + wide(total[r, d]) * share
+                into[d] = into[d] * kept + total[r, d] * share
             lse[tokens[i], head] = larger + _f32(np.log(a + b))
