@@ -303,6 +303,15 @@ class _Writer:
 
     def _starts_value(self) -> bool:
         self._space()
+        if self._may_start_value():
+            return True
+        mark = self._walk.mark()
+        if self._new_line() and self._may_start_value():
+            return True
+        self._walk.back(mark)
+        return False
+
+    def _may_start_value(self) -> bool:
         starts = (b"{", b"[", b'"', b"-", *(str(digit).encode() for digit in range(10)), b"t", b"f", b"n")
         return any(self._walk.may_take(start) is not None for start in starts)
 
@@ -346,8 +355,17 @@ class _Writer:
         self._space()
         if self._walk.take(sign):
             return True
+        if self._new_line() and self._walk.take(sign):
+            return True
         self._walk.back(mark)
         return False
+
+    def _new_line(self) -> bool:
+        """Begin a line, where one may stand here; nothing else need be possible on it."""
+        if not self._walk.take(b"\n"):
+            return False
+        self._space()
+        return True
 
     def _may_end(self, sign: bytes) -> bool:
         mark = self._walk.mark()

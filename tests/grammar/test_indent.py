@@ -17,6 +17,7 @@ from rootform.grammar.batch import StateBatch
 from rootform.grammar.compile import expression_of
 from rootform.grammar.constraints import Grammar, JsonObject, JsonSchema, StructuralTag
 from rootform.grammar.errors import GrammarError
+from rootform.grammar.example import BYTES, example_of
 from rootform.grammar.expr import POOL
 from rootform.grammar.json_layout import layout
 from rootform.grammar.schema_indent import indented
@@ -115,6 +116,20 @@ def test_laying_out_a_text_anew_is_what_dumps_does(value: Any, depth: int) -> No
     form = layout("indent", depth=depth)
     wanted = json.dumps(value, indent=2).replace("\n", "\n" + " " * 2 * depth)
     assert indented(json.dumps(value).encode(), form).decode() == wanted
+
+
+def test_examples_are_laid_out_too() -> None:
+    schema = {
+        "type": "object",
+        "properties": {"a": {"type": "array", "items": {"type": "integer"}, "minItems": 2}, "b": {"type": "object"}},
+        "required": ["a", "b"],
+    }
+    automaton, text = Automaton(BYTES), json.dumps(schema)
+    example = example_of(automaton, automaton.root_of(expression_of(JsonSchema(text, "indent"))), text).text
+    value = json.loads(example)
+    assert jsonschema.Draft202012Validator(schema).is_valid(value)
+    assert json.dumps(value, indent=2) == example
+    assert len(value["a"]) == 2
 
 
 def test_everywhere_a_spacing_is_taken() -> None:
