@@ -287,7 +287,7 @@ class Parts:
         return np.stack([starts, stops], 1).astype(np.int32)
 
     def _new_base(self, local: int, words: np.ndarray, exits: np.ndarray) -> Base:
-        base = Base(local, self._walker.states_from(local), words, np.sort(exits), {})
+        base = Base(local, self._walker.states_from(local), words, self.union([exits]), {})
         if len(self._bases) >= _MOST_BASES:
             del self._bases[1]  # the first is JSON text
         self._bases.append(base)
@@ -298,8 +298,11 @@ class Parts:
     ) -> tuple[np.ndarray, SharedExits]:
         """The bits and exits of a walk that has a base."""
         vocabulary = self._vocabulary
-        if len(drops):
-            drops = drops[np.argsort(drops[:, 0], kind="stable")]
+        if (drops[1:, 0] < drops[:-1, 0]).any():  # in their order, in a tenth of the time that sorting takes
+            ends = np.zeros(len(vocabulary.node_byte), np.int32)
+            ends[drops[:, 0]] = drops[:, 1]
+            starts = np.flatnonzero(ends)
+            drops = np.stack([starts, ends[starts]], 1).astype(np.int32)
         words = base.words.copy()
         kernels.drop(words, drops, vocabulary.token_start, vocabulary.token_ids)
         kernels.set_bits(words, tokens, counts, FAR)

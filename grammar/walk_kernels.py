@@ -40,6 +40,8 @@ def walk(
     there is one the frame may end in that state alone. base_states: the state the base came to at each node, 0 where it
     did not; all that is reached in the same state is left out, with what is below. Of no length: there is no base.
 
+    From one start, and where nothing is missing, nodes are come to in their order.
+
     Written from the row on that `filled` has for each, which is then moved: tokens (token, state, count), exits (node,
     count) below which the frame may be over, entries (node, state) where it halted, drops (node, end) where nodes from
     node to end are not what the base made of them, missing (like `edges`) where a transition is not known. The last of
@@ -54,7 +56,7 @@ def walk(
             node = starts[i]
             row = transitions[start]
             base_row = transitions[base_states[node] if has_base else 0]
-            for at in range(child_start[node], child_start[node + 1]):
+            for at in range(child_start[node + 1] - 1, child_start[node] - 1, -1):
                 if row[child_byte[at]] != base_row[child_byte[at]]:
                     stack[top, 0] = child_node[at]
                     stack[top, 1] = start
@@ -106,7 +108,7 @@ def walk(
                 n_exits += 1
             row = transitions[after]
             base_row = transitions[was]
-            for at in range(first, last):
+            for at in range(last - 1, first - 1, -1):
                 if row[child_byte[at]] != base_row[child_byte[at]]:
                     stack[top, 0] = child_node[at]
                     stack[top, 1] = after
