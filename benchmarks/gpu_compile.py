@@ -25,6 +25,13 @@ ELEMENT_BYTES = {"fp16": 2, "bf16": 2, "fp32": 4}
 FLOATS = {"scale", "softcap", "eps"}
 
 
+def most_spilled() -> int:
+    """Bytes a kernel may spill: none; triton before 3.7 brings a ptxas that spills a few in some."""
+    import triton
+
+    return 0 if tuple(map(int, triton.__version__.split(".")[:2])) >= (3, 7) else 64
+
+
 class Source(NamedTuple):
     """A kernel and how it is launched. pointers: element types by parameter; other parameters are int32, or float32
     where FLOATS names them."""

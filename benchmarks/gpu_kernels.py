@@ -5,6 +5,7 @@ Every number is of one launch of what a layer, or a step, asks for. Data is rand
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -17,7 +18,7 @@ from rootform.engine.kernels import grammar, layers, mask, sampling, tree_attent
 from rootform.engine.kernels.online import Scoring
 from rootform.engine.paged_plan import compose
 
-from .gpu_cases import Advance, moved
+from .gpu_cases import moved
 from .gpu_time import Ceilings, median_ms
 
 
@@ -176,7 +177,8 @@ def small_ones(sizes: Sizes, device: torch.device) -> Iterator[Timed]:
         2.0 * heads.numel() * item,
     )
     yield from choosing(sizes, device)
-    yield advancing(sizes, device)
+    if importlib.util.find_spec("msgspec") is not None:
+        yield advancing(sizes, device)
 
 
 def choosing(sizes: Sizes, device: torch.device) -> Iterator[Timed]:
@@ -208,6 +210,8 @@ def choosing(sizes: Sizes, device: torch.device) -> Iterator[Timed]:
 
 def advancing(sizes: Sizes, device: torch.device) -> Timed:
     """Sequences of a real grammar, all of whose answers the tables hold or miss as they did in a walk of its texts."""
+    from .gpu_grammar_case import Advance
+
     batch, steps = Advance().walk()
     automaton = batch._automaton
     places, slots, tokens = steps[-1]

@@ -6,14 +6,16 @@ the answer, serves it and adds it to the tables. Kernel and twin; the twin is th
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
 from ...grammar import kernels as host
-from ...grammar.automaton import Automaton
 from ...grammar.stacks import LEVELS
 from .tiles import HAS_TRITON, need_triton
+
+if TYPE_CHECKING:
+    from ...grammar.automaton import Automaton
 
 ADVANCED, NOT_ALLOWED, NO_TRANSITION, NO_ROW = 0, 1, 2, 3
 """What became of a sequence: it moved and its row is known; its token is not allowed, it stays; its transition is not

@@ -15,7 +15,9 @@ from importlib.util import find_spec
 import pytest
 import torch
 
-from rootform.benchmarks import gpu_cases
+from rootform.benchmarks import gpu_cases, gpu_grammar_case
+
+ORDINARY = gpu_cases.SMALL | gpu_grammar_case.CASES
 
 
 def run_interpreted(which: str) -> dict[str, str]:
@@ -38,7 +40,7 @@ def main(which: str) -> None:
 
         cases = gpu_model_case.CASES
     else:
-        cases = gpu_cases.SMALL if which == "small" else gpu_cases.sweep()
+        cases = ORDINARY if which == "small" else gpu_cases.sweep()
     print(json.dumps(gpu_cases.run_all(cases, "cpu")))
 
 
@@ -47,7 +49,7 @@ def what_went_wrong() -> dict[str, str]:
     return run_interpreted("small")
 
 
-@pytest.mark.parametrize("name", gpu_cases.SMALL)
+@pytest.mark.parametrize("name", ORDINARY)
 def test_kernel_agrees_with_its_twin(what_went_wrong, name):
     assert not what_went_wrong[name], what_went_wrong[name]
 
@@ -90,9 +92,9 @@ def test_a_kernel_that_is_wrong_is_seen(monkeypatch):
 
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-@pytest.mark.parametrize("name", gpu_cases.SMALL | gpu_cases.in_bfloat(gpu_cases.SMALL))
+@pytest.mark.parametrize("name", ORDINARY | gpu_cases.in_bfloat(ORDINARY))
 def test_kernel_agrees_with_its_twin_on_a_gpu(name):
-    cases = gpu_cases.SMALL | gpu_cases.in_bfloat(gpu_cases.SMALL)
+    cases = ORDINARY | gpu_cases.in_bfloat(ORDINARY)
     assert gpu_cases.run_all({name: cases[name]}, "cuda") == {name: ""}
 
 
