@@ -120,6 +120,13 @@ class Schema:
         having = [p for p in places if isinstance(found := self.document.at(p), dict) and keyword in found]
         self._notes.refuse((having or places or ["#"])[0], keyword, reason, rewrite)
 
+    def forget(self) -> None:
+        """Let go of the document and all that was read of it; no more can be read, but strings can be written."""
+        self.document.forget()
+        self._possible = Possible(self._judge, self._unsettled_shape)
+        for known in (self._of_literal, self._unsettled, self._of_conj):
+            known.clear()
+
     def _warn_of_nothing(self, conj: Conj) -> None:
         plain = all(isinstance(part, Literal) and not part.negated for part in conj)
         if plain and all(self.document.at(part.place) is not False for part in conj):

@@ -93,7 +93,9 @@ def compile_read(schema: Schema, constraint: JsonSchema, notes: Notes) -> int:
     on_one_line = constraint if lines is None else msgspec.structs.replace(constraint, spacing="canonical")
     emitter = _Emitter(schema, on_one_line, _name_of(on_one_line))
     result = emitter.emit(schema.root)
-    if lines is not None and not POOL.is_empty(result):
+    if lines is None:
+        schema.forget()  # what is yet to be written keeps the schema, not what it was read from
+    elif not POOL.is_empty(result):
         result = _AtDepth(emitter, layout(lines, constraint.escapes)).value(schema.root)
     if POOL.is_empty(result):
         found = next(iter(notes.warnings), "")
@@ -155,6 +157,7 @@ class _Emitter:
             return EMPTY
         result = self._done[root] if root in self._done else self._value(root, self._planned[root])
         POOL.know(result, part.length)
+        self._planner = Planner(self._schema)  # the old one knows more than is needed from now on
         return result
 
     def _add_part(self, conj: Conj) -> None:

@@ -94,6 +94,12 @@ class Document:
             self._at[place] = _member(self.at(f"{uri}#{parent}"), step) if pointer else self._roots[uri]
         return self._at[place]
 
+    def forget(self) -> None:
+        """Let go of everything; the document is of no more use."""
+        self.root = None
+        self._roots.clear()
+        self._at.clear()
+
     def resource_of(self, place: str) -> Resource:
         """The resource that a place belongs to: the innermost one around it."""
         if len(self._resource_at) == 1:
