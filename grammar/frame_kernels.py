@@ -22,8 +22,8 @@ EDGE, ARRIVAL, START, LEAVING = range(4)
 UNIT, LO, HI, STACK, POPPED, SEQUENCE, BEHIND, OUTER = range(8)
 """Columns of `frames`. BEHIND: the state behind the frame, OUTER: its context; UNKNOWN before they are looked up."""
 
-N_FRAMES, N_ITEMS, N_PUT_OFF, N_MISSING, DEEPEST, STEPS = range(6)
-"""What `tally` counts."""
+N_FRAMES, N_ITEMS, N_PUT_OFF, N_MISSING, N_ENTRIES, DEEPEST, STEPS = range(7)
+"""What `tally` counts. N_ENTRIES: those of what is missing that are no edges."""
 
 UNKNOWN, SLOW = -1, -2  # of tables of states
 _MOST_STEPS = 1 << 18
@@ -141,6 +141,28 @@ def is_wide(
 
 
 @compiled
+def begin(
+    frames: np.ndarray,
+    items: np.ndarray,
+    words: np.ndarray,
+    tally: np.ndarray,
+    unit: int,
+    lo: int,
+    hi: int,
+    stack: int,
+    popped: int,
+    sequence: int,
+    what: int,
+    state: int,
+) -> None:
+    """Have a frame, its first context, to be walked from the root, and nothing else."""
+    words[:] = 0
+    tally[:] = 0
+    context(frames, tally, unit, lo, hi, stack, popped, sequence)
+    tally[N_ITEMS] = put(items, 0, what, 0, state, 0, 0)
+
+
+@compiled
 def walk_frames(
     child_start: np.ndarray,
     child_node: np.ndarray,
@@ -204,6 +226,7 @@ def walk_frames(
             if kind & SPLITS:
                 n_ways = splits[state, 1]
                 if n_ways == 0:
+                    tally[N_ENTRIES] += 1
                     n_missing = put(missing, n_missing, ARRIVAL, node, state, 0, f)
                 elif top + n_ways + _MOST_PUSHED > items.shape[0]:
                     code = GIVE_UP
@@ -218,6 +241,7 @@ def walk_frames(
                     break
                 sequence = joined(join_keys, join_values, row[SEQUENCE], entered[state, 4])
                 if inside == 0 or sequence == UNKNOWN:
+                    tally[N_ENTRIES] += 1
                     n_missing = put(missing, n_missing, ARRIVAL, node, state, 0, f)
                     continue
                 unit, lo, hi = entered[state, 1], entered[state, 2], entered[state, 3]
@@ -500,7 +524,9 @@ def warm() -> None:
     items, entered, words = rows[:, :5].copy(), rows[:, :5].copy(), np.zeros(1, np.uint32)
     trie = (ints, ints, bytes_, bytes_, ints, ints, ints)
     stacks = (ints, ints, ints, ints, table, values)
-    splits, tally = rows[:, :2].copy(), np.zeros(6, np.int64)
+    splits, tally = rows[:, :2].copy(), np.zeros(7, np.int64)
+    begin(rows, items, words, tally, 0, 0, 0, 0, 0, 0, 0, 0)
+    tally[:] = 0
     walk_frames(*trie, wide, bytes_, entered, splits, ints, *stacks, 0, 0, rows, items, items, items, words, tally)
     may_all_end(0, -1, 0, 0, bytes_, ints, ints, tally)
     place = np.zeros(14, np.int64)

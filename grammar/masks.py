@@ -48,7 +48,7 @@ class Masks:
         self._items = np.zeros((_MOST_ITEMS, 5), np.int32)
         self._put_off = np.zeros((_MOST_ITEMS, 5), np.int32)
         self._missing = np.zeros((_MOST_ITEMS, 5), np.int32)
-        self._tally = np.zeros(6, np.int64)
+        self._tally = np.zeros(7, np.int64)
         self._depth = np.zeros(1, np.int64)
         self._firsts: dict[int, int] = {}  # by state, mask of the bytes it may go on with
 
@@ -64,7 +64,6 @@ class Masks:
         the next call.
         """
         words = self._words
-        words.fill(0)
         if place.text != NO_TEXT:
             words[:] = self._captures.mask(place, reader)
             accepts = Path(self._frames, place, reader, 0, open_run=False).accepts()
@@ -82,21 +81,30 @@ class Masks:
     def _walk(self, place: Place, reader: Reader) -> bool:
         """Find the tokens of a place without a captured text; False: another way has to be gone."""
         tally = self._tally
-        tally[:] = 0
-        sequence = self._stacks.sequence(place.pushes)
-        stack = reader.stack(place.popped)
-        self._contexts[0] = place.unit, place.lo, place.hi, stack, place.popped, sequence, loops.UNKNOWN, loops.UNKNOWN
-        self._items[0] = loops.ARRIVAL if self._frames.dfa.halts(place.local) else loops.START, 0, place.local, 0, 0
-        tally[loops.N_FRAMES] = tally[loops.N_ITEMS] = 1
+        loops.begin(
+            self._contexts,
+            self._items,
+            self._words,
+            tally,
+            place.unit,
+            place.lo,
+            place.hi,
+            reader.stack(place.popped),
+            place.popped,
+            self._stacks.sequence(place.pushes),
+            loops.ARRIVAL if self._frames.dfa.halts(place.local) else loops.START,
+            place.local,
+        )
         while tally[loops.N_ITEMS]:
             tick()
             if self._run() == loops.GIVE_UP:
                 return False
-            _, _, n_put_off, n_missing, _, _ = tally.tolist()
-            tally[2:4] = 0
+            _, _, n_put_off, n_missing, n_entries, _, _ = tally.tolist()
+            tally[loops.N_PUT_OFF : loops.DEEPEST] = 0
             if n_missing:
-                self._find(self._missing[:n_missing])
-                self._add(self._missing[:n_missing])
+                missing = self._missing[:n_missing]
+                self._find(missing, n_entries)
+                self._add(missing)
             if n_put_off and not self._do_put_off(self._put_off[:n_put_off], reader):
                 return False
         reader.depth = max(reader.depth, int(tally[loops.DEEPEST]))
@@ -133,16 +141,17 @@ class Masks:
             self._tally,
         )
 
-    def _find(self, missing: np.ndarray) -> None:
-        """Find what a walk did not know."""
-        edges = missing[:, 0] == loops.EDGE
-        if edges.all():
+    def _find(self, missing: np.ndarray, n_entries: int) -> None:
+        """Find what a walk did not know; of it n_entries are no edges."""
+        if not n_entries:
             self._walker.explore(missing, 1)
             return
+        edges = missing[:, 0] == loops.EDGE
         wanted = {(state, frame): None for _, _, state, _, frame in missing[~edges].tolist()}
         for state, frame in wanted:
             self._crossings.find_entry(state, int(self._contexts[frame, loops.SEQUENCE]))
-        self._walker.explore(missing[edges], 1)
+        if n_entries < len(missing):
+            self._walker.explore(missing[edges], 1)
 
     def _add(self, items: np.ndarray) -> None:
         at = int(self._tally[loops.N_ITEMS])

@@ -38,8 +38,8 @@ class Limit:
         self._polite = polite
         self._others: list[Callable[[], str]] = []
         self._ticks = _TICKS
-        self._ends = time.thread_time() + seconds
-        self._pause_at = time.perf_counter() + _SLICE_S
+        self._ends = 0.0  # by the clock of the thread, from the first look at it: most work is done before
+        self._pause_at = 0.0
 
     def add(self, over: Callable[[], str]) -> None:
         """Another limit: asked every half millisecond; what it says, if not "", is why the work has to stop."""
@@ -63,6 +63,10 @@ class Limit:
     def look(self) -> None:
         """Look at the clock. Raises GrammarError when the work has to stop."""
         self._ticks = _TICKS
+        if not self._ends:
+            self._ends = time.thread_time() + self._seconds
+            self._pause_at = time.perf_counter() + _SLICE_S
+            return
         left = self._ends - time.thread_time()
         if left < 0:
             reason = f"takes more than {self._seconds:g} s of work"
