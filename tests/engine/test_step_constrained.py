@@ -129,7 +129,8 @@ def test_an_undecidable_state_fails_its_request_alone(make, monkeypatch):
     stand, states = make()
     bad = stand.add([1, 2], 9, ROOTS["a{3,9}"])
     good = stand.add([3, 3], 9, ROOTS["a*b*c*"])
-    states._open[0].batch.errors[stand.loop.places.waiting[bad].grammar.slot] = GrammarError("#/a", "", "too large to decide")
+    slot = stand.loop.places.waiting[bad].grammar.slot
+    states._open[0].batch.errors[slot] = GrammarError("#/a", "", "too large to decide")
     stand.run()
     assert (stand.end(bad).status, stand.end(bad).error) == (400, "#/a: too large to decide")
     assert re.fullmatch("a*b*c*", stand.text(good))
