@@ -278,13 +278,23 @@ class Path:
         return place.local == place.unit and not self.open_run and self.units >= place.hi
 
     def _frames_left_by(self, byte: int) -> int:
-        """How many frames may be left at once so that what is behind goes on with `byte`: the most; 0: it cannot."""
-        other, left, most = self.copy(), 0, 0
+        """How many entries of the stack may be come to at once so that one goes on with `byte`: the most; 0: none does.
+
+        An entry may begin with frames, which are entered and left without coming to another one.
+        """
+        other, inside, come_to, most = self.copy(), 0, 0, 0
+        height = other.height()
         while other.leave():
-            left += 1
+            inside, come_to = (inside - 1, come_to) if inside else (0, come_to + 1)
+            inside += other.height() - (height - 1)
+            height = other.height()
             if other.goes_on(byte):
-                most = left
+                most = come_to
         return most
+
+    def height(self) -> int:
+        """How many entries more than at first are on the stack."""
+        return len(self.place.pushes) - self.place.popped
 
     def _go_to(self, after: int, byte: int) -> None:
         place, frames = self.place, self.frames

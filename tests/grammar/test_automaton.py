@@ -195,6 +195,14 @@ def test_a_frame_that_may_end_and_go_on_with_the_same_byte(automata, tokens_of) 
     check_walks(automata, ambiguous, random.Random(3), tokens_of, n_walks=20)
 
 
+def test_a_frame_that_may_end_before_a_text_of_several_frames(automata, tokens_of) -> None:
+    run = POOL.frame(POOL.repeat(POOL.byte_set(b'",b'), 2, None))
+    quotes = POOL.frame(POOL.repeat(POOL.literal(b'"a'), 0, None))
+    last = POOL.frame(POOL.concat(POOL.byte_set(b'"b'), POOL.literal(b"a")))
+    for rest in ((quotes, last), (quotes, last, POOL.literal(b",")), (quotes, quotes, last)):
+        check_walks(automata, POOL.concat(run, *rest), random.Random(5), tokens_of, n_walks=10)
+
+
 def test_the_answer_is_the_same_on_a_second_visit_and_finds_nothing_new(toy: Vocabulary) -> None:
     automaton = Automaton(toy)
     root = automaton.root_of(json_like(0, 4))
