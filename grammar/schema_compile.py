@@ -27,6 +27,7 @@ from .json_values import ANY_TEXT, any_object, any_value, key, key_besides, plai
 from .numbers import exact, number
 from .repeats import repeated_array
 from .schema import Schema
+from .schema_alike import OF_TYPE
 from .schema_clauses import places_of
 from .schema_indent import deeper_value
 from .schema_members import InOrder
@@ -34,7 +35,6 @@ from .schema_negation import besides
 from .schema_notes import Notes, Refusal
 from .schema_parts import MAX_LATER, Part, Parts, Planned
 from .schema_plan import ArrayPlan, Besides, ObjectPlan, PlannedMember, PlannedWay, Planner
-from .schema_read import OF_TYPE
 from .schema_rules import ArrayRule, Conj, NumberRule, ObjectRule, StringRule, Values
 from .schema_shapes import ANYTHING, Shape, meet
 from .witness import NEVER

@@ -14,6 +14,7 @@ from . import formats
 from .errors import GrammarError
 from .numbers import Interval, exact
 from .regex import compile_pattern
+from .schema_alike import simple_shape, what_it_says
 from .schema_document import Scope, child
 from .schema_keywords import (
     ANNOTATIONS,
@@ -77,7 +78,7 @@ def read_shape(place: Place, notes: Notes, *, tracked: bool) -> Shape:
     tracked: the rules tell which elements and members the keywords have evaluated.
     """
     if not notes.listing:
-        simple = _simple(place)
+        simple = simple_shape(place.schema) if not place.unread else None
         if simple is not None:
             return simple
     reader = _Reader(place, notes, tracked=tracked)
@@ -94,52 +95,6 @@ def read_shape(place: Place, notes: Notes, *, tracked: bool) -> Shape:
         arrays=_listed(reader.array(), values, lambda value: isinstance(value, list)) if "array" in types else (),
         objects=_listed(reader.object(), values, lambda value: isinstance(value, dict)) if "object" in types else (),
     )
-
-
-_ABOUT_ITSELF = frozenset({"enum", "format", "maxLength", "maximum", "minLength", "minimum", "pattern", "type"})
-_ANNOTATIONS = frozenset(ANNOTATIONS)
-
-
-def _what_it_says(schema: Json) -> Hashable:
-    """What a schema of one type without parts asks for, the same for those that ask for the same; None: not known."""
-    named = schema.get("type") if isinstance(schema, dict) else None
-    if type(named) is not str or named not in OF_TYPE:
-        return None
-    says = schema.keys() - _ANNOTATIONS
-    if len(says) == 1:
-        return named
-    if not says <= _ABOUT_ITSELF:
-        return None
-    found: list[Hashable] = []
-    for keyword in sorted(says):
-        value = schema[keyword]
-        if keyword == "enum" and type(value) is list and all(type(each) is str for each in value):
-            value = tuple(value)
-        elif type(value) is not str and type(value) is not int:
-            return None
-        found.append((keyword, value))
-    return tuple(found)
-
-
-def _simple(place: Place) -> Shape | None:
-    """The shape of a schema that names one type and asserts nothing else; None for all others, and what holds parts."""
-    named = place.schema.get("type")
-    if type(named) is not str or place.unread or named in ("array", "object"):
-        return None
-    for keyword in place.schema:
-        if keyword != "type" and keyword not in ANNOTATIONS:
-            return None
-    return OF_TYPE.get(named)
-
-
-OF_TYPE = {
-    "null": Shape(null=True),
-    "boolean": Shape(booleans=(True, False)),
-    "integer": Shape(numbers=(NumberRule(integer=True),)),
-    "number": Shape(numbers=(NumberRule(),)),
-    "string": Shape(strings=(StringRule(),)),
-}
-"""What schemas that name such a type, and nothing else, ask for."""
 
 
 def _booleans(values: tuple[Json, ...] | None) -> tuple[bool, ...]:
@@ -414,7 +369,7 @@ class _Reader:
 
     def _at(self, place: str, schema: Json) -> Conj:
         """The schema at a place, or one like it."""
-        said = _what_it_says(schema) if self._alike is not None else None
+        said = what_it_says(schema) if self._alike is not None else None
         if self._alike is None or said is None:
             return (Literal(place, False, self._scope),)
         known = self._alike.get(said)
