@@ -7,6 +7,7 @@ arithmetic is float32. A row of a result never depends on the other rows, nor on
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numba
@@ -14,6 +15,10 @@ import numpy as np
 import torch
 from numba import types
 from numba.extending import overload
+
+from ..grammar.machine_code import forget_what_is_old
+
+forget_what_is_old(Path(__file__).with_name(name) for name in ("loops.py", "attention_loops.py"))
 
 _f32, _i32, _u32, _u16 = np.float32, np.int32, np.uint32, np.uint16
 SIGN_OFF = _i32(0x7FFFFFFF)

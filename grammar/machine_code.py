@@ -8,28 +8,28 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numba
 
-_FOLDER = Path(__file__).parent
-_SOURCES = ("kernels.py", "node_layout.py", "machine_code.py")
+
+def forget_what_is_old(sources: Iterable[Path]) -> None:
+    """Remove kept machine code that was made from other sources than these, which are of one folder."""
+    files = sorted(sources)
+    digest = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+    with suppress(OSError):  # where nothing can be written, numba keeps it elsewhere, or nowhere
+        _forget(files[0].parent / "__pycache__", {file.stem for file in files}, digest)
 
 
-def _forget_what_is_old() -> None:
-    """Remove kept machine code that was made from other sources than these."""
-    kept = _FOLDER / "__pycache__"
-    sources = sorted({*_FOLDER.glob("*_kernels.py"), *(_FOLDER / name for name in _SOURCES)})
-    digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
+def _forget(kept: Path, modules: set[str], digest: str) -> None:
     stamp = kept / "machine-code.sha256"
     if stamp.is_file() and stamp.read_text() == digest:
         return
-    names = {source.stem for source in sources}
     for file in [*kept.glob("*.nbi"), *kept.glob("*.nbc")]:
-        if file.name.partition(".")[0] in names:
+        if file.name.partition(".")[0] in modules:
             file.unlink(missing_ok=True)
     kept.mkdir(exist_ok=True)
     fresh = stamp.with_suffix(f".{os.getpid()}")
@@ -37,8 +37,9 @@ def _forget_what_is_old() -> None:
     fresh.replace(stamp)
 
 
-with suppress(OSError):  # where nothing can be written, numba keeps it elsewhere, or nowhere
-    _forget_what_is_old()
+_FOLDER = Path(__file__).parent
+_OTHERS = ("kernels.py", "node_layout.py", "machine_code.py", "verbatim.py")
+forget_what_is_old({*_FOLDER.glob("*_kernels.py"), *filter(Path.is_file, (_FOLDER / name for name in _OTHERS))})
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
