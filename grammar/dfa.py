@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -68,7 +69,7 @@ class Dfa:
                 return number - 1
         return self._run(dk.state_of, expression)
 
-    def _run(self, kernel: Callable[..., int], *args: int) -> int:
+    def _run(self, kernel: Callable[..., int], *args: Any) -> int:
         """What a kernel finds, with room made as it asks for it."""
         while True:
             found = self.exprs.run(kernel, self.arrays, *args)

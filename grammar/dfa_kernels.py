@@ -4,6 +4,9 @@ Functions return a state, 0 or more; or why they could not go on, below 0: as `n
 another state, or REFUSED as there would be one for every text.
 """
 
+# pyright: reportReturnType=false, reportAssignmentType=false, reportArgumentType=false
+# Numbers of compiled loops have 64 bits, and so are numpy's.
+
 from __future__ import annotations
 
 import numpy as np

@@ -5,6 +5,9 @@ walked, with its stack: a row of `frames`. What a loop does not know it writes d
 finds it and calls again with what was written down.
 """
 
+# pyright: reportReturnType=false, reportAssignmentType=false, reportArgumentType=false
+# Numbers of compiled loops have 64 bits, and so are numpy's.
+
 from __future__ import annotations
 
 import numpy as np
