@@ -67,7 +67,8 @@ def compile_now(function: Any, signature: str) -> None:
 
 
 def _kept(function: Callable[..., Any], *signature: str) -> Callable[..., Any]:
+    jit: Any = numba.njit  # whose types do not have the signature first
     try:
-        return numba.njit(*signature, cache=True)(function)
+        return jit(*signature, cache=True)(function)
     except RuntimeError:  # no place to keep it
-        return numba.njit(*signature)(function)
+        return jit(*signature)(function)

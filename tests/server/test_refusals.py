@@ -77,7 +77,11 @@ def test_bodies_that_are_not_a_json_object(url, body, message):
             "response_format",
             "regex and response_format: one constraint at most; keep one of them",
         ),
-        ({"spacing": "compact"}, "spacing", "spacing: only means something with a JSON response_format, a grammar or tools"),
+        (
+            {"spacing": "compact"},
+            "spacing",
+            "spacing: only means something with a JSON response_format, a grammar or tools",
+        ),
         (
             {"regex": "a", "lenient": True},
             "lenient",
