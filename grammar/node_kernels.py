@@ -483,7 +483,7 @@ def partition_hash(pool: np.ndarray, place: int) -> int:
 
 
 @compiled
-def rehash(pool: np.ndarray, old: np.ndarray) -> None:
+def rehash(pool: np.ndarray, old: np.ndarray, with_facts: bool) -> None:
     """Fill the hash tables of a pool whose sections were copied from an old one; they are empty."""
     slots = 2 * pool[MAX_NODES]
     for item in range(pool[N_NODES]):
@@ -513,7 +513,7 @@ def rehash(pool: np.ndarray, old: np.ndarray) -> None:
             at = (at + 1) & (slots - 1)
         pool[pool[PARTITION_SLOTS] + at] = number + 1
     pool[N_FACTS] = 0
-    for at in range(old[MAX_FACTS]):
+    for at in range(old[MAX_FACTS] if with_facts else 0):
         key = old[old[FACTS] + FACT_WORDS * at]
         if key != 0:
             remember(pool, key, old[old[FACTS] + FACT_WORDS * at + 1])

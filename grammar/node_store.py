@@ -12,12 +12,13 @@ from . import node_layout as nl
 
 _SECTIONS = (
     # used, room and place in the header; words of one entry; entries at first
-    (nl.N_NODES, nl.MAX_NODES, nl.NODES, nl.RECORD, 2048),
-    (nl.N_MEMBERS, nl.MAX_MEMBERS, nl.MEMBERS, 1, 4096),
-    (nl.N_SETS, nl.MAX_SETS, nl.SETS, nl.SET_WORDS, 512),
-    (nl.N_PARTITIONS, nl.MAX_PARTITIONS, nl.PARTITIONS, nl.CLASSES, 32),
-    (nl.N_FACTS, nl.MAX_FACTS, nl.FACTS, 2, 8192),
+    (nl.N_NODES, nl.MAX_NODES, nl.NODES, nl.RECORD, 1 << 16),
+    (nl.N_MEMBERS, nl.MAX_MEMBERS, nl.MEMBERS, 1, 1 << 17),
+    (nl.N_SETS, nl.MAX_SETS, nl.SETS, nl.SET_WORDS, 1 << 11),
+    (nl.N_PARTITIONS, nl.MAX_PARTITIONS, nl.PARTITIONS, nl.CLASSES, 1 << 8),
+    (nl.N_FACTS, nl.MAX_FACTS, nl.FACTS, 2, 1 << 18),
 )
+_AT_MEMBERS = 1
 _HASHED = ((nl.NODE_SLOTS, nl.MAX_NODES), (nl.SET_SLOTS, nl.MAX_SETS), (nl.PARTITION_SLOTS, nl.MAX_PARTITIONS))
 _MOST_FACTS = 1 << 22  # more are forgotten, all at once
 _WORD_BYTES = 8
@@ -78,29 +79,34 @@ class NodeStore:
         return _WORD_BYTES * (words + 2 * self.view[nl.N_NODES] + 2 * self.view[nl.N_FACTS])
 
     def grow(self) -> None:
-        """Make room: twice as much in each section that is more than half full."""
+        """Make room: twice as much in each section that is more than half full; if none is, for longer alternations."""
         old = self.words
         rooms = []
         for used, room, *_ in _SECTIONS:
             half_full = 2 * old[used] >= (old[room] // 2 if used == nl.N_FACTS else old[room])
             rooms.append(int(2 * old[room] if half_full else old[room]))
+        if all(room == old[place] for room, (_, place, *_) in zip(rooms, _SECTIONS, strict=True)):
+            rooms[_AT_MEMBERS] *= 2
         forget = rooms[-1] > _MOST_FACTS
         self._lay_out([*rooms[:-1], min(rooms[-1], _MOST_FACTS)])
+        self._take(old, with_facts=not forget)
+
+    def copy(self) -> NodeStore:
+        """Another with the same nodes."""
+        other = NodeStore.__new__(NodeStore)
+        other._lay_out([int(self.words[room]) for _, room, *_ in _SECTIONS])
+        other._take(self.words, with_facts=True)
+        return other
+
+    def _take(self, old: np.ndarray, *, with_facts: bool) -> None:
+        """Take over all that another array holds, which has no more room than this one."""
         new = self.words
         for used, _, place, size, _ in _SECTIONS[:-1]:
             count = old[used] * size
             new[new[place] : new[place] + count] = old[old[place] : old[place] + count]
             new[used] = old[used]
         new[nl.WORK], new[nl.WORK_LIMIT] = old[nl.WORK], old[nl.WORK_LIMIT]
-        if forget:
-            old[nl.MAX_FACTS] = 0
-        nk.rehash(new, old)
-
-    def copy(self) -> NodeStore:
-        """Another with the same nodes."""
-        other = NodeStore.__new__(NodeStore)
-        other._hold(self.words.copy())
-        return other
+        nk.rehash(new, old, with_facts)
 
     def let_go(self) -> None:
         """Let go of the array; the store is of no more use."""

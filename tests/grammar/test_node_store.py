@@ -8,10 +8,22 @@ import threading
 import pytest
 
 from rootform.grammar import node_layout as nl
+from rootform.grammar import node_store
 from rootform.grammar.errors import GrammarError
 from rootform.grammar.expr import EMPTY, EPSILON, Exprs
 from rootform.grammar.nodes import Kind
 from rootform.grammar.work import Limit, within
+
+
+@pytest.fixture(autouse=True)
+def small_at_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Arrays that have to grow soon."""
+    small = {nl.MAX_SETS: 300, nl.MAX_PARTITIONS: 4}  # every pool begins with 259 sets
+    sections = tuple(
+        (used, room, place, size, 1 << (small.get(room, 512) - 1).bit_length())
+        for used, room, place, size, _ in node_store._SECTIONS
+    )
+    monkeypatch.setattr(node_store, "_SECTIONS", sections)
 
 
 def _some_word(rng: random.Random) -> bytes:
@@ -51,7 +63,7 @@ def test_nodes_say_what_they_were_made_of() -> None:
 
 
 def test_forgotten_derivatives_are_found_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rootform.grammar.node_store._MOST_FACTS", 1 << 13)
+    monkeypatch.setattr("rootform.grammar.node_store._MOST_FACTS", 1 << 11)
     pool, other, rng = Exprs(), Exprs(), random.Random(1)
     for _ in range(300):
         parts = [_some_word(rng) for _ in range(rng.randint(1, 6))]
@@ -61,7 +73,7 @@ def test_forgotten_derivatives_are_found_again(monkeypatch: pytest.MonkeyPatch) 
             either = each.repeat(each.alt(*map(each.literal, parts)), 0, None)
             but = each.and_(either, each.not_(each.concat(each.literal(denied), each.everything)))
             assert each.fullmatch(but, text) == (each.fullmatch(either, text) and not text.startswith(denied))
-    assert pool.array[nl.MAX_FACTS] <= 1 << 13
+    assert pool.array[nl.MAX_FACTS] <= 1 << 11
 
 
 def test_a_copy_knows_all_and_goes_its_own_way() -> None:
