@@ -418,6 +418,10 @@ def _engine(given: argparse.Namespace, *, quiet: bool) -> Engine:
     name = getattr(given, "model", None) or "sprout"
     if not quiet:
         print(f"loading {name} ...", file=sys.stderr)
+        from .grammar.machine_code import is_to_be_made
+
+        if is_to_be_made():
+            print("making machine code for grammars, once after an install: about a minute ...", file=sys.stderr)
     from .engine.api import Engine
 
     engine = Engine(

@@ -72,3 +72,9 @@ def _kept(function: Callable[..., Any], *signature: str) -> Callable[..., Any]:
         return jit(*signature, cache=True)(function)
     except RuntimeError:  # no place to keep it
         return jit(*signature)(function)
+
+
+def is_to_be_made() -> bool:
+    """Whether the first use of a grammar will take a minute: beside the sources there is room for it, and none yet."""
+    kept = _FOLDER / "__pycache__"
+    return os.access(kept, os.W_OK) and not any(kept.glob("derivative_kernels.*.nbi"))

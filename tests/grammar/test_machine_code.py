@@ -106,3 +106,12 @@ def test_machine_code_of_other_sources_is_forgotten(tmp_path: Path, changed: str
     run()
     assert not ours.exists()
     assert others.exists()
+
+
+def test_machine_code_is_to_be_made_where_there_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine_code, "_FOLDER", tmp_path)
+    assert not machine_code.is_to_be_made()  # there is no place for it: nobody can tell
+    (tmp_path / "__pycache__").mkdir()
+    assert machine_code.is_to_be_made()
+    (tmp_path / "__pycache__" / "derivative_kernels.derive-55.py311.nbi").touch()
+    assert not machine_code.is_to_be_made()
