@@ -27,13 +27,25 @@ class Crossings:
         self._no_reader = _NoReader()
         self._n_ways = 0
         self.ways = np.zeros(1024, np.int32)
-        self.entered = np.zeros((len(dfa.kinds), 5), np.int32)
-        self.splits = np.zeros((len(dfa.kinds), 2), np.int32)
+        self._entered = np.zeros((len(dfa.kinds), 5), np.int32)
+        self._splits = np.zeros((len(dfa.kinds), 2), np.int32)
+
+    @property
+    def entered(self) -> np.ndarray:
+        """See above; a row for each state there is room for, as loops do not look where an array ends."""
+        self._make_room()
+        return self._entered
+
+    @property
+    def splits(self) -> np.ndarray:
+        """See above; likewise."""
+        self._make_room()
+        return self._splits
 
     @property
     def nbytes(self) -> int:
         """Memory of the tables."""
-        per_state = self.entered.itemsize * 7 * len(self._dfa)
+        per_state = self._entered.itemsize * 7 * len(self._dfa)
         return per_state + self.ways.nbytes
 
     def find_entry(self, state: int, sequence: int) -> None:
@@ -42,13 +54,12 @@ class Crossings:
             self._find_ways(state)
             return
         if self.entered[state, 0] == 0:
-            found = self._entered(state)
-            self._make_room()
+            found = self._enter(state)
             self.entered[state] = found
         if self.entered[state, 0] != SLOW:
             self._stacks.join(sequence, int(self.entered[state, 4]))
 
-    def _entered(self, state: int) -> tuple[int, int, int, int, int]:
+    def _enter(self, state: int) -> tuple[int, int, int, int, int]:
         try:
             place = self._frames.enter(self._dfa.expression(state), 0, (), self._no_reader)
         except _StackAskedError:
@@ -59,7 +70,6 @@ class Crossings:
 
     def _find_ways(self, state: int) -> None:
         states = [self._dfa.state(each) for each in self._dfa.split(state)]
-        self._make_room()
         while self._n_ways + len(states) > len(self.ways):
             self.ways = np.concatenate([self.ways, np.zeros_like(self.ways)])
         self.ways[self._n_ways : self._n_ways + len(states)] = states
@@ -68,10 +78,10 @@ class Crossings:
 
     def _make_room(self) -> None:
         """Have a row for each state there is room for."""
-        more = len(self._dfa.kinds) - len(self.entered)
+        more = len(self._dfa.kinds) - len(self._entered)
         if more > 0:
-            self.entered = np.concatenate([self.entered, np.zeros((more, 5), np.int32)])
-            self.splits = np.concatenate([self.splits, np.zeros((more, 2), np.int32)])
+            self._entered = np.concatenate([self._entered, np.zeros((more, 5), np.int32)])
+            self._splits = np.concatenate([self._splits, np.zeros((more, 2), np.int32)])
 
 
 class _StackAskedError(Exception):

@@ -138,7 +138,9 @@ class Dfa:
         """Have room for twice as many states, where they are as many as can be, and for each expression's number."""
         size = len(self.kinds)
         if len(self) == size:
-            self.transitions = np.concatenate([self.transitions, np.empty((size, 256), np.int32)])
+            transitions = np.empty((2 * size, 256), np.int32)  # what is not written to costs no memory
+            transitions[:size] = self.transitions
+            self.transitions = transitions
             self.kinds = np.concatenate([self.kinds, np.zeros_like(self.kinds)])
             self._expressions = np.concatenate([self._expressions, np.zeros_like(self._expressions)])
         if len(self.exprs) >= len(self._numbers):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import random
 
 import numpy as np
@@ -16,6 +17,7 @@ from rootform.grammar.batch import StateBatch
 from rootform.grammar.constraints import Choice, JsonSchema, Regex
 from rootform.grammar.errors import GrammarError
 from rootform.grammar.expr import EPSILON, POOL
+from rootform.grammar.pools import current
 from rootform.grammar.regex import compile_pattern
 from rootform.grammar.vocab import Vocabulary
 
@@ -303,3 +305,28 @@ def test_what_the_tokenizer_cannot_spell_is_left_out(tokens_of) -> None:
 def test_refusals(constraint, message, toy: Vocabulary) -> None:
     with pytest.raises(GrammarError, match=message):
         Automaton(toy).compile(constraint)
+
+
+def test_states_may_be_more_than_there_was_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rootform.grammar.dfa._RESERVED", 8)
+    tokens = [bytes([byte]) for byte in range(128)] + [b'": ', b'{"', b'",', b"ab", b"[[", b"]]"]
+    vocabulary = Vocabulary([*tokens, b""], [len(tokens)], len(tokens) + 1)
+    schema = {
+        "type": "object",
+        "properties": {name: {"type": ["array", "null"], "items": {"enum": [name, 1]}} for name in ("ab", "cd", "abc")},
+        "additionalProperties": {"type": "string", "maxLength": 3},
+    }
+    constraint = JsonSchema(json.dumps(schema), property_order="any")
+    rows = []
+    for reserved in (8, 1 << 16):
+        monkeypatch.setattr("rootform.grammar.dfa._RESERVED", reserved)
+        automaton = Automaton(vocabulary, exprs=current().fork())
+        batch = StateBatch(automaton)
+        slot = batch.open(automaton.compile(constraint))
+        found = []
+        for byte in b'{"ab":["ab",1],"x":"yz","abc":null}':
+            row = batch.row_ids(np.array([slot]))[0]
+            found.append(automaton.rows[row].copy())
+            assert batch.advance(np.array([slot]), np.array([byte])).all()
+        rows.append(found)
+    assert all((one == other).all() for one, other in zip(*rows, strict=True))
