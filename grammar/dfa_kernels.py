@@ -138,13 +138,10 @@ def _kind_of(pool: np.ndarray, item: int) -> int:
     if _begins_frame(pool, item):
         bits |= HALTS
     elif kind == ALT:
-        some, capture = False, False
         for i in range(field(pool, item, B)):
-            each = member(pool, item, i)
-            some |= _begins_frame(pool, each)
-            capture |= head_kind(pool, each) == CAPTURE
-        if some and not capture:
-            bits |= HALTS | SPLITS
+            if _begins_frame(pool, member(pool, item, i)):
+                bits |= HALTS | SPLITS
+                break
     if nullable(pool, item):
         bits |= NULLABLE
         if bits & HALTS == 0:

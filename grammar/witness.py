@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from .errors import GrammarError
 from .nodes import Kind
+from .pools import using
 from .verbatim_search import Along
 from .work import tick
 
@@ -62,7 +63,22 @@ class Witness:
 
     def has_member(self, item: int) -> bool:
         """Whether any string is in the language."""
+        if self._exprs.known_length(item) is None and self._is_free(item):
+            return True
         return self.length(item) < NEVER
+
+    def _is_free(self, item: int) -> bool:
+        """Whether a captured text, one alternative perhaps, is seen to have an end without one being made up."""
+        node = self._exprs.node(item)
+        if node[0] == Kind.ALT:
+            return any(self._is_free(member) for member in node[1])
+        if node[0] != Kind.CAPTURE:
+            return False
+        from .captures import is_free  # which builds expressions, too
+
+        _, body, text, rule = node
+        with using(self._exprs):
+            return is_free(rule) and not rule.taken(text) and self.has_member(body)
 
     def length(self, item: int) -> int:
         """Bytes of a shortest string, or NEVER."""

@@ -330,3 +330,21 @@ def test_states_may_be_more_than_there_was_room_for(monkeypatch: pytest.MonkeyPa
             assert batch.advance(np.array([slot]), np.array([byte])).all()
         rows.append(found)
     assert all((one == other).all() for one, other in zip(*rows, strict=True))
+
+
+def test_captured_texts_beside_other_branches_make_no_state_for_every_text() -> None:
+    rng = random.Random(0)
+    words = {bytes(rng.choices(b"abcdefghijklmnop", k=rng.randint(2, 6))) for _ in range(3000)}
+    tokens = [bytes([byte]) for byte in range(128)] + sorted(words)
+    automaton = Automaton(Vocabulary([*tokens, b""], [len(tokens)], len(tokens) + 1), exprs=current().fork())
+    schema = {"dependencies": {"foo": ["bar"], "ab": {"minProperties": 4}, "cd": {"required": ["ab"]}}}
+    constraint = JsonSchema(json.dumps(schema), "flexible", property_order="any", draft="7")
+    batch = StateBatch(automaton)
+    slot = batch.open(automaton.compile(constraint))
+    for byte in b'{"fo':
+        batch.row_ids(np.array([slot]))
+        assert batch.advance(np.array([slot]), np.array([byte])).all()
+    row = batch.row_ids(np.array([slot]))[0]
+    allowed = np.unpackbits(automaton.rows[row].view(np.uint8), bitorder="little")[: len(tokens)]
+    assert allowed[128:].all()
+    assert len(automaton._dfa) < 1500
