@@ -76,7 +76,7 @@ class NodeStore:
     def nbytes(self) -> int:
         """Memory of what is used."""
         words = sum(self.view[used] * size for used, _, _, size, _ in _SECTIONS)
-        return _WORD_BYTES * (words + 2 * self.view[nl.N_NODES] + 2 * self.view[nl.N_FACTS])
+        return _WORD_BYTES * int(words + 2 * self.view[nl.N_NODES] + 2 * self.view[nl.N_FACTS])
 
     def grow(self) -> None:
         """Make room: twice as much in each section that is more than half full; if none is, for longer alternations."""
