@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 Encode = Callable[[str], list[int]]
 
-_REMOTES = "http://localhost:1234/"  # where the schemas of the official suite look for others
 _ANNOTATIONS = ("format.json", "content.json")
 
 

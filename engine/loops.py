@@ -10,13 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numba
 import numpy as np
 import torch
 from numba import types
 from numba.extending import overload
 
-from ..grammar.machine_code import forget_what_is_old
+from ..grammar.machine_code import forget_what_is_old, kept
 
 forget_what_is_old(Path(__file__).with_name(name) for name in ("loops.py", "attention_loops.py"))
 
@@ -31,12 +30,8 @@ def bits(tensor: torch.Tensor) -> np.ndarray:
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function compiled when first called, from numba's cache on disk where that can be written."""
-    options = {"fastmath": True, "nogil": True, "error_model": "numpy"}
-    try:
-        return numba.njit(cache=True, **options)(function)
-    except RuntimeError:  # no place for the cache
-        return numba.njit(**options)(function)
+    """The function compiled when first called, or read from where its machine code is kept."""
+    return kept(function, fastmath=True, nogil=True, error_model="numpy")
 
 
 # -- numbers of either kind ---------------------------------------------------------------------------------------

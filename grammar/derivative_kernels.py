@@ -6,7 +6,7 @@ import numpy as np
 
 from .alternation_kernels import alt, and_
 from .first_kernels import definition, first
-from .machine_code import compile_now, compiled, compiled_within
+from .machine_code import compile_now, compiled, compiled_as, compiled_within
 from .node_kernels import (
     ask,
     concat,
@@ -35,12 +35,17 @@ from .node_layout import (
     DEEPEST,
     EMPTY,
     EPSILON,
+    FLAGS,
     FRAME,
     KIND,
+    LENGTH,
     MACHINE,
+    NEVER,
     NOT,
     NOTHING,
+    NULLABLE,
     PAUSE,
+    PLAIN,
     PRUNED_OF,
     REF,
     REPEAT,
@@ -180,13 +185,45 @@ def _derive_repeated(pool: np.ndarray, item: int, byte: int, depth: int) -> int:
 compile_now(derive, "int64(int64[::1], int64, int64, int64)")
 
 
-@compiled
+@compiled_as("boolean(int64[::1], int64)")
+def has_member(pool: np.ndarray, item: int) -> bool:
+    """Whether a language is seen, without searching, not to be empty. Errs towards no."""
+    while True:
+        if field(pool, item, FLAGS) & (PLAIN | NULLABLE) != 0:
+            return item != EMPTY
+        length = field(pool, item, LENGTH)
+        if length >= 0:
+            return length < NEVER
+        kind = field(pool, item, KIND)
+        if kind == CAT:
+            if not has_member(pool, field(pool, item, A)):
+                return False
+            item = field(pool, item, B)
+        elif kind in (FRAME, REPEAT, COUNTED):
+            item = field(pool, item, A)
+        elif kind == ALT:
+            at = 0
+            while at < field(pool, item, B) and not has_member(pool, member(pool, item, at)):
+                at += 1
+            return at < field(pool, item, B)
+        else:
+            return False
+
+
+@compiled_as("int64(int64[::1], int64)")
 def pruned(pool: np.ndarray, item: int) -> int:
-    """The same language, without alternatives that can never be matched; EMPTY exactly when it is empty."""
+    """The same language, with members of alternations that can never be matched taken out."""
     if item <= EPSILON or plain(pool, item):
         return item
     known = fact(pool, pair_key(PRUNED_OF, item, NOTHING))
-    return known if known >= 0 else ask(pool, ASK_PRUNED, item, NOTHING)
+    if known >= 0:
+        return known
+    if field(pool, item, KIND) == ALT:
+        for i in range(field(pool, item, B)):
+            if not has_member(pool, member(pool, item, i)):
+                return ask(pool, ASK_PRUNED, item, NOTHING)
+        return item
+    return item if has_member(pool, item) else ask(pool, ASK_PRUNED, item, NOTHING)
 
 
 @compiled

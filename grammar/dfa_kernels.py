@@ -11,32 +11,24 @@ from __future__ import annotations
 
 import numpy as np
 
-from .derivative_kernels import derive
+from .derivative_kernels import derive, pruned
 from .first_kernels import first, partition
 from .machine_code import compiled, compiled_as
-from .node_kernels import ask, fact, field, in_set, member, nullable, pair_key, plain
+from .node_kernels import field, in_set, member, nullable
 from .node_layout import (
     ALT,
     AND,
-    ASK_PRUNED,
     CAPTURE,
     CAT,
     CLASSES,
     COUNTED,
-    EMPTY,
     EPSILON,
-    FLAGS,
     FRAME,
     KIND,
-    LENGTH,
-    NEVER,
     NOT,
     NOTHING,
     PARTITIONS,
-    PLAIN,
-    PRUNED_OF,
     REF,
-    REPEAT,
     SET,
     UNBOUNDED,
     VERBATIM,
@@ -44,15 +36,12 @@ from .node_layout import (
     B,
     C,
 )
-from .node_layout import NULLABLE as MATCHES_NOTHING
 
 Arrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 """What a `dfa.Dfa` is: by expression its state and one, 0 for none, int32; by state the expression, int32, the
 transitions and the kind; and (1,) int64 the number of states."""
 
 NO_ROOM, REFUSED = np.int64(-6), np.int64(-7)
-
-_TOP = np.int64(0)  # calls within each other, of its type, as another would have kernels compiled anew
 
 DEAD = 0
 """The DFA state from which nothing is accepted."""
@@ -75,47 +64,6 @@ def head_kind(pool: np.ndarray, item: int) -> int:
 def _begins_frame(pool: np.ndarray, item: int) -> bool:
     kind = head_kind(pool, item)
     return kind in (FRAME, REF, COUNTED, CAPTURE)
-
-
-@compiled_as("boolean(int64[::1], int64)")
-def has_member(pool: np.ndarray, item: int) -> bool:
-    """Whether a language is seen, without searching, not to be empty. Errs towards no."""
-    while True:
-        if field(pool, item, FLAGS) & (PLAIN | MATCHES_NOTHING) != 0:
-            return item != EMPTY
-        length = field(pool, item, LENGTH)
-        if length >= 0:
-            return length < NEVER
-        kind = field(pool, item, KIND)
-        if kind == CAT:
-            if not has_member(pool, field(pool, item, A)):
-                return False
-            item = field(pool, item, B)
-        elif kind in (FRAME, REPEAT, COUNTED):
-            item = field(pool, item, A)
-        elif kind == ALT:
-            at = 0
-            while at < field(pool, item, B) and not has_member(pool, member(pool, item, at)):
-                at += 1
-            return at < field(pool, item, B)
-        else:
-            return False
-
-
-@compiled_as("int64(int64[::1], int64)")
-def pruned(pool: np.ndarray, item: int) -> int:
-    """The same language, with members of alternations that can never be matched taken out."""
-    if item <= EPSILON or plain(pool, item):
-        return item
-    known = fact(pool, pair_key(PRUNED_OF, item, NOTHING))
-    if known >= 0:
-        return known
-    if field(pool, item, KIND) == ALT:
-        for i in range(field(pool, item, B)):
-            if not has_member(pool, member(pool, item, i)):
-                return ask(pool, ASK_PRUNED, item, NOTHING)
-        return item
-    return item if has_member(pool, item) else ask(pool, ASK_PRUNED, item, NOTHING)
 
 
 @compiled_as("int64(int64[::1], int64)")
@@ -164,7 +112,7 @@ def state_of(pool: np.ndarray, dfa: Arrays, item: int) -> int:
     if bits == REFUSED:
         return REFUSED
     row = transitions[made]
-    number = -1 if bits & HALTS and not bits & SPLITS else first(pool, item, _TOP)
+    number = -1 if bits & HALTS and not bits & SPLITS else first(pool, item, NOTHING)
     for byte in range(256):
         row[byte] = DEAD if number >= 0 and not in_set(pool, number, byte) else UNKNOWN
     kinds[made] = bits
@@ -194,20 +142,20 @@ def transition(pool: np.ndarray, dfa: Arrays, state: int, byte: int) -> int:
                 row[each] = after if in_set(pool, number, each) else DEAD
             after = np.int64(row[byte])
         return after
-    number = first(pool, item, _TOP)
+    number = first(pool, item, NOTHING)
     if number < 0:
         return number
     if not in_set(pool, number, byte):
         row[byte] = DEAD
         return DEAD
-    number = partition(pool, item, _TOP)
+    number = partition(pool, item, NOTHING)
     if number < 0:
         return number
     classes = pool[PARTITIONS] + CLASSES * number
     alike = 0
     while pool[classes + alike] != pool[classes + byte]:
         alike += 1
-    left = derive(pool, item, np.int64(alike), _TOP)
+    left = derive(pool, item, np.int64(alike), NOTHING)
     if left < 0:
         return left
     left = pruned(pool, left)

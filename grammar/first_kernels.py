@@ -126,19 +126,14 @@ compile_now(first, "int64(int64[::1], int64, int64)")
 @compiled
 def add_partition(pool: np.ndarray, classes: np.ndarray) -> int:
     """The number of a partition of the bytes: (256,) int64, classes numbered as they are met."""
-    at = 0
-    for byte in range(CLASSES):
-        at = at * 31 + classes[byte]
-    slots = 2 * pool[MAX_PARTITIONS]
-    room = pool[MAX_PARTITIONS]
     found = pool[N_PARTITIONS]
-    if found < room:  # written where it would stand, so that there is one way to compare and to hash
-        place = pool[PARTITIONS] + CLASSES * found
-        for byte in range(CLASSES):
-            pool[place + byte] = classes[byte]
-        at = partition_hash(pool, place) & (slots - 1)
-    else:
+    if found >= pool[MAX_PARTITIONS]:
         return NEED_ROOM
+    place = pool[PARTITIONS] + CLASSES * found  # written where it would stand: there is one way to compare and to hash
+    for byte in range(CLASSES):
+        pool[place + byte] = classes[byte]
+    slots = 2 * pool[MAX_PARTITIONS]
+    at = partition_hash(pool, place) & (slots - 1)
     while pool[pool[PARTITION_SLOTS] + at] != 0:
         other = pool[pool[PARTITION_SLOTS] + at] - 1
         same = True

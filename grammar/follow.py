@@ -73,12 +73,7 @@ class Follower:
             dfa.transitions,
             dfa.kinds,
             crossings.entered,
-            stacks.parents,
-            stacks.tops,
-            stacks.sequence_parents,
-            stacks.sequence_tops,
-            stacks.joins.keys,
-            stacks.joins.values,
+            stacks.arrays,
         )
 
     def _find(self, code: int, end: int) -> None:

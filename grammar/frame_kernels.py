@@ -16,6 +16,9 @@ from .dfa_kernels import APART, HALTS, MAY_END, NULLABLE, SPLITS
 from .kernels import find
 from .machine_code import compiled
 
+StackArrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+"""What loops read of a `stacks.Stacks`: parents and tops, those of sequences, and the table of joins."""
+
 DONE, GIVE_UP = 0, 1
 """What `walk_frames` returns. GIVE_UP: this needs what the tables do not hold."""
 
@@ -43,8 +46,9 @@ be found; BESIDE: the sequence pushed before."""
 
 
 @compiled
-def joined(keys: np.ndarray, values: np.ndarray, below: int, above: int) -> int:
+def joined(stacks: StackArrays, below: int, above: int) -> int:
     """What is pushed when first one sequence is, then another; UNKNOWN: to be found."""
+    _, _, _, _, keys, values = stacks
     if below == 0:
         return above
     if above == 0:
@@ -89,14 +93,12 @@ def put(items: np.ndarray, at: int, what: int, node: int, state: int, count: int
 @compiled
 def find_behind(
     f: int,
-    parents: np.ndarray,
-    tops: np.ndarray,
-    sequence_parents: np.ndarray,
-    sequence_tops: np.ndarray,
+    stacks: StackArrays,
     frames: np.ndarray,
     tally: np.ndarray,
 ) -> int:
     """The state behind a frame, now in its row; or SLOW."""
+    parents, tops, sequence_parents, sequence_tops, _, _ = stacks
     row = frames[f]
     if row[BEHIND] != UNKNOWN:
         return row[BEHIND]
@@ -179,12 +181,7 @@ def walk_frames(
     entered: np.ndarray,
     splits: np.ndarray,
     ways: np.ndarray,
-    parents: np.ndarray,
-    tops: np.ndarray,
-    sequence_parents: np.ndarray,
-    sequence_tops: np.ndarray,
-    join_keys: np.ndarray,
-    join_values: np.ndarray,
+    stacks: StackArrays,
     few_nodes: int,
     many_bytes: int,
     frames: np.ndarray,
@@ -216,7 +213,7 @@ def walk_frames(
         what, node, state = items[top, 0], items[top, 1], items[top, 2]
         count, f = items[top, 3], items[top, 4]
         if what == LEAVING:
-            behind = find_behind(f, parents, tops, sequence_parents, sequence_tops, frames, tally)
+            behind = find_behind(f, stacks, frames, tally)
             if behind == SLOW:
                 code = GIVE_UP
                 break
@@ -242,7 +239,7 @@ def walk_frames(
                 if inside == SLOW:
                     code = GIVE_UP
                     break
-                sequence = joined(join_keys, join_values, row[SEQUENCE], entered[state, 4])
+                sequence = joined(stacks, row[SEQUENCE], entered[state, 4])
                 if inside == 0 or sequence == UNKNOWN:
                     tally[N_ENTRIES] += 1
                     n_missing = put(missing, n_missing, ARRIVAL, node, state, 0, f)
@@ -337,17 +334,12 @@ def may_all_end(
 @compiled
 def step_out(
     place: np.ndarray,
-    transitions: np.ndarray,
     kinds: np.ndarray,
     entered: np.ndarray,
-    parents: np.ndarray,
-    tops: np.ndarray,
-    sequence_parents: np.ndarray,
-    sequence_tops: np.ndarray,
-    join_keys: np.ndarray,
-    join_values: np.ndarray,
+    stacks: StackArrays,
 ) -> int:
     """Leave the frame of a place, in place: LEFT; REFUSED, nothing is behind it; or what has to be found first."""
+    parents, tops, sequence_parents, sequence_tops, _, _ = stacks
     stack, popped, sequence = place[1 + STACK], place[1 + POPPED], place[1 + SEQUENCE]
     if sequence > 0:
         behind = sequence_tops[sequence]
@@ -361,7 +353,7 @@ def step_out(
         return AMBIGUOUS
     if behind == 0:
         return REFUSED
-    return step_in(place, behind, stack, popped, sequence, kinds, entered, join_keys, join_values)
+    return step_in(place, behind, stack, popped, sequence, kinds, entered, stacks)
 
 
 @compiled
@@ -373,8 +365,7 @@ def step_in(
     sequence: int,
     kinds: np.ndarray,
     entered: np.ndarray,
-    join_keys: np.ndarray,
-    join_values: np.ndarray,
+    stacks: StackArrays,
 ) -> int:
     """Put a place to where a state begins, on a stack: LEFT; or what has to be found first."""
     unit, lo, hi = -1, 0, 0
@@ -382,7 +373,7 @@ def step_in(
         inside = entered[state, 0]
         if inside == SLOW:
             return AMBIGUOUS
-        above = joined(join_keys, join_values, sequence, entered[state, 4])
+        above = joined(stacks, sequence, entered[state, 4])
         if inside == 0 or above == UNKNOWN:
             place[ASKED] = state
             place[BESIDE] = sequence
@@ -403,12 +394,7 @@ def follow(
     transitions: np.ndarray,
     kinds: np.ndarray,
     entered: np.ndarray,
-    parents: np.ndarray,
-    tops: np.ndarray,
-    sequence_parents: np.ndarray,
-    sequence_tops: np.ndarray,
-    join_keys: np.ndarray,
-    join_values: np.ndarray,
+    stacks: StackArrays,
 ) -> int:
     """Follow the bytes of `text` from place[AT] to `end`, as `places.Path` does; the place moves, see LOCAL and so on.
 
@@ -433,12 +419,7 @@ def follow(
                     transitions,
                     kinds,
                     entered,
-                    parents,
-                    tops,
-                    sequence_parents,
-                    sequence_tops,
-                    join_keys,
-                    join_values,
+                    stacks,
                 )
                 if code != REFUSED:
                     return code
@@ -454,8 +435,7 @@ def follow(
                     place[1 + SEQUENCE],
                     kinds,
                     entered,
-                    join_keys,
-                    join_values,
+                    stacks,
                 )
                 if code != LEFT:
                     return code
@@ -467,9 +447,7 @@ def follow(
             may_leave = kinds[state] & NULLABLE != 0
         if not may_leave:
             return REFUSED
-        code = step_out(
-            place, transitions, kinds, entered, parents, tops, sequence_parents, sequence_tops, join_keys, join_values
-        )
+        code = step_out(place, kinds, entered, stacks)
         if code != LEFT:
             return code
         if place[OPEN] == 1:
@@ -487,21 +465,14 @@ def goes_on_behind(
     transitions: np.ndarray,
     kinds: np.ndarray,
     entered: np.ndarray,
-    parents: np.ndarray,
-    tops: np.ndarray,
-    sequence_parents: np.ndarray,
-    sequence_tops: np.ndarray,
-    join_keys: np.ndarray,
-    join_values: np.ndarray,
+    stacks: StackArrays,
 ) -> int:
     """Whether a byte could also be taken behind the frame: AMBIGUOUS, or REFUSED; or what has to be found first."""
     for i in range(place.shape[0]):
         other[i] = place[i]
     code = LEFT
     while code == LEFT:
-        code = step_out(
-            other, transitions, kinds, entered, parents, tops, sequence_parents, sequence_tops, join_keys, join_values
-        )
+        code = step_out(other, kinds, entered, stacks)
         if code != LEFT:
             break
         state, unit = other[LOCAL], other[1 + UNIT]
@@ -530,7 +501,7 @@ def warm() -> None:
     splits, tally = rows[:, :2].copy(), np.zeros(7, np.int64)
     begin(rows, items, words, tally, 0, 0, 0, 0, 0, 0, 0, 0)
     tally[:] = 0
-    walk_frames(*trie, wide, bytes_, entered, splits, ints, *stacks, 0, 0, rows, items, items, items, words, tally)
+    walk_frames(*trie, wide, bytes_, entered, splits, ints, stacks, 0, 0, rows, items, items, items, words, tally)
     may_all_end(0, -1, 0, 0, bytes_, ints, ints, tally)
     place = np.zeros(14, np.int64)
-    follow(bytes_, 0, place, place.copy(), wide, bytes_, entered, *stacks)
+    follow(bytes_, 0, place, place.copy(), wide, bytes_, entered, stacks)

@@ -20,16 +20,13 @@ class Machine:
     """A deterministic automaton; from each of its states an accepting one can be reached. Never changed.
 
     moves: of each state. accepting: whether texts may end in a state. lengths: bytes that a shortest text from a state
-    still needs. spelling: mask of all the bytes in its texts.
+    still needs.
     """
 
     def __init__(self, moves: tuple[Moves, ...], accepting: tuple[bool, ...], lengths: tuple[int, ...]) -> None:
         self.moves = moves
         self.accepting = accepting
         self.lengths = lengths
-        self.spelling = 0
-        for mask, _ in (move for found in moves for move in found):
-            self.spelling |= mask
 
     def after(self, state: int, byte: int) -> int | None:
         """The state after a byte; None: no text goes on with it."""

@@ -44,12 +44,12 @@ forget_what_is_old({*_FOLDER.glob("*_kernels.py"), *filter(Path.is_file, (_FOLDE
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function, compiled when it is first called with arguments of new types."""
-    return _kept(function)
+    return kept(function)
 
 
 def compiled_as(signature: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """`compiled`, for arguments of given types: once, whatever constants it is called with."""
-    return lambda function: _kept(function, signature)
+    return lambda function: kept(function, signature)
 
 
 def compiled_within(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -66,12 +66,13 @@ def compile_now(function: Any, signature: str) -> None:
     function.disable_compile()
 
 
-def _kept(function: Callable[..., Any], *signature: str) -> Callable[..., Any]:
+def kept(function: Callable[..., Any], *signature: str, **options: Any) -> Callable[..., Any]:
+    """The function compiled by numba with options of its own, from disk where it was made before."""
     jit: Any = numba.njit  # whose types do not have the signature first
     try:
-        return jit(*signature, cache=True)(function)
+        return jit(*signature, cache=True, **options)(function)
     except RuntimeError:  # no place to keep it
-        return jit(*signature)(function)
+        return jit(*signature, **options)(function)
 
 
 def is_to_be_made() -> bool:

@@ -125,12 +125,7 @@ class Masks:
             crossings.entered,
             crossings.splits,
             crossings.ways,
-            stacks.parents,
-            stacks.tops,
-            stacks.sequence_parents,
-            stacks.sequence_tops,
-            stacks.joins.keys,
-            stacks.joins.values,
+            stacks.arrays,
             FEW_NODES,
             MANY_BYTES,
             self._contexts,
@@ -184,8 +179,7 @@ class Masks:
     def _first_behind(self, at: Place, frame: int, reader: Reader) -> int | None:
         """Mask of the bytes that may come first behind a frame; None: that depends on a captured text."""
         stacks = self._stacks
-        tops, above = (stacks.parents, stacks.tops), (stacks.sequence_parents, stacks.sequence_tops)
-        state = loops.find_behind(frame, *tops, *above, self._contexts, self._tally)
+        state = loops.find_behind(frame, stacks.arrays, self._contexts, self._tally)
         if state <= 0:
             return None if state == loops.SLOW else 0
         if self._frames.dfa.may_end(state):

@@ -6,7 +6,7 @@ but a few. A walk from the root therefore takes what it has in common with an ea
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -331,11 +331,6 @@ class Parts:
         at = np.repeat(np.arange(len(sizes)), sizes)
         within = np.arange(len(at)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
         return self._vocabulary.token_ids[first[at] + within]
-
-
-def _is_spelled_with(node: tuple[Any, ...], unit: tuple[Any, ...]) -> bool:
-    """Whether an automaton has no bytes but those of a unit that is one byte."""
-    return node[0] == Kind.MACHINE and unit[0] == Kind.SET and not node[1].spelling & ~unit[1]
 
 
 def _grouped(entries: np.ndarray) -> list[tuple[int, np.ndarray]]:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from . import kernels
+from .frame_kernels import StackArrays
 from .table import Table
 
 BOTTOM = -1
@@ -51,6 +52,12 @@ class Stacks:
 
     def __len__(self) -> int:
         return len(self._entries)
+
+    @property
+    def arrays(self) -> StackArrays:
+        """What compiled loops read of stacks and sequences."""
+        joins = self.joins
+        return self.parents, self.tops, self.sequence_parents, self.sequence_tops, joins.keys, joins.values
 
     @property
     def nbytes(self) -> int:
