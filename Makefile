@@ -17,7 +17,7 @@ test: $(STAMP)
 	$(PY) -m pytest
 
 test-all: $(STAMP)
-	$(PY) -m pytest -m 'slow or not slow'
+	$(PY) -m pytest -m 'slow or not slow' --hypothesis-profile=new
 
 lint: $(STAMP)
 	.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/pyright
