@@ -13,7 +13,7 @@ from hypothesis import settings
 from rootform import Engine, HttpClient
 from rootform.server.app import create_app
 
-# `make test` tries the same examples on every machine; `make test-all` new ones each time (`pyproject.toml`, `Makefile`).
+# `make test` tries the same examples on every machine, `make test-all` new ones each time (`Makefile`).
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.register_profile("new", deadline=None, print_blob=True)
 
