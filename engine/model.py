@@ -3,40 +3,32 @@
 from __future__ import annotations
 
 import inspect
-import logging
-import math
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM
-from transformers.utils import logging as transformers_logging
 
 from .attention import StepAttention
 from .cascade import Composition, Kind, compose, plan_step
-from .context import ATTENTION_NAME, Attend, attention_done_by
+from .context import Attend, attention_done_by
 from .crossover import TYPICAL, Costs, measure
 from .fused import FusedDecoder, can_fuse
 from .geometry import LayerGeometry, kv_tokens, token_bytes
 from .heads import Wanted
 from .linears import Format, can_pack, int8_trouble, pack_linears
 from .memory_cpu import CpuMemory
-from .modelfiles import model_folder, read_config
+from .modelfiles import model_folder
 from .ports import ForwardBatch
-from .probe import probe, uses_longrope
+from .probe import probe
 from .steady import compose_apart, one_thread
+from .trial import TOLERANCES, TRIAL_TOKENS, compare, from_pretrained, longest_context, own_logits, trial_ids
 from .types import RootformError
-
-_TRIAL_TOKENS = 7
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 """Of weights, activations and KV."""
-_TOLERANCES = {"float32": 1e-3, "bfloat16": 0.1, "int8": 0.3}
 
 
 def load_model(
@@ -67,21 +59,21 @@ def load_model(
     if device != "cpu":
         raise RootformError(f"device {device!r} is not known; this loader serves on 'cpu'", param="device")
     folder = model_folder(path)
-    model = _from_pretrained(folder, number)
+    model = from_pretrained(folder, number)
     layers = probe(model)
     vocab_size = model.config.get_text_config().vocab_size
     classes = ClassesDecoder(model, one_thread=deterministic)
     logits = _trial_logits(classes, layers, vocab_size, number)
-    tolerance = _TOLERANCES["float32" if number == torch.float32 else "bfloat16"]
-    _compare(model, logits, _own_logits(model), "rootform's attention", tolerance)
-    context_tokens = _context_tokens(model.config.get_text_config())
+    tolerance = TOLERANCES["float32" if number == torch.float32 else "bfloat16"]
+    compare(model, logits, own_logits(model), "rootform's attention", tolerance)
+    context_tokens = longest_context(model.config.get_text_config())
     n_tokens = kv_tokens(token_bytes(layers, number.itemsize), context_tokens, kv_bytes)
     if n_tokens < 2:
         raise RootformError(f"there is no room for KV: kv_bytes is {kv_bytes}, two tokens need more", param="kv_bytes")
     context_tokens = min(context_tokens, n_tokens)
     decoder = _fast_decoder(model, classes, context_tokens, weights)
     quick = _trial_logits(decoder, layers, vocab_size, number)
-    _compare(model, quick, logits, "its fast decoder", _TOLERANCES[dtype])
+    compare(model, quick, logits, "its fast decoder", TOLERANCES[dtype])
     memory = CpuMemory(layers, n_tokens, number)
     if deterministic:
         _check_steady(model, decoder, layers, vocab_size)
@@ -189,7 +181,7 @@ def _number(dtype: str) -> tuple[torch.dtype, Format]:
     if dtype in DTYPES:
         return DTYPES[dtype], "model"
     if dtype != "int8":
-        raise RootformError(f"dtype {dtype!r} is not known; use one of {', '.join(_TOLERANCES)}", param="dtype")
+        raise RootformError(f"dtype {dtype!r} is not known; use one of {', '.join(TOLERANCES)}", param="dtype")
     if (trouble := int8_trouble()) is not None:
         raise RootformError(f"dtype 'int8' cannot be had on this machine: {trouble}; use another dtype", param="dtype")
     return (torch.bfloat16 if can_pack(torch.bfloat16) else torch.float32), "int8"
@@ -198,62 +190,9 @@ def _number(dtype: str) -> tuple[torch.dtype, Format]:
 def _fast_decoder(model: Any, classes: ClassesDecoder, context_tokens: int, weights: Format) -> Decoder:
     """The quickest way to run the model on this machine."""
     if can_fuse(model):
-        return FusedDecoder(model, max(context_tokens, _TRIAL_TOKENS), weights)
+        return FusedDecoder(model, max(context_tokens, TRIAL_TOKENS), weights)
     pack_linears(model, weights)
     return classes
-
-
-def _from_pretrained(folder: Path, dtype: torch.dtype) -> Any:
-    try:
-        with _quiet_transformers():
-            loaded: Any = AutoModelForCausalLM.from_pretrained(
-                folder,
-                dtype=dtype,
-                attn_implementation=ATTENTION_NAME,
-                local_files_only=True,
-                output_loading_info=True,
-            )
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
-        kind = read_config(folder).get("model_type")
-        raise RootformError(f"{folder}: transformers cannot load this model (model_type {kind!r}): {error}") from error
-    model, report = loaded  # a pair, because of output_loading_info
-    missing = sorted(report["missing_keys"])
-    if missing:
-        shown = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
-        raise RootformError(f"{folder}: the weights lack {len(missing)} of the model's tensors ({shown})")
-    return model.eval()
-
-
-@contextmanager
-def _quiet_transformers() -> Iterator[None]:
-    """Without its progress bar and load report, which is read from what it returns instead."""
-    level, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
-    transformers_logging.set_verbosity(logging.ERROR)
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(level)
-        if bars:
-            transformers_logging.enable_progress_bar()
-
-
-def _context_tokens(config: Any) -> int:
-    """The longest sequence the model is made for. Under longrope only the original context is served, because a
-    longer sequence would change the positions of all others in its batch, and of all KV remembered before."""
-    longest = getattr(config, "max_position_embeddings", None)
-    if not isinstance(longest, int) or longest < 1:
-        raise RootformError(f"{type(config).__name__} does not say max_position_embeddings; its context is unknown")
-    if uses_longrope(config):
-        scaling = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
-        original = scaling.get("original_max_position_embeddings")
-        original = original or getattr(config, "original_max_position_embeddings", None) or longest
-        return min(longest, int(original))
-    return longest
-
-
-def _trial_ids(vocab_size: int) -> np.ndarray:
-    return (np.arange(_TRIAL_TOKENS, dtype=np.int64) * 7919 + 1) % vocab_size
 
 
 def _trial_logits(
@@ -263,9 +202,9 @@ def _trial_logits(
     trial = CpuModel(decoder, CpuMemory(layers, 64, dtype), vocab_size=vocab_size, context_tokens=64)
     slot = trial.memory.open(np.empty(0, dtype=np.int32), 0, 16)
     assert slot is not None
-    ids = _trial_ids(vocab_size)
+    ids = trial_ids(vocab_size)
     logits = []
-    for start, stop in ((0, 4), (4, 6), (6, _TRIAL_TOKENS)):
+    for start, stop in ((0, 4), (4, 6), (6, TRIAL_TOKENS)):
         batch = ForwardBatch(
             token_ids=ids[start:stop],
             positions=np.arange(start, stop),
@@ -280,7 +219,7 @@ def _trial_logits(
 
 def _check_steady(model: Any, decoder: Decoder, layers: tuple[LayerGeometry, ...], vocab_size: int) -> None:
     """Refuse a model whose trial text gets other logits in other company, or cut in other pieces."""
-    ids = _trial_ids(vocab_size)
+    ids = trial_ids(vocab_size)
     texts = [(ids + n) % vocab_size for n in range(12)]
 
     def logits(cuts: list[int], company: int) -> torch.Tensor:
@@ -288,7 +227,7 @@ def _check_steady(model: Any, decoder: Decoder, layers: tuple[LayerGeometry, ...
         trial = CpuModel(decoder, memory, vocab_size=vocab_size, context_tokens=64, costs=None)
         slots = [memory.open(np.empty(0, dtype=np.int32), 0, 16) for _ in range(company)]
         found = []
-        for start, stop in pairwise([0, *cuts, _TRIAL_TOKENS]):
+        for start, stop in pairwise([0, *cuts, TRIAL_TOKENS]):
             n = stop - start
             batch = ForwardBatch(
                 token_ids=np.concatenate([text[start:stop] for text in texts[:company]]),
@@ -309,23 +248,3 @@ def _check_steady(model: Any, decoder: Decoder, layers: tuple[LayerGeometry, ...
                 "on how many tokens are computed together",
                 param="deterministic",
             )
-
-
-def _own_logits(model: Any) -> torch.Tensor:
-    """Logits (7, vocab) of the trial text with transformers' plain attention."""
-    ids = torch.from_numpy(_trial_ids(model.config.get_text_config().vocab_size))[None]
-    model.set_attn_implementation("eager")
-    with torch.inference_mode(), _quiet_transformers():
-        logits = model(input_ids=ids, use_cache=False).logits[0].float()
-    model.set_attn_implementation(ATTENTION_NAME)
-    return logits
-
-
-def _compare(model: Any, ours: torch.Tensor, theirs: torch.Tensor, what: str, tolerance: float) -> None:
-    """What the probe cannot see (a bias of its own, a mask of its own) shows in the logits of the trial text."""
-    error = (ours - theirs).abs().max().item() / max(theirs.abs().max().item(), 1e-6)
-    if not math.isfinite(error) or error > tolerance:
-        raise RootformError(
-            f"{type(model).__name__} cannot be served: with {what} its logits differ from those transformers computes "
-            f"by {error:.1e} of the largest; it does something rootform does not know"
-        )

@@ -14,17 +14,18 @@ import msgspec
 import numpy as np
 import torch
 
-from . import model as loading
 from .context import attention_done_by
 from .fused import can_fuse
 from .geometry import LayerGeometry, token_bytes
 from .graphs import Graphs, ladder
 from .memory_paged import PagedMemory
+from .model import DTYPES, ClassesDecoder
 from .modelfiles import model_folder
 from .paged_llama import PagedLlama
 from .paged_step import PagedAttention, Planner, StepArrays, on_device
 from .ports import ForwardBatch
 from .probe import probe
+from .trial import TOLERANCES, compare, from_pretrained, longest_context, own_logits, trial_ids
 from .types import RootformError
 
 log = logging.getLogger(__name__)
@@ -46,7 +47,7 @@ class PagedClasses:
     """The transformers classes as a PagedDecoder."""
 
     def __init__(self, model: Any) -> None:
-        self._decoder = loading.ClassesDecoder(model)
+        self._decoder = ClassesDecoder(model)
 
     def __call__(
         self, ids: torch.Tensor, positions: torch.Tensor, rows: torch.Tensor, attention: PagedAttention
@@ -128,17 +129,17 @@ def load_paged_model(
     Raises RootformError as load_model does, and where there is no such device.
     """
     where = _device(device)
-    number = loading.DTYPES.get(dtype)
+    number = DTYPES.get(dtype)
     if number is None:
         raise RootformError(
             f"dtype {dtype!r} cannot be had on {device}; use float32 or bfloat16 (int8 is for the CPU)", param="dtype"
         )
     folder = model_folder(path)
-    model = loading._from_pretrained(folder, number)
+    model = from_pretrained(folder, number)
     layers = probe(model)
-    own = loading._own_logits(model)
+    own = own_logits(model)
     config = model.config.get_text_config()
-    context_tokens = loading._context_tokens(config)
+    context_tokens = longest_context(config)
     model.to(where)
     widest = max(own.shape[-1], 2 * getattr(config, "intermediate_size", 0)) * 4
     limits = card_limits(
@@ -153,8 +154,8 @@ def load_paged_model(
     log.info("%s: %s", device, limits.describe())
     context_tokens = min(context_tokens, limits.total_pages * page_tokens)
     decoder: PagedDecoder = PagedLlama(model, max(context_tokens, 8)) if can_fuse(model) else PagedClasses(model)
-    tolerance = loading._TOLERANCES[dtype]
-    loading._compare(model, _trial(decoder, layers, own.shape[-1], number, where), own, "paged memory", tolerance)
+    tolerance = TOLERANCES[dtype]
+    compare(model, _trial(decoder, layers, own.shape[-1], number, where), own, "paged memory", tolerance)
     memory = PagedMemory(layers, limits.total_pages, page_tokens, number, where)
     loaded = PagedModel(decoder, memory, vocab_size=own.shape[-1], context_tokens=context_tokens, limits=limits)
     if isinstance(decoder, PagedLlama) and where.type == "cuda":
@@ -239,7 +240,7 @@ def _trial(
     trial = PagedModel(decoder, memory, vocab_size=vocab_size, context_tokens=32)
     slot = memory.open(np.empty(0, dtype=np.int32), 0, 16)
     assert slot is not None
-    ids = loading._trial_ids(vocab_size)
+    ids = trial_ids(vocab_size)
     logits = []
     for start, stop in ((0, 4), (4, 6), (6, len(ids))):
         batch = ForwardBatch(
