@@ -104,7 +104,7 @@ def fingerprint(folder: Path, dtype: str, block_bytes: int) -> bytes:
         "dtype": dtype,
         "files": _digests(folder),
         "versions": (__version__, torch.__version__, transformers.__version__, np.__version__),
-        "code": _digest_of(sorted(Path(__file__).parent.glob("*.py"))),
+        "code": _CODE,
         "processor": (platform.machine(), torch.backends.cpu.get_cpu_capability()),
     }
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).digest()
@@ -124,6 +124,10 @@ def _digest_of(files: Sequence[Path]) -> str:
             while n := file.readinto(buffer):
                 digest.update(memoryview(buffer)[:n])
     return digest.hexdigest()
+
+
+_CODE = _digest_of(sorted(Path(__file__).parent.glob("*.py")))
+"""Of this package, read when it is imported: files changed later are not what this process runs."""
 
 
 def _seconds_per_token(model: Model) -> float:

@@ -363,6 +363,16 @@ def test_other_weights_tokenizers_and_formats_have_other_names(tiny_model: Path,
         assert engine.stats().cached_tokens == 0
 
 
+def test_a_process_has_one_name_for_its_code(tiny_model: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Files that change while it runs (an upgrade, an edit) are not the code it runs."""
+    before = fingerprint(tiny_model, "float32", 64)
+    (tmp_path / "other.py").write_text("")
+    monkeypatch.setattr(engine_tiers, "__file__", str(tmp_path / "tiers.py"))
+    assert fingerprint(tiny_model, "float32", 64) == before
+    monkeypatch.setattr(engine_tiers, "_CODE", "that of another version")
+    assert fingerprint(tiny_model, "float32", 64) != before
+
+
 def test_what_cannot_be_had_is_said_at_the_start(tiny_model: Path, tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("")
