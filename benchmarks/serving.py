@@ -3,7 +3,8 @@
 Models and prompts are made from the seed. Each engine has a process of its own for each round, and the engines take
 turns; figures are medians over the rounds. All answers are held against the schema. Ours spells what the schema fixes
 in the tokenizer's own tokens; peers let the model choose among all spellings, which with weights of noise makes more
-tokens of the same text: see CPU-ms/token. `floor` is what the products of the layers alone would cost, each distinct
+tokens of the same text: see CPU-ms/token. llama.cpp is measured where its server is at hand (`serving_llamacpp.py` says
+how to get it). `floor` is what the products of the layers alone would cost, each distinct
 token once, at the rate measured here for many rows: attention, the output layer, masks and sampling are not in it. A
 peer that is not installed is named and left out.
 """
@@ -22,9 +23,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .serving_engines import PACKAGES, SETTINGS, Answers, Setting, lacking, make
+from .serving_llamacpp import VARIABLE
 from .serving_worker import Worker, WorkerError
 from .serving_workload import SCHEMA, SHAPES, Shape, Workload, distinct_prefixes, make_model, make_workload
 
+OURS = "rootform"
 CONTEXTS, BATCHES = [750, 2000, 8000], [1, 8, 64]
 _WARM_ROUND = -1
 _STEP_ROUNDS = 2
@@ -64,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             continue
         rates = {dtype: _rate(shape, dtype, given.threads) for dtype in given.dtypes}
         rows = _serve(shape, folder, given, rates)
-        wrong += sum(row.invalid for row in rows if row.setting.engine == "rootform")
+        wrong += sum(row.invalid for row in rows if row.setting.engine == OURS)
         found["serving"] = [row._asdict() | {"setting": row.setting.name} for row in rows]
         found["gflops"] = rates
         if given.steps:
@@ -166,22 +169,24 @@ def count_invalid(texts: Sequence[str]) -> int:
     return sum(not valid(text) for text in texts)
 
 
-_COLUMNS = ("", "CPU-s/request", "vs", "floor", "x floor", "CPU-ms/token", "requests/s", "tokens/s", "tokens/request")
+_COLUMNS = ("floor", "x floor", "CPU-ms/token", "requests/s", "tokens/s", "tokens/request")
 _COLUMNS += ("passes/token", "cached %", "drafts kept %", "invalid")
 
 
 def table(rows: Sequence[Row]) -> str:
-    """vs: processor seconds of a request as a multiple of the best peer's, where OpenVINO is there of its best."""
-    peers = [row for row in rows if row.setting.engine == "openvino"]
-    peers = peers or [row for row in rows if row.setting.engine != "rootform"]
-    best = min((row.cpu_s for row in peers), default=None)
-    lines = [_COLUMNS, ("---",) * len(_COLUMNS)]
+    """vs: processor seconds of a request as a multiple of a peer's in its best format."""
+    best: dict[str, float] = {}
+    for row in rows:
+        if (peer := row.setting.engine) != OURS:
+            best[peer] = min(best.get(peer, row.cpu_s), row.cpu_s)
+    titles = ("", "CPU-s/request", *(f"vs {peer}" for peer in best), *_COLUMNS)
+    lines = [titles, ("---",) * len(titles)]
     for row in rows:
         lines.append(
             (
                 row.setting.name,
                 f"{row.cpu_s:.4f}",
-                "-" if best is None else f"{row.cpu_s / best:.2f}x",
+                *(f"{row.cpu_s / cpu_s:.2f}x" for cpu_s in best.values()),
                 _shown(row.floor_cpu_s, ".4f"),
                 "-" if row.floor_cpu_s is None else f"{row.cpu_s / row.floor_cpu_s:.1f}",
                 f"{1e3 * row.cpu_s / row.tokens:.2f}",
@@ -304,7 +309,8 @@ def _load() -> str:
 def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", nargs="+", choices=list(SHAPES), default=["tiny", "small"])
-    parser.add_argument("--peers", default="openvino,transformers", help="comma-separated; empty: none")
+    parser.add_argument("--peers", default="openvino,llamacpp,transformers", help="comma-separated; empty: none")
+    parser.add_argument("--llama-server", type=Path, metavar="PATH", help="llama.cpp's server; else the one on PATH")
     parser.add_argument("--dtypes", default="fp32,bf16,int8", help="formats, comma-separated")
     parser.add_argument("--requests", type=int, default=64)
     parser.add_argument("--repeat", type=int, default=3, help="rounds, each with other prompts")
@@ -318,11 +324,17 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--models", type=Path, default=Path(tempfile.gettempdir()) / "rootform-serving-models")
     parser.add_argument("--json", type=Path, help="all figures are written here")
     given = parser.parse_args(arguments)
-    given.engines = ["rootform", *(name for name in given.peers.split(",") if name)]
+    given.engines = [OURS, *(name for name in given.peers.split(",") if name)]
     given.dtypes = given.dtypes.split(",")
     unknown = [name for name in given.engines if name not in PACKAGES]
     if unknown:
-        parser.error(f"--peers: {', '.join(unknown)} is not one of openvino, transformers")
+        parser.error(
+            f"--peers: {', '.join(unknown)} is not one of {', '.join(name for name in PACKAGES if name != OURS)}"
+        )
+    if given.llama_server is not None:
+        if not os.access(given.llama_server, os.X_OK):
+            parser.error(f"--llama-server: {given.llama_server} is not a program")
+        os.environ[VARIABLE] = str(given.llama_server.resolve())  # inherited by the processes of the engines
     for name in ("requests", "repeat", "batch", "threads"):
         if getattr(given, name) < 1:
             parser.error(f"--{name} must be 1 or more")

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+from .serving_llamacpp import LlamaServer, find_server
 from .serving_workload import EOS_ID, GRAMMAR, MAX_OUTPUT_TOKENS, SCHEMA
 
 
@@ -57,6 +58,7 @@ PACKAGES = {
     "rootform": (),
     "transformers": ("xgrammar",),
     "openvino": ("openvino_genai", "gguf"),
+    "llamacpp": ("gguf",),
 }
 """The packages each engine needs beyond our own."""
 
@@ -70,19 +72,29 @@ SETTINGS = [
     Setting("openvino", "fp32"),
     Setting("openvino", "bf16"),
     Setting("openvino", "int8"),
+    Setting("llamacpp", "fp32"),
+    Setting("llamacpp", "bf16"),
+    Setting("llamacpp", "int8"),
     Setting("transformers", "fp32"),
 ]
 
 
+_LLAMA_SLOTS = 16
+"""Of llama.cpp's server: more share each pass, but each computes the shared prompt for itself."""
+
+
 def lacking(engine: str) -> list[str]:
-    """The packages it needs that are not installed."""
-    return [name for name in PACKAGES[engine] if importlib.util.find_spec(name) is None]
+    """What it needs that is not installed."""
+    missing = [name for name in PACKAGES[engine] if importlib.util.find_spec(name) is None]
+    if engine == "llamacpp" and find_server() is None:
+        missing.append("llama-server: serving_llamacpp.py says how to build it; --llama-server PATH")
+    return missing
 
 
 def make(setting: Setting, folder: Path, threads: int, batch: int) -> Engine:
     """Load the model in `folder`."""
-    kind = {"rootform": Rootform, "transformers": Transformers, "openvino": OpenVino}[setting.engine]
-    return kind(setting, folder, threads, batch)
+    kinds = {"rootform": Rootform, "transformers": Transformers, "openvino": OpenVino, "llamacpp": LlamaCpp}
+    return kinds[setting.engine](setting, folder, threads, batch)
 
 
 def _decoder(folder: Path) -> Any:
@@ -218,3 +230,27 @@ class OpenVino:
         outputs = [list(each.m_generation_ids[0]) for each in results]
         texts = [self._decoder.decode(ids, skip_special_tokens=True) for ids in outputs]
         return Answers(texts, sum(map(len, outputs)), cpu, wall)
+
+
+class LlamaCpp:
+    """llama.cpp's server: continuous batching over slots, each of which keeps its last prompt; its own grammar.
+
+    Its sampler takes the token likeliest without the grammar, and masks all tokens only where that one is not allowed:
+    with weights of noise that is nearly always.
+    """
+
+    def __init__(self, setting: Setting, folder: Path, threads: int, batch: int) -> None:
+        self._server = LlamaServer(folder, setting.dtype, threads, min(batch, _LLAMA_SLOTS))
+
+    def close(self) -> None:
+        """End the server."""
+        self._server.close()
+
+    def answer(self, prompts: Sequence[Sequence[int]]) -> Answers:
+        """See Engine. Processor time is the server's alone, HTTP in it."""
+        wall = time.perf_counter()
+        replies, cpu = self._server.complete(prompts)
+        wall = time.perf_counter() - wall
+        n_tokens = sum(reply["tokens_predicted"] for reply in replies)
+        cached = sum(reply["timings"]["cache_n"] for reply in replies)
+        return Answers([reply["content"] for reply in replies], n_tokens, cpu, wall, passes=n_tokens, cached=cached)

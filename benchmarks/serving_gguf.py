@@ -23,7 +23,7 @@ _TOP = {"model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_hea
 
 
 def write_gguf(folder: Path, kind: str) -> Path:
-    """The file, written unless it is there. kind: F16 or Q8_0.
+    """The file, written unless it is there. kind: F32, F16, BF16 or Q8_0.
 
     A Llama goes in as a Qwen2 whose biases are zero: the same model, and no order of rotary dimensions to get wrong.
     """
@@ -38,7 +38,7 @@ def write_gguf(folder: Path, kind: str) -> Path:
     _describe(writer, config)
     _tokenizer(writer, folder)
     quantized = getattr(gguf.GGMLQuantizationType, kind)
-    writer.add_file_type({"F16": gguf.LlamaFileType.MOSTLY_F16, "Q8_0": gguf.LlamaFileType.MOSTLY_Q8_0}[kind])
+    writer.add_file_type(getattr(gguf.LlamaFileType, "ALL_F32" if kind == "F32" else f"MOSTLY_{kind}"))
     weights = load_file(folder / "model.safetensors")
     for name, data in _with_biases(weights, config).items():
         new = _renamed(name)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rootform.benchmarks import serving, serving_workload
-from rootform.benchmarks.serving_engines import Answers, Rootform, Setting
+from rootform.benchmarks.serving_engines import Answers, Rootform, Setting, lacking
+from rootform.benchmarks.serving_llamacpp import VARIABLE, Clock, find_server
 from rootform.benchmarks.serving_load import measure_trace
 from rootform.benchmarks.serving_worker import Worker, WorkerError
 from rootform.benchmarks.serving_workload import GRAMMAR, MAX_OUTPUT_TOKENS, Shape
@@ -75,14 +78,21 @@ def test_the_products_of_a_layer_are_its_weights(mini: Path) -> None:
     assert serving.floor_cpu_s(MINI, 10, 5, 2.0) == pytest.approx(14 * MINI.layer_flops / 2e9)
 
 
-def test_rows_are_told_as_multiples_of_the_best_of_openvino() -> None:
+def test_rows_are_told_as_multiples_of_the_best_of_each_peer() -> None:
     def row(engine: str, dtype: str, cpu_s: float) -> serving.Row:
         answers = Answers(["{}"] * 4, 400, cpu_s, cpu_s)
         return serving._row(Setting(engine, dtype), [answers], MINI, 4, 100.0, {"fp32": 10.0})
 
     rows = [row("rootform", "fp32", 1.0), row("openvino", "fp32", 4.0), row("openvino", "bf16", 2.0)]
-    lines = serving.table([*rows, row("transformers", "fp32", 1.5)]).splitlines()
-    assert [line.split(" | ")[2] for line in lines[2:]] == ["0.50x", "2.00x", "1.00x", "0.75x"]
+    lines = serving.table([*rows, row("llamacpp", "fp32", 8.0)]).splitlines()
+    cells = [line.split(" | ")[2:4] for line in (lines[0], *lines[2:])]
+    assert cells == [
+        ["vs openvino", "vs llamacpp"],
+        ["0.50x", "0.12x"],
+        ["2.00x", "0.50x"],
+        ["1.00x", "0.25x"],
+        ["4.00x", "1.00x"],
+    ]
     assert rows[0].invalid == 4
     assert rows[0].passes_token is None
 
@@ -96,6 +106,39 @@ def test_a_worker_answers_and_tells_what_fails() -> None:
         assert worker.ask("upper") == "ABC"
     finally:
         worker.stop()
+
+
+def test_the_clock_of_another_process_runs_with_its_work() -> None:
+    worker = Worker(Busy)
+    try:
+        clock = Clock(worker.ask("pid"))
+        before = clock.seconds()
+        worked = worker.ask("work")
+        assert 0.5 * worked < clock.seconds() - before < worked + 1.0
+    finally:
+        worker.stop()
+
+
+class Busy:
+    """A process that can be told to work."""
+
+    def pid(self) -> int:
+        return os.getpid()
+
+    def work(self) -> float:
+        before = time.process_time()
+        while time.process_time() - before < 0.1:
+            pass
+        return time.process_time() - before
+
+
+def test_a_server_of_llama_cpp_is_found_by_its_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "llama-server"))
+    assert find_server() is None
+    assert any("llama-server" in each for each in lacking("llamacpp"))
+    (tmp_path / "llama-server").write_text("#!/bin/sh\necho no such model >&2\nexit 1\n")
+    (tmp_path / "llama-server").chmod(0o755)
+    assert find_server() == tmp_path / "llama-server"
 
 
 def test_a_worker_that_cannot_start_says_why() -> None:
