@@ -399,6 +399,8 @@ class Sample:
             (2.0, 40, 0.6, 0.05),
             (1.0, self.vocab + 3, 0.95, 0.0),
             (1.0, 1, 1.0, 0.0),
+            (1.0, 70, 1.0, 0.0),
+            (0.05, 2000, 0.999, 0.0),
         ]
         n = 2 * len(ways)
         words = divide_up(self.vocab, 32)
@@ -409,11 +411,12 @@ class Sample:
         logits = (torch.randn(n, self.vocab + 2) * 3).to(self.dtype)[:, : self.vocab]
         logits[0, [5, 7]] = 60.0  # a tie
         logits[1, :-1] = -torch.inf
+        logits[[8, 18]] = logits[[8, 18]].round()  # ties wherever a filter or the draw may cut
         columns = [torch.tensor(each * 2) for each in map(list, zip(*ways, strict=True))]
+        uniform = torch.rand(n, dtype=torch.float64)
+        uniform[[1, 3, 4]] = torch.tensor([0.0, 1 - 2.0**-53, 1 - 2.0**-53], dtype=torch.float64)
         draws = sampling.Draws(
-            *(each.to(torch.int32 if i == 1 else torch.float32) for i, each in enumerate(columns)),
-            seed=torch.arange(n) * 2**40 + 12345,
-            number=torch.arange(n, dtype=torch.int32) * 7,
+            *(each.to(torch.int32 if i == 1 else torch.float64) for i, each in enumerate(columns)), uniform
         )
         expected = sampling.sample_plain(logits, table, row_ids, draws)
         got = sampling.sample_triton(*(moved(each, device) for each in (logits, table, row_ids, draws)))

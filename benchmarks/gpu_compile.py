@@ -117,8 +117,8 @@ def mask_source(dtype: str) -> Source:
 
 
 def sample_source(dtype: str) -> Source:
-    pointers = {"logits": dtype, "seeds": "i64"} | dict.fromkeys(("temperatures", "top_ps", "min_ps"), "fp32")
-    pointers |= dict.fromkeys(("row_table", "row_ids", "top_ks", "numbers", "tokens"), "i32") | {"logprobs": "fp32"}
+    pointers = {"logits": dtype} | dict.fromkeys(("temperatures", "top_ps", "min_ps", "uniforms"), "fp64")
+    pointers |= dict.fromkeys(("row_table", "row_ids", "top_ks", "tokens"), "i32") | {"logprobs": "fp32"}
     sizes = {"WAYS": sampling._WAYS, "ROUNDS": sampling._ROUNDS, "BLOCK": sampling._BLOCK}
     return Source(sampling.sample_kernel, pointers, sizes, warps=8)
 

@@ -194,12 +194,11 @@ def choosing(sizes: Sizes, device: torch.device) -> Iterator[Timed]:
         ("top-k, top-p", 1.0, 50, 0.9),
     ):
         draws = sampling.Draws(
-            torch.full((n,), temperature, device=device),
+            torch.full((n,), temperature, device=device, dtype=torch.float64),
             torch.full((n,), top_k, device=device, dtype=torch.int32),
-            torch.full((n,), top_p, device=device),
-            torch.zeros(n, device=device),
-            torch.arange(n, device=device),
-            torch.zeros(n, device=device, dtype=torch.int32),
+            torch.full((n,), top_p, device=device, dtype=torch.float64),
+            torch.zeros(n, device=device, dtype=torch.float64),
+            torch.rand(n, device=device, dtype=torch.float64),
         )
 
         def run(draws: sampling.Draws = draws) -> object:

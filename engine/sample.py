@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from .kernels.mask import apply_mask
+from .kernels.sampling import Draws, draw_sorted, filter_sorted
 from .types import Sampling
 
 _MOST_TABLES = 2  # of the grammar, on another device; one that comes again is copied again
@@ -118,38 +119,21 @@ def _ids_at(ids: np.ndarray | None, columns: torch.Tensor) -> np.ndarray:
 
 
 def draw(logits: torch.Tensor, samplings: Sequence[Sampling], uniforms: Sequence[float]) -> torch.Tensor:
-    """One column for each row, drawn by inverting the cumulated probabilities at its uniform number; int64.
-
-    logits: (rows, columns) float32; -inf: never. float64 and a sort that keeps ties in order, so that columns of -inf
-    added by neighbours change nothing.
-    """
-    weights, order = filtered(logits, samplings)
-    so_far = weights.cumsum(dim=1)
-    numbers = torch.tensor(uniforms, dtype=torch.float64, device=logits.device)[:, None]
-    ranks = (so_far <= numbers * so_far[:, -1:]).sum(dim=1)
-    ranks = ranks.minimum((weights > 0).sum(dim=1) - 1)
-    return order.gather(1, ranks[:, None])[:, 0]
+    """One column for each row, int64: see kernels.sampling.draw_sorted. logits: (rows, columns) float32."""
+    return draw_sorted(logits, draws_of(samplings, uniforms, logits.device))
 
 
 def filtered(logits: torch.Tensor, samplings: Sequence[Sampling]) -> tuple[torch.Tensor, torch.Tensor]:
-    """How likely each column is to be drawn, up to a factor for each row, and the columns; both likeliest first.
+    """How likely each column is to be drawn, and the columns: see kernels.sampling.filter_sorted."""
+    return filter_sorted(logits, draws_of(samplings, [0.0] * len(samplings), logits.device))
 
-    Filters as in transformers and vLLM, in the order temperature, top_k, top_p, min_p, each seeing what the one before
-    left.
-    """
 
-    def column(values: list[float]) -> torch.Tensor:
-        return torch.tensor(values, dtype=torch.float64, device=logits.device)[:, None]
-
-    n_columns = logits.shape[1]
-    hot, order = torch.sort(logits.double() / column([s.temperature for s in samplings]), descending=True, stable=True)
-    weights = (hot - hot[:, :1]).exp()
-    rank = torch.arange(n_columns, device=logits.device)
-    weights *= rank < column([s.top_k or n_columns for s in samplings])
-    so_far = weights.cumsum(dim=1)
-    weights *= so_far - weights < column([s.top_p for s in samplings]) * so_far[:, -1:]
-    weights *= weights >= column([s.min_p for s in samplings]) * weights[:, :1]
-    return weights, order
+def draws_of(samplings: Sequence[Sampling], uniforms: Sequence[float], device: torch.device) -> Draws:
+    """How each row is drawn. uniforms: a number in [0, 1) for each."""
+    numbers = [[s.temperature, s.top_p, s.min_p, u] for s, u in zip(samplings, uniforms, strict=True)]
+    temperature, top_p, min_p, uniform = torch.tensor(numbers, dtype=torch.float64, device=device).unbind(1)
+    top_k = torch.tensor([s.top_k for s in samplings], dtype=torch.int32, device=device)
+    return Draws(temperature, top_k, top_p, min_p, uniform)
 
 
 class MaskTables:

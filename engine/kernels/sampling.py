@@ -1,16 +1,16 @@
-"""One token for each row of logits: mask, temperature, top-k, top-p, min-p and a seeded draw. Kernel and twin.
+"""One token for each row of logits: mask, temperature, top-k, top-p, min-p and a draw. Kernel and twin.
 
-Nothing is sorted, and nothing goes to the host. What a filter leaves is all logits from some threshold on, and that
-threshold is found by bisection over the numbers a float can be. The draw is a race (Gumbel-max; Yellott 1977): each
-token runs for a time exponential in its weight, by random numbers that depend on seed, draw and token alone (Philox,
-Salmon et al. 2011); the first one wins. So a row's token does not depend on its neighbours.
+Tokens are drawn by inverting their cumulated probabilities, likeliest first, at a number the caller brings: so the same
+numbers give the same tokens wherever they are drawn, up to the rounding of sums. The kernel sorts nothing, and nothing
+goes to the host. What a filter leaves is always the likeliest so many tokens, so all that need be known of them is
+their mass; and where a mass is reached is found by bisection over the numbers a float can be. A row's token does not
+depend on its neighbours.
 """
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 
 from .mask import allowed_tokens
@@ -22,18 +22,18 @@ _ROUNDS = 11  # of _WAYS + 1 parts each: more than the 2^32 numbers there are
 
 
 class Draws(NamedTuple):
-    """How each row is drawn, (n,) tensors.
+    """How each row is drawn, (n,) tensors: float64, top_k int32.
 
-    temperature: float32, 0: the likeliest, lowest id first.  top_k: int32, 0: all.  top_p, min_p: float32, 1 and 0:
-    all.  seed, number: int64 and int32; the same seed and number draw the same token of the same logits.
+    Filters as in transformers and vLLM, in the order temperature, top_k, top_p, min_p, each seeing what the one before
+    left. temperature 0: the likeliest, lowest id first.  top_k 0, top_p 1, min_p 0: all.  uniform: the number in
+    [0, 1) at which the cumulated probabilities of what is left, likeliest first, are inverted; unused by greedy rows.
     """
 
     temperature: torch.Tensor
     top_k: torch.Tensor
     top_p: torch.Tensor
     min_p: torch.Tensor
-    seed: torch.Tensor
-    number: torch.Tensor
+    uniform: torch.Tensor
 
 
 def sample(
@@ -49,8 +49,7 @@ def sample_plain(
     """Choose one token for each row. The plain twin of sample_triton.
 
     logits: (n, vocab) float, -inf: never.  row_table: (n_rows, words) int32, row_ids: (n,) int32, as in
-    mask.apply_mask_plain.  Filters in the order temperature, top_k, top_p, min_p, each seeing what the one before left;
-    tokens as likely as the last one that a filter leaves are left too.
+    mask.apply_mask_plain.
     Returns tokens (n,) int32, -1 where nothing is allowed, and logprobs (n,) float32: natural logs, over the allowed
     tokens, before temperature and filters; -inf with token -1.
     """
@@ -63,53 +62,44 @@ def sample_plain(
             scores = scores.masked_fill(~allowed_tokens(row_table[row_id], logits.shape[1]), -torch.inf)
         if (scores == -torch.inf).all():
             continue
-        temperature, top_k, top_p, min_p, seed, number = (each[row].item() for each in draws)
-        kept = scores.clone()
-        if temperature > 0:
-            weights = ((scores - scores.max()) / temperature).exp()
-            if 0 < top_k < len(kept):
-                kept[scores < scores.topk(int(top_k)).values[-1]] = -torch.inf
-            if top_p < 1:
-                kept[_mass_above(kept, weights) >= top_p * weights[kept > -torch.inf].sum()] = -torch.inf
-            kept[weights < min_p] = -torch.inf
-            kept = kept / temperature - race(int(seed), int(number), len(kept)).to(kept).log()
-        token = int(kept.argmax())
+        own = Draws(*(each[row : row + 1] for each in draws))
+        drawn = own.temperature.item() > 0
+        token = int(draw_sorted(scores[None], own)) if drawn else int(scores.argmax())
         tokens[row] = token
         logprobs[row] = scores[token] - scores.logsumexp(0)
     return tokens, logprobs
 
 
-def _mass_above(kept: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """Of each token, the weight of all that are likelier and kept."""
-    values, places = kept.unique(return_inverse=True)
-    mass = weights.new_zeros(len(values)).index_add(0, places, weights * (kept > -torch.inf))
-    return (mass.sum() - mass.cumsum(0))[places]
+def draw_sorted(logits: torch.Tensor, draws: Draws) -> torch.Tensor:
+    """One column for each row, drawn by inverting the cumulated probabilities at its uniform number; int64.
+
+    logits: (rows, columns), -inf: never. float64 and a sort that keeps ties in order, so that columns of -inf added by
+    neighbours change nothing. Temperatures are above 0.
+    """
+    weights, order = filter_sorted(logits, draws)
+    so_far = weights.cumsum(dim=1)
+    ranks = (so_far <= _column(draws.uniform) * so_far[:, -1:]).sum(dim=1)
+    ranks = ranks.minimum((weights > 0).sum(dim=1) - 1)
+    return order.gather(1, ranks[:, None])[:, 0]
 
 
-def race(seed: int, number: int, n: int) -> torch.Tensor:
-    """Times of n tokens, exponential with mean 1, float64; those of the kernel, which has them in float32."""
-    counters = np.zeros((4, n), dtype=np.uint64)
-    counters[0] = np.arange(n)
-    counters[1] = number & 0xFFFFFFFF
-    uniform = _uniform(_philox(counters, np.uint64(seed & 0xFFFFFFFF), np.uint64(seed >> 32 & 0xFFFFFFFF)))
-    return torch.from_numpy(-np.log1p(-np.maximum(uniform, 2.0**-33)))
+def filter_sorted(logits: torch.Tensor, draws: Draws) -> tuple[torch.Tensor, torch.Tensor]:
+    """How likely each column is to be drawn, up to a factor for each row, and the columns; both likeliest first, equal
+    ones in order."""
+    n_columns = logits.shape[1]
+    hot, order = torch.sort(logits.double() / _column(draws.temperature), descending=True, stable=True)
+    weights = (hot - hot[:, :1]).exp()
+    rank = torch.arange(n_columns, device=logits.device)
+    top_k = _column(draws.top_k)
+    weights *= rank < torch.where(top_k == 0, n_columns, top_k)
+    so_far = weights.cumsum(dim=1)
+    weights *= so_far - weights < _column(draws.top_p) * so_far[:, -1:]
+    weights *= weights >= _column(draws.min_p) * weights[:, :1]
+    return weights, order
 
 
-def _philox(counters: np.ndarray, key_0: np.uint64, key_1: np.uint64) -> np.ndarray:
-    """The first word of Philox 4x32-10. counters: (4, n) uint64 below 2^32."""
-    low = np.uint64(0xFFFFFFFF)
-    c0, c1, c2, c3 = counters
-    for _ in range(10):
-        a, b = np.uint64(0xD2511F53) * c0, np.uint64(0xCD9E8D57) * c2
-        c0, c1, c2, c3 = (b >> np.uint64(32)) ^ c1 ^ key_0, b & low, (a >> np.uint64(32)) ^ c3 ^ key_1, a & low
-        key_0, key_1 = (key_0 + np.uint64(0x9E3779B9)) & low, (key_1 + np.uint64(0xBB67AE85)) & low
-    return c0
-
-
-def _uniform(words: np.ndarray) -> np.ndarray:
-    """Numbers in [0, 1) from 32 random bits, in steps of 2^-31, as triton makes them."""
-    signed = words.astype(np.uint32).view(np.int32).astype(np.int64)
-    return (np.where(signed < 0, -signed - 1, signed).astype(np.float32) * np.float32(4.6566127342e-10)).astype(float)
+def _column(row: torch.Tensor) -> torch.Tensor:
+    return row.double()[:, None]
 
 
 def _check(logits: torch.Tensor, row_table: torch.Tensor, row_ids: torch.Tensor, draws: Draws) -> None:
@@ -118,7 +108,8 @@ def _check(logits: torch.Tensor, row_table: torch.Tensor, row_ids: torch.Tensor,
         raise ValueError(f"logits must be (n, vocab), not {tuple(logits.shape)}")
     if row_table.ndim != 2 or row_table.dtype != torch.int32:
         raise ValueError(f"row_table must be (n_rows, words) int32, not {tuple(row_table.shape)} {row_table.dtype}")
-    wanted = (torch.float32, torch.int32, torch.float32, torch.float32, torch.int64, torch.int32)
+    number = torch.float64
+    wanted = (number, torch.int32, number, number, number)
     for name, row, dtype in (
         ("row_ids", row_ids, torch.int32),
         *zip(Draws._fields, draws, wanted, strict=True),
@@ -164,7 +155,6 @@ if HAS_TRITON:
     import triton.language as tl
 
     jit: Any = triton.jit  # a launch takes more arguments than the function
-    philox: Any = tl.philox
 
     @jit
     def masked_block(row, bits, is_masked, token, vocab, words):
@@ -182,7 +172,13 @@ if HAS_TRITON:
         return tl.where(order >= 0, order, order ^ 0x7FFFFFFF).to(tl.float32, bitcast=True)
 
     @jit
-    def threshold(
+    def place_of(number):
+        """The inverse of as_float, as int64."""
+        bits = tl.cast(number, tl.int32, bitcast=True)
+        return tl.where(bits >= 0, bits, bits ^ 0x7FFFFFFF).to(tl.int64)
+
+    @jit
+    def mass_before(
         row,
         bits,
         is_masked,
@@ -197,16 +193,16 @@ if HAS_TRITON:
         ROUNDS: tl.constexpr,
         BLOCK: tl.constexpr,
     ):
-        """The least number t such that logits above t number (COUNTS), or weigh, less than limit.
+        """Where the mass of tokens, likeliest first, first comes to be more than `limit`: the logit t of the token
+        there; the mass above it, of tokens whose logits are above t, and their number; and how many have the logit t.
 
-        Only logits from `lowest` on are looked at; `highest` is the highest of them. Weights are exp((logit - highest)
-        * per_degree).
+        t is the least logit such that the mass above it is at most limit. lowest, highest: of the logits that count. A
+        token's mass is 1 (COUNTS, in the search alone), or exp((logit - highest) * per_degree).
         """
         way = tl.arange(0, WAYS)
         # t is in (below, upto], as places among all floats
-        below = tl.cast(-2139095042, tl.int64)  # under that of -inf
-        bits_of_highest = tl.cast(highest, tl.int32, bitcast=True)
-        upto = tl.where(bits_of_highest >= 0, bits_of_highest, bits_of_highest ^ 0x7FFFFFFF).to(tl.int64)
+        below = place_of(lowest) - 1
+        upto = place_of(highest)
         for _ in range(ROUNDS):
             step = (upto - below + WAYS) // (WAYS + 1)  # rounded up, so that the last part is no longer than others
             tried = tl.minimum(below + step * (way + 1), upto)
@@ -214,15 +210,24 @@ if HAS_TRITON:
             above = tl.zeros([WAYS], tl.float32)
             for block in range(0, vocab, BLOCK):
                 scores = masked_block(row, bits, is_masked, block + tl.arange(0, BLOCK), vocab, words)
-                weights = tl.full([BLOCK], 1.0, tl.float32) if COUNTS else tl.exp((scores - highest) * per_degree)
-                weights = tl.where((scores >= lowest) & (scores > float("-inf")), weights, 0.0)
-                is_above = scores[:, None] > numbers[None, :]
-                above += tl.sum(tl.where(is_above, weights[:, None], 0.0), 0)
-            # `above` falls with the numbers: t is at most the first that is under the limit
-            is_enough = above < limit
+                masses = tl.full([BLOCK], 1.0, tl.float32) if COUNTS else tl.exp((scores - highest) * per_degree)
+                masses = tl.where(scores > float("-inf"), masses, 0.0)
+                above += tl.sum(tl.where(scores[:, None] > numbers[None, :], masses[:, None], 0.0), 0)
+            # `above` falls with the numbers: t is at most the first that leaves no more than the limit above it
+            is_enough = above <= limit
             upto = tl.minimum(upto, tl.min(tl.where(is_enough, tried, upto), 0))
             below = tl.maximum(below, tl.max(tl.where(is_enough, below, tried), 0))
-        return as_float(upto.to(tl.int32))
+        t = as_float(upto.to(tl.int32))
+        above_t = 0.0
+        n_above = 0.0
+        n_ties = 0.0
+        for block in range(0, vocab, BLOCK):
+            scores = masked_block(row, bits, is_masked, block + tl.arange(0, BLOCK), vocab, words)
+            is_above = scores > t
+            above_t += tl.sum(tl.where(is_above, tl.exp((scores - highest) * per_degree), 0.0), 0)
+            n_above += tl.sum(tl.where(is_above, 1.0, 0.0), 0)
+            n_ties += tl.sum(tl.where(scores == t, 1.0, 0.0), 0)
+        return t, above_t, n_above, n_ties
 
     @jit
     def sample_kernel(
@@ -233,8 +238,7 @@ if HAS_TRITON:
         top_ks,
         top_ps,
         min_ps,
-        seeds,
-        numbers,
+        uniforms,
         tokens,
         logprobs,
         vocab,
@@ -251,12 +255,12 @@ if HAS_TRITON:
         row_id = tl.load(row_ids + n).to(tl.int64)
         is_masked = row_id >= 0
         bits = row_table + tl.maximum(row_id, 0) * table_stride
-        temperature = tl.load(temperatures + n)
+        temperature = tl.load(temperatures + n).to(tl.float32)
 
         highest = float("-inf")
         total = 0.0
+        allowed = 0.0
         chosen = -1
-        chosen_score = float("-inf")
         for block in range(0, vocab, BLOCK):
             token = block + tl.arange(0, BLOCK)
             scores = masked_block(row, bits, is_masked, token, vocab, words)
@@ -268,60 +272,66 @@ if HAS_TRITON:
                 chosen = first
             finite = tl.where(highest == float("-inf"), 0.0, highest)
             total += tl.sum(tl.exp(scores - finite), 0)
+            allowed += tl.sum(tl.where(scores > float("-inf"), 1.0, 0.0), 0)
         chosen_score = highest
 
         if (temperature > 0) & (chosen >= 0):
             per_degree = 1 / temperature
             top_k = tl.load(top_ks + n)
-            top_p = tl.load(top_ps + n)
-            min_p = tl.load(min_ps + n)
-            lowest = float("-inf")
-            if (top_k > 0) & (top_k < vocab):
-                lowest = threshold(
-                    row, bits, is_masked, vocab, words, lowest, highest, per_degree, top_k, True, WAYS, ROUNDS, BLOCK
+            top_p = tl.load(top_ps + n).to(tl.float32)
+            min_p = tl.load(min_ps + n).to(tl.float32)
+            mass = 0.0  # of the tokens that filters leave, which are always the likeliest so many
+            likely = 0.0  # of those that min_p would leave alone
+            lowest = highest  # the last that is left; of those that equal it, n_lowest are
+            n_lowest = 2147483647.0
+            least = highest
+            for block in range(0, vocab, BLOCK):
+                scores = masked_block(row, bits, is_masked, block + tl.arange(0, BLOCK), vocab, words)
+                masses = tl.where(scores > float("-inf"), tl.exp((scores - highest) * per_degree), 0.0)
+                mass += tl.sum(masses, 0)
+                likely += tl.sum(tl.where(masses >= min_p, masses, 0.0), 0)
+                lowest = tl.minimum(lowest, tl.min(tl.where(masses > 0, scores, highest), 0))
+                least = tl.minimum(least, tl.min(tl.where((masses > 0) & (masses >= min_p), scores, highest), 0))
+            if (top_k > 0) & (top_k < allowed):
+                most = (top_k - 1).to(tl.float32)
+                t, above, n_above, n_ties = mass_before(
+                    *(row, bits, is_masked, vocab, words, lowest, highest, per_degree, most),
+                    *(True, WAYS, ROUNDS, BLOCK),
                 )
+                lowest = t
+                n_lowest = tl.minimum(top_k - n_above, n_ties)
+                mass = above + n_lowest * tl.exp((t - highest) * per_degree)
             if top_p < 1:
-                mass = 0.0
-                for block in range(0, vocab, BLOCK):
-                    scores = masked_block(row, bits, is_masked, block + tl.arange(0, BLOCK), vocab, words)
-                    weights = tl.exp((scores - highest) * per_degree)
-                    mass += tl.sum(tl.where(scores >= lowest, weights, 0.0), 0)
-                of_p = threshold(
-                    row,
-                    bits,
-                    is_masked,
-                    vocab,
-                    words,
-                    lowest,
-                    highest,
-                    per_degree,
-                    top_p * mass,
-                    False,
-                    WAYS,
-                    ROUNDS,
-                    BLOCK,
+                limit = top_p * mass
+                t, above, n_above, n_ties = mass_before(
+                    *(row, bits, is_masked, vocab, words, lowest, highest, per_degree, limit),
+                    *(False, WAYS, ROUNDS, BLOCK),
                 )
-                lowest = tl.maximum(lowest, of_p)
-            seed = tl.load(seeds + n)
-            number = tl.load(numbers + n)
-            best = float("-inf")
+                each = tl.exp((t - highest) * per_degree)
+                n_kept = tl.maximum(tl.minimum(tl.ceil((limit - above) / each), n_ties), 1.0)
+                n_lowest = tl.where(t > lowest, n_kept, tl.minimum(n_lowest, n_kept))
+                lowest = t
+                mass = above + n_lowest * each
+            n_lowest = tl.where(least > lowest, 2147483647.0, n_lowest)
+            lowest = tl.maximum(lowest, least)
+            # a number just below 1 may have been rounded up to it
+            at = tl.minimum(tl.load(uniforms + n).to(tl.float32), 0.99999994) * tl.minimum(mass, likely)
+            t, above, n_above, n_ties = mass_before(
+                *(row, bits, is_masked, vocab, words, lowest, highest, per_degree, at),
+                *(False, WAYS, ROUNDS, BLOCK),
+            )
+            nth = tl.floor((at - above) / tl.exp((t - highest) * per_degree))
+            n_ties = tl.where(t == lowest, tl.minimum(n_ties, n_lowest), n_ties)
+            nth = tl.maximum(tl.minimum(nth, n_ties - 1), 0.0).to(tl.int32)
+            seen = 0
+            chosen = -1
             for block in range(0, vocab, BLOCK):
                 token = block + tl.arange(0, BLOCK)
                 scores = masked_block(row, bits, is_masked, token, vocab, words)
-                hot = (scores - highest) * per_degree
-                is_kept = (scores >= lowest) & (scores > float("-inf")) & (tl.exp(hot) >= min_p)
-                zero = token * 0
-                word, _, _, _ = philox(seed, token, zero + number, zero, zero)
-                signed = word.to(tl.int32, bitcast=True)
-                uniform = tl.where(signed < 0, -signed - 1, signed).to(tl.float32) * 4.6566127342e-10
-                uniform = tl.maximum(uniform, 1.1641532182693481e-10)
-                series = uniform * (1 + uniform * (0.5 + uniform * 0.33333333))  # where 1 - uniform would lose digits
-                time = tl.where(uniform < 1e-3, series, -tl.log(1 - uniform))
-                raced = tl.where(is_kept, hot - tl.log(time), float("-inf"))
-                block_best = tl.max(raced, 0)
-                if block_best > best:
-                    best = block_best
-                    chosen = tl.min(tl.where(raced == block_best, token, 2147483647), 0)
+                is_tie = (scores == t).to(tl.int32)
+                number = seen + tl.cumsum(is_tie, 0) - 1
+                chosen = tl.maximum(chosen, tl.max(tl.where((is_tie == 1) & (number == nth), token, -1), 0))
+                seen += tl.sum(is_tie, 0)
             chosen_score = tl.load(row + chosen).to(tl.float32)
         tl.store(tokens + n, chosen)
         logprob = chosen_score - highest - tl.log(tl.where(total > 0, total, 1.0))

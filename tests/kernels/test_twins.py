@@ -330,15 +330,13 @@ def test_norm_and_swiglu_are_torchs():
 # -- sampling -------------------------------------------------------------------------------------------------
 
 
-def draws_of(n, temperature=1.0, top_k=0, top_p=1.0, min_p=0.0, seed=3):
-    return sampling.Draws(
-        torch.full((n,), temperature),
-        torch.full((n,), top_k, dtype=torch.int32),
-        torch.full((n,), top_p),
-        torch.full((n,), min_p),
-        torch.full((n,), seed, dtype=torch.int64),
-        torch.arange(n, dtype=torch.int32),
-    )
+def draws_of(n, temperature=1.0, top_k=0, top_p=1.0, min_p=0.0):
+    def column(value):
+        return torch.full((n,), value, dtype=torch.float64)
+
+    uniform = (torch.arange(n, dtype=torch.float64) * 0.6180339887498949) % 1
+    top_ks = torch.full((n,), top_k, dtype=torch.int32)
+    return sampling.Draws(column(temperature), top_ks, column(top_p), column(min_p), uniform)
 
 
 ALL = torch.tensor([[-1]], dtype=torch.int32)
@@ -370,28 +368,34 @@ def test_tokens_come_as_often_as_they_should(filters, kept):
     assert_close(logprobs, chances.log()[tokens.long()])
 
 
-def test_filters_agree_with_the_engines_own_where_nothing_ties():
-    from rootform.engine.sample import filtered
+def test_tokens_are_those_the_engine_draws_ties_and_all():
+    from rootform.engine.sample import Scores
     from rootform.engine.types import Sampling
 
     torch.manual_seed(0)
-    for way in (
-        {"top_k": 4, "top_p": 0.7},
-        {"top_p": 0.3, "min_p": 0.4},
-        {"min_p": 0.5},
-        {"temperature": 3.0, "top_k": 2},
-    ):
-        logits = torch.randn(12) * 2
-        weights, order = filtered(logits[None], [Sampling(**({"temperature": 1.0} | way))])
-        kept = set(order[0][weights[0] > 0].tolist())
-        n = 400
-        ids = torch.full((n,), -1, dtype=torch.int32)
-        drawn, _ = sampling.sample(logits.repeat(n, 1), ALL, ids, draws_of(n, **way))
-        assert set(drawn.tolist()) <= kept
-        assert {int(logits.argmax())} <= set(drawn.tolist())
+    ways = [
+        *({"temperature": 1.0, "top_k": 4, "top_p": 0.7}, {"temperature": 0.4, "top_p": 0.3, "min_p": 0.4}),
+        *({"temperature": 1.3, "min_p": 0.5}, {"temperature": 3.0, "top_k": 2}, {"temperature": 0.0}),
+    ]
+    n = 60 * len(ways)
+    logits = (torch.randn(n, 24) * 2).round()  # most of them equal others
+    table = torch.tensor([[0b1011_0110_1110_1101_1011]], dtype=torch.int32)
+    rows = [row % 2 - 1 for row in range(n)]
+    samplings = [Sampling(**ways[row % len(ways)]) for row in range(n)]
+    uniforms = torch.rand(n, dtype=torch.float64).tolist()
+    columns = [[each.temperature, each.top_p, each.min_p] for each in samplings]
+    temperature, top_p, min_p = torch.tensor(columns, dtype=torch.float64).unbind(1)
+    top_k = torch.tensor([each.top_k for each in samplings], dtype=torch.int32)
+    draws = sampling.Draws(temperature, top_k, top_p, min_p, torch.tensor(uniforms, dtype=torch.float64))
+    got, _ = sampling.sample(logits, table, torch.tensor(rows, dtype=torch.int32), draws)
+    masked = logits.clone()
+    mask.apply_mask(masked, table, torch.tensor(rows))
+    allowed = np.flatnonzero(np.unpackbits(table.numpy().view(np.uint8), bitorder="little")[:24])
+    for few in ([None] * n, [allowed if row == 0 else None for row in rows]):
+        assert Scores(masked, few).choose(samplings, uniforms).tolist() == got.tolist()
 
 
-def test_a_row_is_drawn_by_its_seed_and_number_alone():
+def test_a_row_is_drawn_by_its_own_number_alone():
     logits = torch.randn(6, 40)
     ids = torch.zeros(6, dtype=torch.int32)
     table = torch.tensor([[-1, 0b10]], dtype=torch.int32)
@@ -400,7 +404,7 @@ def test_a_row_is_drawn_by_its_seed_and_number_alone():
     assert all(token < 32 or token == 33 for token in tokens.tolist())
     backwards = sampling.Draws(*(each.flip(0) for each in draws))
     assert sampling.sample(logits.flip(0), table, ids, backwards)[0].flip(0).tolist() == tokens.tolist()
-    other = sampling.sample(logits, table, ids, draws._replace(seed=draws.seed + 2**33))[0]
+    other = sampling.sample(logits, table, ids, draws._replace(uniform=draws.uniform.flip(0)))[0]
     assert other.tolist() != tokens.tolist()
 
 
