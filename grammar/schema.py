@@ -28,6 +28,7 @@ from .schema_clauses import (
 )
 from .schema_document import Document, child, stands_alone
 from .schema_keywords import ANNOTATIONS, Draft, draft_of, is_of
+from .schema_meeting import MAX_ALTERNATIVES, TooMany
 from .schema_negation import negation, without_member
 from .schema_notes import Notes
 from .schema_possible import Possible
@@ -44,11 +45,9 @@ from .schema_rules import (
 )
 from .schema_shapes import (
     ANYTHING,
-    MAX_ALTERNATIVES,
     NOTHING,
     NULL,
     Shape,
-    TooMany,
     is_tracked,
     meet,
     shape_of_value,

@@ -50,6 +50,7 @@ def _asks(rule: NumberRule | StringRule | ArrayRule | ObjectRule) -> Asks:
     if isinstance(rule, StringRule):
         for name in ("patterns", "formats", "not_patterns", "not_formats"):
             conditions |= {(name, text) for text in getattr(rule, name)}
+        conditions |= {("choice", choice) for choice in rule.choices}
         return frozenset(conditions), rule.min_length, rule.max_length, values, rule.verbatim
     if isinstance(rule, ArrayRule):
         conditions |= {("count", count) for count in rule.counts} | {("broken", part) for part in rule.broken}

@@ -93,6 +93,8 @@ def _not_string(rule: StringRule) -> tuple[StringRule, ...]:
         found.append(StringRule(excluded=rule.values))
     if rule.excluded:
         found.append(StringRule(values=rule.excluded))
+    for choice in rule.choices:
+        found += negation(Shape(strings=choice)).strings
     return tuple(found)
 
 

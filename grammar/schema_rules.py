@@ -126,7 +126,8 @@ class NumberRule(msgspec.Struct, frozen=True):
 class StringRule(msgspec.Struct, frozen=True):
     """What strings must be; lengths in code points; patterns are searched for, formats match the whole.
 
-    verbatim: they stand in the document of the request; words: at the edges of words.
+    choices: of each, at least one rule is followed. verbatim: they stand in the document of the request; words: at the
+    edges of words.
     """
 
     min_length: int = 0
@@ -138,6 +139,7 @@ class StringRule(msgspec.Struct, frozen=True):
     values: Values | None = None
     excluded: Values = ()
     verbatim: Verbatim | None = None
+    choices: tuple[tuple[StringRule, ...], ...] = ()
 
 
 class Elements(msgspec.Struct, frozen=True):

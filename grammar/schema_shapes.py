@@ -6,14 +6,15 @@ when their rules do, type by type. What it takes to break a rule is in `schema_n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from fractions import Fraction
 from math import gcd
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 
 from .schema_absorption import absorbed
+from .schema_meeting import both, each_with_each, left, meet_counts, meet_strings, meet_values
 from .schema_rules import (
     NEVER,
     NO_ELEMENT,
@@ -27,13 +28,8 @@ from .schema_rules import (
     SeenMembers,
     StringRule,
     Value,
-    Values,
     join,
 )
-from .work import tick
-
-MAX_ALTERNATIVES = 512
-"""Rules for one type that one schema may come to."""
 
 
 class Shape(msgspec.Struct, frozen=True):
@@ -115,46 +111,11 @@ def meet(first: Shape, second: Shape) -> Shape:
     return Shape(
         null=first.null and second.null,
         booleans=tuple(b for b in first.booleans if b in second.booleans),
-        numbers=_each_with_each(first.numbers, second.numbers, _meet_numbers),
-        strings=_each_with_each(first.strings, second.strings, _meet_strings),
-        arrays=_each_with_each(first.arrays, second.arrays, _meet_arrays),
-        objects=_each_with_each(first.objects, second.objects, _meet_objects),
+        numbers=each_with_each(first.numbers, second.numbers, _meet_numbers),
+        strings=meet_strings(first.strings, second.strings),
+        arrays=each_with_each(first.arrays, second.arrays, _meet_arrays),
+        objects=each_with_each(first.objects, second.objects, _meet_objects),
     )
-
-
-class TooMany(Exception):
-    """A schema comes to too many alternatives."""
-
-
-def _each_with_each(first: tuple[R, ...], second: tuple[R, ...], both: Callable[[R, R], R | None]) -> tuple[R, ...]:
-    if len(first) * len(second) > MAX_ALTERNATIVES * 64:
-        raise TooMany
-    tick()
-    rules = (rule for a in first for b in second if (rule := both(a, b)) is not None)
-    met = tuple(dict.fromkeys(rules)) if len(first) == 1 or len(second) == 1 else absorbed(rules)
-    if len(met) > MAX_ALTERNATIVES:
-        raise TooMany
-    return met
-
-
-def _meet_values(first: Values | None, second: Values | None) -> Values | None:
-    if first is None or second is None:
-        return second if first is None else first
-    wanted = set(second)
-    return tuple(value for value in first if value in wanted)
-
-
-def _left(values: Values | None, excluded: Values) -> tuple[Values | None, Values]:
-    """The values without those that are excluded, and what has still to be excluded."""
-    if values is None or not excluded:
-        return values, excluded
-    unwanted = set(excluded)
-    return tuple(value for value in values if value not in unwanted), ()
-
-
-def _both(first: tuple[Any, ...], second: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The items of both, each once."""
-    return tuple(dict.fromkeys(first + second)) if first and second else first or second
 
 
 def _meet_numbers(first: NumberRule, second: NumberRule) -> NumberRule | None:
@@ -162,9 +123,9 @@ def _meet_numbers(first: NumberRule, second: NumberRule) -> NumberRule | None:
     steps = [rule.multiple_of for rule in (first, second) if rule.multiple_of is not None]
     step = _common_multiple(*steps) if len(steps) == 2 else steps[0] if steps else None
     integer = first.integer or second.integer
-    not_multiples = _both(first.not_multiples, second.not_multiples)
-    values = _meet_values(first.values, second.values)
-    values, excluded = _left(values, _both(first.excluded, second.excluded))
+    not_multiples = both(first.not_multiples, second.not_multiples)
+    values = meet_values(first.values, second.values)
+    values, excluded = left(values, both(first.excluded, second.excluded))
     if interval.is_empty() or values == () or any(_divides(no, step, integer) for no in not_multiples):
         return None
     return NumberRule(integer, interval, step, not_multiples, values, excluded)
@@ -183,33 +144,19 @@ def _common_multiple(first: Fraction, second: Fraction) -> Fraction:
     return Fraction(least, first.denominator * second.denominator)
 
 
-def _meet_strings(first: StringRule, second: StringRule) -> StringRule | None:
-    low, high = _meet_counts(first.min_length, first.max_length, second.min_length, second.max_length)
-    patterns, formats = _both(first.patterns, second.patterns), _both(first.formats, second.formats)
-    not_patterns = _both(first.not_patterns, second.not_patterns)
-    not_formats = _both(first.not_formats, second.not_formats)
-    values = _meet_values(first.values, second.values)
-    values, excluded = _left(values, _both(first.excluded, second.excluded))
-    contradicts = not set(patterns).isdisjoint(not_patterns) or not set(formats).isdisjoint(not_formats)
-    if contradicts or values == () or (high is not None and low > high):
-        return None
-    verbatim = first.verbatim if first.verbatim == "words" else second.verbatim or first.verbatim
-    return StringRule(low, high, patterns, formats, not_patterns, not_formats, values, excluded, verbatim)
-
-
 def _meet_arrays(first: ArrayRule, second: ArrayRule) -> ArrayRule | None:
-    low, high = _meet_counts(first.min_items, first.max_items, second.min_items, second.max_items)
+    low, high = meet_counts(first.min_items, first.max_items, second.min_items, second.max_items)
     unique, repeated = first.unique or second.unique, first.repeated or second.repeated
-    values = _meet_values(first.values, second.values)
-    values, excluded = _left(values, _both(first.excluded, second.excluded))
+    values = meet_values(first.values, second.values)
+    values, excluded = left(values, both(first.excluded, second.excluded))
     if (high is not None and low > high) or (unique and repeated) or values == ():
         return None
     return ArrayRule(
         elements=meet_elements(first.elements, second.elements),
         min_items=low,
         max_items=high,
-        counts=_both(first.counts, second.counts),
-        broken=_both(first.broken, second.broken),
+        counts=both(first.counts, second.counts),
+        broken=both(first.broken, second.broken),
         unique=unique,
         repeated=repeated,
         values=values,
@@ -228,16 +175,16 @@ def meet_elements(first: Elements, second: Elements) -> Elements:
 def _meet_seen_elements(first: SeenElements, second: SeenElements) -> SeenElements:
     if first == NO_ELEMENT or second == NO_ELEMENT:
         return second if first == NO_ELEMENT else first
-    return SeenElements(max(first.count, second.count), _both(first.where, second.where))
+    return SeenElements(max(first.count, second.count), both(first.where, second.where))
 
 
 def _meet_objects(first: ObjectRule, second: ObjectRule) -> ObjectRule | None:
     counts = (first.min_properties, first.max_properties, second.min_properties, second.max_properties)
-    low, high = _meet_counts(*counts)
-    required = _both(first.required, second.required)
-    members = _both(first.members, second.members)
-    values = _meet_values(first.values, second.values)
-    values, excluded = _left(values, _both(first.excluded, second.excluded))
+    low, high = meet_counts(*counts)
+    required = both(first.required, second.required)
+    members = both(first.members, second.members)
+    values = meet_values(first.values, second.values)
+    values, excluded = left(values, both(first.excluded, second.excluded))
     if (high is not None and max(low, len(required)) > high) or values == ():
         return None
     if any(is_forbidden(part, name) for part in members for name in required):
@@ -247,7 +194,7 @@ def _meet_objects(first: ObjectRule, second: ObjectRule) -> ObjectRule | None:
         required=required,
         min_properties=low,
         max_properties=high,
-        broken=_both(first.broken, second.broken),
+        broken=both(first.broken, second.broken),
         any_order=second.any_order if first.any_order is None else first.any_order or second.any_order,
         values=values,
         excluded=excluded,
@@ -264,10 +211,5 @@ def is_forbidden(part: Members, name: str) -> bool:
 def _meet_seen_members(first: SeenMembers, second: SeenMembers) -> SeenMembers:
     if first == NO_MEMBER or second == NO_MEMBER:
         return second if first == NO_MEMBER else first
-    names, patterns = _both(first.names, second.names), _both(first.patterns, second.patterns)
+    names, patterns = both(first.names, second.names), both(first.patterns, second.patterns)
     return SeenMembers(names, patterns, first.every or second.every)
-
-
-def _meet_counts(low: int, high: int | None, other_low: int, other_high: int | None) -> tuple[int, int | None]:
-    limits = [limit for limit in (high, other_high) if limit is not None]
-    return max(low, other_low), min(limits) if limits else None

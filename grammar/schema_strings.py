@@ -28,6 +28,8 @@ def string_body(rule: StringRule, source: str | None = None, *, any_spelling: bo
         parts.append(POOL.verbatim(text, rule.min_length, rule.max_length))
     elif rule.min_length or rule.max_length is not None:
         parts.append(POOL.counted(JSON_CHAR, rule.min_length, rule.max_length))
+    for choice in rule.choices:
+        parts.append(POOL.alt(*[string_body(option, any_spelling=any_spelling) for option in choice]))
     unwanted = [_search(pattern) for pattern in rule.not_patterns]
     unwanted += [formats.widest(name) for name in rule.not_formats]
     unwanted += [json_text(value.json) for value in rule.excluded]
