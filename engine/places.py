@@ -78,10 +78,7 @@ class Places:
 
     def _take(self, sequence: Sequence) -> bool:
         """Give a waiting sequence its place; False when there is no room now."""
-        n_most = sequence.n_prompt + sequence.request.max_new_tokens
-        # Growing means reading the sequence's own KV back from the tree; without the tree it gets all its room now.
-        growth = self.limits.growth_tokens if self.prefixes.enabled else n_most
-        capacity = min(n_most, len(sequence.ids) + growth)
+        capacity = len(sequence.ids) + self._growth(sequence)
         begun = sequence.n_cached is not None
         room = self.prefixes.take(sequence.ids.view, sequence.request.namespace, capacity, again=begun)
         if room is None:
@@ -93,6 +90,19 @@ class Places:
             self._counts.cached_tokens += sequence.n_cached
             self._counts.waits[sequence.request.priority].note(self._clock() - sequence.arrived_s)
         return True
+
+    def _growth(self, sequence: Sequence) -> int:
+        """The room for output it gets now.
+
+        Growing means that the tree takes a copy of the sequence's KV, which is read back; what the tree has no room for
+        is computed again. So there is more room the more of that there may be, as in an array that grows by half.
+        """
+        rest = sequence.remaining
+        if not self.prefixes.enabled:
+            return rest
+        ids = sequence.ids.view
+        n_own = len(ids) - self.prefixes.n_cached(ids, sequence.request.namespace)
+        return min(rest, max(self.limits.growth_tokens, n_own // 2))
 
     def _put_back(self, running: Running) -> None:
         """Take a sequence's place away; it waits, with its tokens, before others."""

@@ -57,7 +57,8 @@ class Prefixes:
     def take(self, ids: np.ndarray, namespace: str, capacity: int, *, again: bool = False) -> Room | None:
         """Room for a sequence of up to `capacity` tokens that begins with ids; None when there is none now.
 
-        again: it had room before, and what it finds may be its own.  Evicts unlocked prefixes when memory is short.
+        again: it had room before, and what it finds may be its own.  Evicts unlocked prefixes when memory is short, and
+        none when that would not be enough: one who waits for a large room costs the others nothing.
         """
         if not self.enabled:
             slot = self.memory.open(np.empty(0, dtype=np.int32), 0, capacity)
@@ -73,7 +74,8 @@ class Prefixes:
                 self.tree.unlock(match.node)
                 raise
         while (slot := self.memory.open(match.pages, match.n_tokens, capacity)) is None:
-            if not self._evict(self._pages(capacity - match.n_tokens) - self.memory.free_pages):
+            missing = self._pages(capacity - match.n_tokens) - self.memory.free_pages
+            if missing > self.tree.evictable_pages or not self._evict(missing):
                 self.tree.unlock(match.node)
                 return None
         return Room(slot, capacity, namespace, match.node, match.n_tokens)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -138,3 +139,55 @@ def test_neither_kind_starves_the_other(standins, priority):
         n_steps += 1
         assert n_steps < 60
     assert stand.end(old).reason == "length"
+
+
+@pytest.mark.parametrize("priority", ["online", "offline"])
+@pytest.mark.parametrize("others", ["online", "offline"])
+def test_a_long_prompt_gets_on_beside_a_stream_of_short_ones(standins, priority, others):
+    """It needs most of the memory, which others hold, and more of them come all the time: it is answered nevertheless,
+    computed once though its output outgrows the room it could have at first, and the others are answered too."""
+    rng = random.Random(5)
+    memory = standins.ListMemory(600)
+    stand = standins.Stand(model=standins.StandIn(memory=memory, context_tokens=600), max_batch=6)
+    stand.limit(growth_tokens=16, overtaken=8, overtaken_offline=12)
+    short = [stand.add(random_ids(rng, 30), 40, ignore_eos=True, priority=others) for _ in range(6)]
+    for _ in range(3):
+        stand.step()
+    long = stand.add(random_ids(rng, 500), 80, ignore_eos=True, priority=priority)
+    for n_steps in range(900):
+        if has_ended(stand, long):
+            break
+        if n_steps % 4 == 0:
+            short.append(stand.add(random_ids(rng, 30), 40, ignore_eos=True, priority=others))
+        stand.step()
+    assert len(stand.ids(long)) == 80
+    assert stand.end(long).usage.forward_passes <= 80 + 500 // 4  # a prompt gets 4 tokens of a pass, whatever the time
+    assert stand.loop.counts.prefill_tokens <= 580 + sum(60 for key in short if has_ended(stand, key)) + 6 * 60
+    stand.run()
+    assert all(len(stand.ids(key)) == 40 for key in short)
+    stand.check_nothing_is_held()
+
+
+def random_ids(rng, n):
+    return [rng.randint(1, 49) for _ in range(n)]
+
+
+def has_ended(stand, key):
+    return bool(stand.events[key]) and not hasattr(stand.events[key][-1], "token_ids")
+
+
+def test_a_request_that_waits_for_a_large_room_makes_nothing_forgotten(standins):
+    stand = standins.Stand(model=standins.StandIn(memory=standins.ListMemory(200)))
+    shared = [7] * 40
+    stand.add([*shared, 8], 1)
+    stand.run()
+    stand.add([9] * 20, 60, ignore_eos=True)
+    large = stand.add([10] * 140, 10, ignore_eos=True)
+    for _ in range(5):
+        stand.step()
+        assert large in stand.loop.places.waiting
+        assert stand.loop.prefixes.n_cached(np.array([*shared, 1]), "") == 40
+    stand.run()
+    assert len(stand.ids(large)) == 10
+    assert stand.loop.prefixes.n_cached(np.array([*shared, 1]), "") < 40  # now there was a use for it
+    stand.check_nothing_is_held()
