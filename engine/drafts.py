@@ -113,7 +113,7 @@ class Drafter:
         self._pass_rows = _PASS_IN_ROWS / max(1, len(sequences))
         worth = 1 / (self._pass_rows + 1)  # a guess that is kept saves its sequence a row and its share of a pass
         drafts = [plain(sequence) for sequence in sequences]
-        walkers = [self._walker(*each) for each in zip(sequences, drafts, rooms, strict=True) if self._pays(each[0])]
+        walkers = [self._walker(*each) for each in zip(sequences, drafts, rooms, strict=True) if self.pays(each[0])]
         going = walkers
         while going := [each for each in going if each.going and len(each.draft.tokens) < each.most]:
             going = [each for each in going if self._guess(each, worth)]
@@ -123,7 +123,8 @@ class Drafter:
                 self._grammars.stand(walker.place, walker.standing)
         return drafts
 
-    def _pays(self, sequence: Sequence) -> bool:
+    def pays(self, sequence: Sequence) -> bool:
+        """Whether drafts are made for the sequence at this time."""
         return not sequence.over_vocabulary and not self._follower(sequence).kind.payoff.resting
 
     def _walker(self, sequence: Sequence, draft: Draft, room: int) -> _Walker:

@@ -101,14 +101,15 @@ class _Captured:
         self._device = device
         self._run = run
         n_units = room.wide + room.narrow
-        steps = [room.tokens] * 4 + [n_units * len(UNIT_FIELDS)]
+        steps = [room.tokens] * 5 + [n_units * len(UNIT_FIELDS)]
         lists = [room.pages, room.readers, room.tokens, room.tokens, room.readers]
         self._step = torch.zeros(sum(steps), dtype=torch.int32, device=device)
         self._lists = torch.zeros(sum(lists), dtype=torch.int32, device=device)
-        ids, positions, self._rows, logit_rows, units = self._step.split(steps)
+        ids, positions, self._rows, logit_rows, sources, units = self._step.split(steps)
         self._rows.fill_(-1)
+        sources.fill_(-1)
         tree = Units(units.view(n_units, -1), room.wide, *self._lists.split(lists))
-        self._arrays = StepArrays(ids, positions, self._rows, logit_rows, tree, None)
+        self._arrays = StepArrays(ids, positions, self._rows, logit_rows, sources, tree, None)
         self._loaded: Composition | None = None
         self._graph: torch.cuda.CUDAGraph | None = None
         if device.type == "cuda":
@@ -128,7 +129,7 @@ class _Captured:
         units = np.zeros((room.wide + room.narrow, len(UNIT_FIELDS)), dtype=np.int32)
         units[: made.n_wide] = made.units[: made.n_wide]
         units[room.wide : room.wide + len(made.units) - made.n_wide] = made.units[made.n_wide :]
-        per_token = [(host.ids, 0), (host.positions, 0), (host.rows, -1), (host.logit_rows, 0)]
+        per_token = [(host.ids, 0), (host.positions, 0), (host.rows, -1), (host.logit_rows, 0), (host.sources, -1)]
         step = [_filled(row, room.tokens, surplus) for row, surplus in per_token]
         self._step.copy_(pinned([*step, units], self._device), non_blocking=True)
         if made is not self._loaded:

@@ -115,6 +115,20 @@ class PagedMemory:
         if differs.any():
             self.version += 1
 
+    def grow(self, slot: int, capacity: int) -> bool:
+        """Give a sequence room for so many tokens, those it has among them; False when there is none now."""
+        state = self[slot]
+        n_more = -(-capacity // self.page_tokens) - len(state.pages)
+        if n_more <= 0:
+            return True
+        own = self._allocator.take(n_more)
+        if own is None:
+            return False
+        state.pages = np.concatenate([state.pages, own])
+        state.is_own = np.concatenate([state.is_own, np.ones(n_more, dtype=bool)])
+        self.version += 1
+        return True
+
     def truncate(self, slot: int, n_tokens: int) -> None:
         """See ports.Memory. Tokens in pages that are the tree's cannot be forgotten: ValueError."""
         state = self[slot]

@@ -22,7 +22,7 @@ from .memory_paged import PagedMemory
 from .model import DTYPES, ClassesDecoder
 from .modelfiles import model_folder
 from .paged_llama import PagedLlama
-from .paged_step import PagedAttention, Planner, StepArrays, on_device
+from .paged_step import PagedAttention, Planner, StepArrays, inputs, on_device
 from .ports import ForwardBatch
 from .probe import probe
 from .trial import TOLERANCES, compare, from_pretrained, longest_context, own_logits, trial_ids
@@ -31,6 +31,8 @@ from .types import RootformError
 log = logging.getLogger(__name__)
 
 DEFAULT_PAGE_TOKENS = 16
+MOST_LANES = 4096
+"""Sequences whose last tokens the device can keep."""
 
 
 class PagedDecoder(Protocol):
@@ -184,19 +186,21 @@ class PagedModel:
         self.limits = limits
         self.graphs: Graphs | None = None
         self._decoder = decoder
+        self.last_tokens = torch.zeros(MOST_LANES, dtype=torch.int32, device=memory.device)  # of lanes: see lanes.py
         self._planner = Planner(memory)
 
     def capture(self, sizes: list[int], most_bytes: int) -> None:
         """Have steps of up to so many tokens run as CUDA graphs."""
         self.graphs = Graphs(self._run, self.memory.device, sizes, self.memory.page_tokens, most_bytes)
 
-    def forward(self, batch: ForwardBatch) -> torch.Tensor:
+    def forward(self, batch: ForwardBatch, sources: np.ndarray | None = None) -> torch.Tensor:
         """See ports.Model. ValueError, with nothing written, when a sequence is not where the batch says or is full.
 
-        The logits are good until the next forward().
+        sources: (T,) int32, for each packed token the lane of last_tokens where it is found once the work queued before
+        this is done, -1: in the batch.  The logits are good until the next forward().
         """
         self.memory.check_room(batch.slots, batch.starts, batch.lengths)
-        host = self._planner.plan(batch)
+        host = self._planner.plan(batch, sources)
         with torch.inference_mode():
             logits = self.graphs.replay(host) if self.graphs is not None else None
             if logits is None:
@@ -207,7 +211,8 @@ class PagedModel:
     @torch.inference_mode()
     def _run(self, arrays: StepArrays) -> torch.Tensor:
         attention = PagedAttention(self.memory, arrays)
-        return self._decoder(arrays.ids, arrays.positions, arrays.logit_rows, attention).float()
+        ids = inputs(arrays, self.last_tokens)
+        return self._decoder(ids, arrays.positions, arrays.logit_rows, attention).float()
 
 
 def _device(name: str) -> torch.device:

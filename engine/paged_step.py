@@ -41,6 +41,7 @@ class StepArrays(NamedTuple):
     positions: torch.Tensor  # (T,) int32
     rows: torch.Tensor  # (T,) int32: where each token's KV goes, -1: nowhere
     logit_rows: torch.Tensor  # (m,) int32
+    sources: torch.Tensor  # (T,) int32: the lane whose last token stands here, -1: the one in ids does
     tree: Units | None
     prompts: Prompts | None
 
@@ -52,6 +53,7 @@ class HostArrays(NamedTuple):
     positions: np.ndarray
     rows: np.ndarray
     logit_rows: np.ndarray
+    sources: np.ndarray
     composition: Composition | None
     prompt_arrays: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray] | None
 
@@ -64,8 +66,8 @@ class Planner:
         self._group = max(each.groups for each in memory.layers)
         self._composed: tuple[tuple[int, bytes, bytes], Composition] | None = None
 
-    def plan(self, batch: ForwardBatch) -> HostArrays:
-        """The arrays of a batch that memory has room for."""
+    def plan(self, batch: ForwardBatch, sources: np.ndarray | None = None) -> HostArrays:
+        """The arrays of a batch that memory has room for. sources: see StepArrays; None: the batch has all tokens."""
         lengths = batch.lengths.astype(np.int64)
         starts = np.cumsum(lengths) - lengths
         is_long = lengths > MOST_TREE_TOKENS
@@ -87,6 +89,7 @@ class Planner:
             positions=batch.positions.astype(np.int32),
             rows=self._memory.rows(batch.slots, batch.lengths, batch.positions),
             logit_rows=batch.logit_rows.astype(np.int32),
+            sources=np.full(len(batch.token_ids), -1, np.int32) if sources is None else sources.astype(np.int32),
             composition=composition,
             prompt_arrays=prompts,  # type: ignore[arg-type]
         )
@@ -109,7 +112,7 @@ def pinned(parts: list[np.ndarray], device: torch.device) -> torch.Tensor:
 def on_device(host: HostArrays, device: torch.device) -> StepArrays:
     """The arrays of a step on the device: one copy of all together, from pinned memory where there is a GPU."""
     made = host.composition
-    parts = [host.ids, host.positions, host.rows, host.logit_rows]
+    parts = [host.ids, host.positions, host.rows, host.logit_rows, host.sources]
     if made is not None:
         parts += [made.units, made.pages, made.readers, made.starts, made.stops, made.order]
     if host.prompt_arrays is not None:
@@ -118,11 +121,17 @@ def on_device(host: HostArrays, device: torch.device) -> StepArrays:
     there = [each.view(part.shape) for each, part in zip(flat.split([part.size for part in parts]), parts, strict=True)]
     tree, prompts = None, None
     if made is not None:
-        tree = Units(there[4], made.n_wide, *there[5:10])
+        tree = Units(there[5], made.n_wide, *there[6:11])
     if host.prompt_arrays is not None:
         _, _, starts, stops = host.prompt_arrays
         prompts = Prompts(*there[-4:], most_queries=int((stops - starts).max()))
-    return StepArrays(*there[:4], tree=tree, prompts=prompts)
+    return StepArrays(*there[:5], tree=tree, prompts=prompts)
+
+
+def inputs(arrays: StepArrays, last_tokens: torch.Tensor) -> torch.Tensor:
+    """The token ids of a step, (T,) int32. last_tokens: (lanes,) int32, of each lane."""
+    is_known = arrays.sources < 0
+    return torch.where(is_known, arrays.ids, last_tokens[arrays.sources.clamp(min=0).long()])
 
 
 class PagedAttention:

@@ -125,25 +125,37 @@ class StepLoop:
         """One forward pass and what comes of it; no pass when there is nothing to run."""
         self.counts.steps += 1
         began = self._clock()
-        affected = self.places.running
+        loaded: list[Running] | None = None
         try:
-            self.places.make_room_for_output()
-            plan = choose(self._candidates(), self._in_flight(), self.limits, self.pace)
-            self.prompt_tokens = plan.prompt_tokens
-            self._hurry(plan)
-            load = self._load(plan)
-            if load is None:
-                return self._unstick()
-            affected = {running.key: running for running in load.running}
-            logits = self.model.forward(load.batch)
-            work = self._mark_computed(load)
-            scores = self._mask(logits, load.sampled)
-            tokens = self._sample(scores, load.sampled)
-            ends = self._settle(load.sampled, tokens, scores)
-            self._note_cost(work, load, self._clock() - began)
-            return self._send([each.sequence for each in load.sampled], ends)
+            loaded, tokens = self._choose()
+            return self._pass(loaded, tokens, began) if loaded else self._unstick()
         except Exception as error:
-            return self._fail_step([running.sequence for running in affected.values()], error)
+            affected = self.places.running.values() if loaded is None else loaded
+            return self._fail_step([running.sequence for running in affected], error)
+
+    def _choose(self) -> tuple[list[Running], dict[int, int]]:
+        """Who is in the next pass, and how many new tokens of each, by key. Those who join it have their places then,
+        as far as memory goes."""
+        self.places.make_room_for_output()
+        plan = choose(self._candidates(), self._in_flight(), self.limits, self.pace)
+        self.prompt_tokens = plan.prompt_tokens
+        self._hurry(plan)
+        self.places.give_way(plan.gives_way)
+        self.places.start(plan.joins)
+        for running in self.places.running.values():
+            running.idle = 0 if running.key in plan.tokens else running.idle + 1
+        return [running for running in self.places.running.values() if running.key in plan.tokens], plan.tokens
+
+    def _pass(self, loaded: list[Running], tokens: dict[int, int], began: float) -> list[Event]:
+        """Compute so many new tokens of each, choose those that follow, settle them."""
+        load = self._pack(loaded, tokens)
+        logits = self.model.forward(load.batch)
+        work = self._mark_computed(load)
+        scores = self._mask(logits, load.sampled)
+        chosen = self._sample(scores, load.sampled)
+        ends = self._settle(load.sampled, chosen, scores)
+        self._note_cost(work, load, self._clock() - began)
+        return self._send([each.sequence for each in load.sampled], ends)
 
     def _fail_step(self, sequences: list[Sequence], error: Exception) -> list[Event]:
         """Fail those the error touched; nobody else notices. With none to blame, all who wait: never try for ever."""
@@ -170,7 +182,7 @@ class StepLoop:
                 key=running.key,
                 ids=running.sequence.ids.view,
                 namespace=running.sequence.request.namespace,
-                n_computed=running.n_computed,
+                n_computed=running.n_computed - self._n_unseen(running),
                 prefilling=not running.decoding,
                 online=running.sequence.online,
                 idle=running.idle,
@@ -178,22 +190,16 @@ class StepLoop:
             for running in self.places.running.values()
         ]
 
+    def _n_unseen(self, running: Running) -> int:
+        """Tokens of it that are chosen, and not yet known here; none, where each pass is settled before the next."""
+        return 0
+
     def _hurry(self, plan: Plan) -> None:
         """An offline sequence whose prefix an online one waits for is as urgent."""
         for key, owner in plan.waits.items():
             sequence, other = self.places.get(key), self.places.get(owner)
             if sequence is not None and other is not None and sequence.online:
                 other.promoted = True
-
-    def _load(self, plan: Plan) -> Load | None:
-        """Start those who join (as far as memory goes) and pack the batch; None when nothing runs."""
-        places = self.places
-        places.give_way(plan.gives_way)
-        places.start(plan.joins)
-        loaded = [running for running in places.running.values() if running.key in plan.tokens]
-        for running in places.running.values():
-            running.idle = 0 if running.key in plan.tokens else running.idle + 1
-        return self._pack(loaded, plan.tokens) if loaded else None
 
     def _pack(self, loaded: list[Running], tokens: dict[int, int]) -> Load:
         starts = np.array([running.n_computed for running in loaded], dtype=np.int32)

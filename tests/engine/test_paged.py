@@ -287,8 +287,8 @@ def test_the_same_tokens_as_from_the_cpus_memory(family: Path, page_tokens: int,
     read_together = []
     planned = model._planner.plan
 
-    def plan(batch):  # type: ignore[no-untyped-def]
-        host = planned(batch)
+    def plan(batch, sources=None):  # type: ignore[no-untyped-def]
+        host = planned(batch, sources)
         read_together.append(host.composition is not None and len(host.composition.prefixes) > 0)
         return host
 
