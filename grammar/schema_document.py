@@ -77,11 +77,13 @@ class Document:
         self.dialect = said if isinstance(said, str) else ""
         self._roots: dict[str, Json] = {"": self.root}
         self._at: dict[str, Json] = {"#": self.root}
+        self._texts = {"": text}
         self._resources: dict[str, Resource] = {}
         self._resource_at: dict[str, Resource] = {}
         self._has_dynamic = False
         for uri, other in documents:
-            self._roots[urldefrag(uri)[0]] = parse(other)
+            name = urldefrag(uri)[0]
+            self._roots[name], self._texts[name] = parse(other), other
         self.draft: Draft = draft or self._dialect_of(self.dialect, "2020-12")[0]
         for uri in self._roots:
             self._identify(uri)
@@ -94,9 +96,14 @@ class Document:
             self._at[place] = _member(self.at(f"{uri}#{parent}"), step) if pointer else self._roots[uri]
         return self._at[place]
 
+    def know(self, place: str, schema: Json) -> None:
+        """Say what stands at a place, to spare finding it."""
+        self._at[place] = schema
+
     def forget(self) -> None:
         """Let go of everything; the document is of no more use."""
         self.root = None
+        self._texts.clear()
         self._roots.clear()
         self._at.clear()
 
@@ -119,6 +126,15 @@ class Document:
         known = dict(scope)
         return tuple(sorted({**self.resource_of(place).dynamic, **known}.items()))
 
+    def is_plain(self, ref: str) -> bool:
+        """Whether a reference is the place of the schema that it points at: there is one resource, and no escapes."""
+        if not ref.startswith("#/") or "%" in ref or len(self._resource_at) > 1:
+            return False
+        try:
+            return isinstance(self.at(ref), (dict, bool))
+        except KeyError:
+            return False
+
     def resolve(self, ref: str, place: str) -> str:
         """The place that `$ref: ref` at `place` points at. Raises GrammarError for what was not given."""
         return self._resolve(ref, place)[0]
@@ -139,6 +155,8 @@ class Document:
 
     def _resolve(self, ref: str, place: str) -> tuple[str, str | None]:
         """The target, and its anchor where it is named by one."""
+        if self.is_plain(ref):
+            return ref, None
         base = self.resource_of(place).uri
         uri, fragment = urldefrag(base + ref if ref.startswith("#") else urljoin(base, ref))
         if uri not in self._resources and uri in metaschemas():
@@ -177,7 +195,15 @@ class Document:
             if isinstance(schema, dict):
                 if not _NAMING.isdisjoint(schema):
                     self._name(place, schema)
-                todo += subschemas(place, schema)
+                if place != root or self._may_name_inside(uri, schema, draft):
+                    todo += subschemas(place, schema)
+
+    def _may_name_inside(self, uri: str, root: dict[str, Json], draft: Draft) -> bool:
+        """Whether the text of a document has words that name schemas, but for those at its root."""
+        text = self._texts.get(uri)
+        if text is None or "\\u" in text:
+            return True
+        return any(text.count(f'"{word}"') > (word in root) for word in _NAMING if word != "id" or draft == "4")
 
     def _name(self, place: str, schema: dict[str, Json]) -> None:
         resource = self.resource_of(place)

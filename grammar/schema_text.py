@@ -6,8 +6,12 @@ Numbers with a fraction or an exponent become Decimal, which loses nothing.
 from __future__ import annotations
 
 import json
-from decimal import Decimal
+import re
+from contextlib import suppress
+from decimal import Decimal, InvalidOperation
 from typing import Any
+
+import msgspec
 
 from .errors import GrammarError
 from .work import tick
@@ -24,29 +28,68 @@ MAX_EXPONENT = 400
 
 def parse(text: str) -> Json:
     """The value of a JSON text, with fractions as Decimal. Raises GrammarError."""
+    value = _quickly(text)
+    if value is _UNKNOWN:
+        value = _carefully(text)
+        if _may_have_surrogates(text):
+            _check_characters(value)
+    if text.count("{") + text.count("[") > MAX_DEPTH:
+        _check_depth(value)
+    return value
+
+
+_UNKNOWN = object()
+
+
+def _quickly(text: str) -> Json:
+    """The value, where it is plain that the text is JSON and no name stands twice in an object; else _UNKNOWN.
+
+    A name that is dropped takes a colon with it. All other colons stand inside strings, and are written as they are.
+    """
+    if "\\u003a" in text or "\\u003A" in text:
+        return _UNKNOWN
+    with suppress(msgspec.DecodeError, ValueError, RecursionError):
+        encoded = text.encode()
+        value = _DECODER.decode(encoded)
+        tick()
+        if msgspec.json.encode(value).count(b":") == encoded.count(b":"):
+            return value
+    return _UNKNOWN
+
+
+def _carefully(text: str) -> Json:
     try:
-        value = json.loads(text, parse_float=_decimal, parse_constant=_no_constant, object_pairs_hook=_object)
+        return json.loads(text, parse_float=_decimal, parse_constant=_no_constant, object_pairs_hook=_object)
     except RecursionError:
         raise _too_deep() from None
     except GrammarError:
         raise
     except ValueError as error:
         raise GrammarError("schema", "", f"not JSON: {error}", "give the schema as JSON text") from None
-    if text.count("{") + text.count("[") > MAX_DEPTH:
-        _check_depth(value)
-    if _may_have_surrogates(text):
-        _check_characters(value)
-    return value
 
 
 def _decimal(text: str) -> Decimal:
-    value = Decimal(text)
-    exponent = value.as_tuple().exponent
-    if not isinstance(exponent, int) or abs(value.adjusted()) > MAX_EXPONENT or exponent < -MAX_EXPONENT:
-        raise GrammarError(
-            "schema", "", f"the number {text[:40]} has too many digits", "use numbers of the size in use"
-        )
-    return value
+    try:
+        value = Decimal(text)
+        exponent = value.as_tuple().exponent
+        if isinstance(exponent, int) and abs(value.adjusted()) <= MAX_EXPONENT and exponent >= -MAX_EXPONENT:
+            return value
+    except InvalidOperation:  # an exponent beyond any
+        pass
+    raise GrammarError("schema", "", f"the number {text[:40]} has too many digits", "use numbers of the size in use")
+
+
+_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+
+
+def _checked_decimal(text: str) -> Decimal:
+    """The decoder hands over whatever looks like a number."""
+    if not _NUMBER.fullmatch(text):
+        raise ValueError(text)
+    return _decimal(text)
+
+
+_DECODER = msgspec.json.Decoder(float_hook=_checked_decimal)
 
 
 def _no_constant(name: str) -> Json:
