@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+
 from rootform.grammar import collector
 from rootform.grammar.automaton import Automaton
 from rootform.grammar.collector import paused

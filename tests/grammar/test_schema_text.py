@@ -8,6 +8,7 @@ from decimal import Decimal
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+
 from rootform.grammar.errors import GrammarError
 from rootform.grammar.schema_document import Document
 from rootform.grammar.schema_text import parse
