@@ -10,6 +10,7 @@ import torch
 
 from .attention_loops import UNSEEN, attend_rows, merge, soften
 from .cascade import Kind, NearPart, ProductPart, Rows, Sight, StepPlan, Tokens, make_sight
+from .linears import padded_rows
 from .loops import bits, write_rows
 from .memory_cpu import CpuMemory
 
@@ -120,6 +121,9 @@ class Found:
             tokens = part.numbers[some]
             for head in range(keys.shape[0]):
                 rows = mine[head, some].flatten(0, 1)
+                rows = (
+                    rows if rows.dtype == torch.float32 else padded_rows(rows)
+                )  # of others oneDNN makes code: linears
                 total = _multiply(rows, keys[head], values[head], groups, sight, scoring, top, weight)
                 merge(self.out, self.lse, tokens, head * groups, groups, top, weight, total.numpy())
 
@@ -136,9 +140,10 @@ def _multiply(
 ) -> torch.Tensor:
     """queries (rows, key_dim), keys and values (L, dim) -> the values weighed, (rows, value_dim) float32.
 
-    top, weight: written as attention_loops.soften() says.
+    Rows of queries beyond groups for each token of `sight` may give anything.  top, weight: written as
+    attention_loops.soften() says.
     """
-    n_rows, total = queries.shape[0], None
+    n_rows, total = groups * len(sight.low), None
     n_block = min(max(_MOST_SCORES // n_rows, _FEWEST_KEYS), sight.last - sight.first)
     for start in range(sight.first, sight.last, n_block):
         some = slice(start, min(start + n_block, sight.last))

@@ -1,6 +1,10 @@
 """Linear layers with weights laid out once for oneDNN: about twice as fast as nn.Linear for small batches in fp32,
 and their rows hardly depend on how many other rows are in the batch.
 
+oneDNN makes machine code for every number of rows it meets, which takes it 0.5 to 0.8 ms, as long as a product of a
+small layer, and keeps the code of the last thousand shapes only. Steps differ in their number of tokens, so rows of
+nothing are added up to a number that comes up often: see padded_count().
+
 With int8 weights the rows do not depend on others at all: sums of integers are exact in any order, and each row of the
 input has a scale of its own (one scale for the whole batch, as in torch's dynamic quantisation, would let an outlier in
 one row spoil the others). Measured here it takes half the time of bfloat16 from 64 rows on, 0.7 of it at 8, and no less
@@ -14,6 +18,7 @@ from typing import Literal
 import numpy as np
 import torch
 from torch import nn
+from torch.nn import functional
 
 from .loops import bits, quantise_rows, scale_rows
 from .steady_linears import steady
@@ -28,6 +33,20 @@ _LEVELS = 127
 _ZERO = 128  # of inputs, which oneDNN is fast at as uint8 only
 
 
+def padded_count(n_rows: int) -> int:
+    """How many rows to multiply in the place of so many: 3 % more on average up to 256, and less above."""
+    if n_rows <= 2:
+        return n_rows
+    step = 4 if n_rows <= 64 else 8 if n_rows <= 256 else 16 if n_rows <= 512 else 32
+    return -(-n_rows // step) * step
+
+
+def padded_rows(rows: torch.Tensor) -> torch.Tensor:
+    """rows (n, width), with rows of zeros after them, (padded_count(n), width)."""
+    missing = padded_count(len(rows)) - len(rows)
+    return functional.pad(rows, (0, 0, 0, missing)) if missing else rows
+
+
 class PackedLinear(nn.Module):
     """x @ weight.T + bias, with the weight kept only in packed form. Inference only, CPU only."""
 
@@ -40,7 +59,9 @@ class PackedLinear(nn.Module):
         self.bias = None if linear.bias is None else linear.bias.detach()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return torch.ops.mkldnn._linear_pointwise(x, self._packed, self.bias, "none", [], "")
+        rows = x.reshape(-1, self.in_features)
+        out = torch.ops.mkldnn._linear_pointwise(padded_rows(rows), self._packed, self.bias, "none", [], "")
+        return out[: len(rows)].view(*x.shape[:-1], self.out_features)
 
     def extra_repr(self) -> str:
         return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
@@ -68,13 +89,13 @@ class Int8Linear(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         rows = x.reshape(-1, self.in_features)
-        quantised = torch.empty(rows.shape, dtype=torch.uint8)
+        quantised = torch.empty(padded_count(len(rows)), self.in_features, dtype=torch.uint8)  # what is added: anything
         largest = np.empty(len(rows), dtype=np.float32)
         quantise_rows(bits(rows), quantised.numpy(), largest)
         weight = self._packed, self._scales, self._zeros
         out = torch.ops.onednn.qlinear_pointwise(
             quantised, 1 / _LEVELS, _ZERO, *weight, None, 1.0, 0, self._dtype, "none", [], ""
-        )
+        )[: len(rows)]
         scale_rows(bits(out), largest, self._bias)
         return out.view(*x.shape[:-1], self.out_features)
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from rootform.engine.linears import Int8Linear, PackedLinear, can_pack, int8_trouble, pack_linears
+from rootform.engine.linears import Int8Linear, PackedLinear, can_pack, int8_trouble, pack_linears, padded_count
 
 pytestmark = pytest.mark.skipif(not can_pack(torch.float32), reason="no oneDNN on this machine")
 
@@ -42,6 +42,26 @@ def test_a_row_does_not_depend_on_its_neighbours() -> None:
         together = packed(x)
         for rows in (1, 2, 3, 8, 33):
             assert torch.equal(packed(x[:rows]), together[:rows])
+
+
+def test_few_numbers_of_rows_are_multiplied_and_hardly_more_rows_than_asked_for() -> None:
+    counts = [padded_count(n) for n in range(2049)]
+    assert all(n <= m <= max(n + 3, n * 9 // 8) for n, m in enumerate(counts))
+    assert counts == sorted(counts)
+    assert [padded_count(m) for m in counts] == counts
+    assert len(set(counts)) < 120
+    assert counts[0] == 0
+
+
+@pytest.mark.parametrize("n_rows", [0, 1, 2, 3, 5, 63, 65, 257, 513])
+def test_rows_added_to_a_product_change_nothing(n_rows: int) -> None:
+    torch.manual_seed(0)
+    linear = nn.Linear(48, 64)
+    x = torch.randn(n_rows, 48)
+    with torch.inference_mode():
+        out = PackedLinear(linear)(x)
+        assert out.shape == (n_rows, 64)
+        torch.testing.assert_close(out, linear(x), rtol=1e-5, atol=1e-5)
 
 
 def test_every_linear_of_a_model_is_replaced_and_its_subclasses_are_not() -> None:
