@@ -39,4 +39,10 @@ class Counts:
     failed: int = 0
     put_back: int = 0  # times a running sequence lost its place for lack of memory
     gave_way: int = 0  # times an offline one lost it to an online one
+    overlapped_passes: int = 0  # queued behind one whose tokens were not known yet, or with nothing before them
+    lockstep_passes: int = 0  # passes of a loop that overlaps that had to be settled before the next
+    void_rows: int = 0  # rows of a pass computed for a sequence that had gone another way
+    grammar_misses: int = 0  # times the device's tables did not know where a grammar goes
+    device_waits: int = 0  # times the host waited for the device
+    device_stalls: int = 0  # of these, with nothing queued for it to go on with
     waits: dict[Priority, Waits] = field(default_factory=lambda: {"online": Waits(), "offline": Waits()})

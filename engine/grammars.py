@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..grammar.automaton import Automaton
 from ..grammar.batch import Saved
 from ..grammar.constraints import Choice
 from ..grammar.errors import GrammarError
@@ -110,6 +111,21 @@ class Grammars:
     def split_rows(self, row_ids: np.ndarray) -> list[tuple[int, np.ndarray, np.ndarray]]:
         """Mask rows by the tables they are in: see GenerationBatch."""
         return self._states.split_rows(row_ids)
+
+    def automata(self, places: Sequence[Constrained]) -> list[Automaton]:
+        """The automata in which the places are, each once."""
+        return self._states.automata(_slots(places))
+
+    def where(self, places: Sequence[Constrained]) -> np.ndarray:
+        """State, register and stack of each, (n, 3) int32."""
+        found = [self._states.save(place.slot)[:3] for place in places]
+        return np.array(found, dtype=np.int32).reshape(-1, 3)
+
+    def row_ids(self, places: Sequence[Constrained]) -> np.ndarray:
+        """The mask rows of places in one automaton, (n,) int32 ids in its table; look() was called for them."""
+        rows = np.array([place.row_id for place in places], dtype=np.int32)
+        split = self._states.split_rows(rows)
+        return split[0][2] if split else rows
 
     def is_finished(self, place: Constrained) -> bool:
         """Whether nothing but the end of the output may follow; look() was called for this state."""

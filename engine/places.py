@@ -63,6 +63,10 @@ class Places:
             self._put_back(self.running[key])
             self._counts.gave_way += 1
 
+    def put_back(self, key: int) -> None:
+        """Have a sequence wait for a place again."""
+        self._put_back(self.running[key])
+
     def make_room_for_output(self) -> None:
         """Give sequences that have outgrown their place a larger one; the last in order give way."""
         for running in list(self.running.values()):

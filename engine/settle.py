@@ -17,6 +17,13 @@ Ends = dict[int, FinishReason | Exception]
 _CERTAIN = 0.0  # the natural log of 1
 
 
+class LogitsGone(Exception):
+    """The close-out rule forbids the sampled token, and the logits by which another were chosen are not there any more.
+
+    Nothing has changed in the sequence: it may be sampled again.
+    """
+
+
 class Settler:
     """Adds tokens to sequences. eos_ids: tokens that end the output (and are no part of it)."""
 
@@ -25,11 +32,12 @@ class Settler:
         self._eos_ids = eos_ids
 
     def settle(
-        self, sequences: SequenceOf[Sequence], rows: SequenceOf[int], tokens: SequenceOf[int], scores: Scores
+        self, sequences: SequenceOf[Sequence], rows: SequenceOf[int], tokens: SequenceOf[int], scores: Scores | None
     ) -> Ends:
         """Add the sampled token of each sequence (or the next best that the close-out rule allows), then forced ones.
 
-        tokens: (n,) ids, sampled from these rows of the scores.
+        tokens: (n,) ids, sampled from these rows of the scores.  scores None: they are not there any more, and nobody
+        asked for logprobs; a sequence that needs a next best token ends in LogitsGone.
         """
         ends: Ends = {}
         constrained: list[tuple[int, Sequence, int]] = []
@@ -122,10 +130,13 @@ class Settler:
     ) -> Taken:
         """Add what was taken; or, where nothing was, what the close-out rule allows.
 
-        is_forced: the text is.  scores None: it was not the model that was asked.
+        is_forced: the text is; it was not the model that was asked.
         """
         if answer.error is None and answer.token is None:
-            answer = self._close_out(sequence, None if is_forced else scores, row)
+            if scores is None and not is_forced:
+                answer = Taken(None, LogitsGone())
+            else:
+                answer = self._close_out(sequence, None if is_forced else scores, row)
         if answer.error is not None:
             ends[sequence.key] = answer.error
         elif answer.token is not None and answer.token in self._eos_ids:

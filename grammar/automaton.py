@@ -166,6 +166,11 @@ class Automaton:
         return self._root_starts[root]
 
     @property
+    def n_states(self) -> int:
+        """How many rows of `states` mean something."""
+        return len(self._places)
+
+    @property
     def rows(self) -> np.ndarray:
         """All mask rows so far, (rows, words) int32: bit b of word w allows token 32 * w + b. Ids stay as they are."""
         return self.row_table.table

@@ -256,6 +256,10 @@ class GenerationBatch:
         """Whether each sequence can do nothing but end, (n,) bool."""
         return self._gathered(slots, lambda batch, _, inner: batch.finished(inner))
 
+    def automata(self, slots: np.ndarray) -> list[Automaton]:
+        """Those the sequences are of, each once."""
+        return [opened.generation.automaton for opened, _, _ in self._by_generation(slots)]
+
     # -- rows -------------------------------------------------------------------------------------------------
 
     def allowed(self, row: int) -> np.ndarray | None:
