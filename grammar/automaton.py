@@ -155,7 +155,6 @@ class Automaton:
                 )
             text = self._dfa.state(self.exprs.repeat(JSON_CHAR, 0, None))
             self._dfa.complete(text)
-            self._dfa.trace(self.vocabulary.text, 0, 1, text)
             self._masks.parts.part(text, NO_UNIT, np.zeros(1, np.int32))  # the base of the walks of keys
             kernels.warm()
             frame_kernels.warm()

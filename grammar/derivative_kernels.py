@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .alternation_kernels import alt, and_
-from .first_kernels import definition, first
+from .first_kernels import definition, first, partition
 from .machine_code import compile_now, compiled, compiled_as, compiled_within
 from .node_kernels import (
     ask,
@@ -31,6 +31,7 @@ from .node_layout import (
     ASK_PRUNED,
     CAPTURE,
     CAT,
+    CLASSES,
     COUNTED,
     DEEPEST,
     EMPTY,
@@ -44,6 +45,7 @@ from .node_layout import (
     NOT,
     NOTHING,
     NULLABLE,
+    PARTITIONS,
     PAUSE,
     PLAIN,
     PRUNED_OF,
@@ -62,6 +64,7 @@ from .node_layout import (
 )
 
 _MANY = 8  # members of an alternation that are looked up by their first byte
+_MOST_TRIED = np.int64(24)  # derivatives of an intersection that are looked at before the host is asked
 
 
 @compiled
@@ -186,6 +189,46 @@ compile_now(derive, "int64(int64[::1], int64, int64, int64)")
 
 
 @compiled_as("boolean(int64[::1], int64)")
+def _meets(pool: np.ndarray, item: int) -> bool:
+    """Whether an intersection is seen to have a member after few bytes. Errs towards no."""
+    known = fact(pool, pair_key(PRUNED_OF, item, NOTHING))
+    if known >= 0:
+        return known != EMPTY
+    todo = np.empty(_MOST_TRIED + 1, np.int64)
+    todo[0] = item
+    n, at, tried = 1, 0, 0
+    while at < n:
+        each = todo[at]
+        at += 1
+        begins, number = first(pool, each, NOTHING), partition(pool, each, NOTHING)
+        if begins < 0 or number < 0:
+            return False
+        n_classes = np.int64(0)
+        for byte in range(256):
+            if pool[pool[PARTITIONS] + CLASSES * number + byte] != n_classes:
+                continue
+            n_classes += 1
+            if not in_set(pool, begins, byte):
+                continue
+            if tried == _MOST_TRIED:
+                return False
+            tried += 1
+            left = derive(pool, each, np.int64(byte), NOTHING)
+            if left < 0:
+                return False
+            if left == EMPTY:
+                continue
+            length = field(pool, left, LENGTH)
+            if field(pool, left, FLAGS) & (PLAIN | NULLABLE) != 0 or 0 <= length < NEVER:
+                remember(pool, pair_key(PRUNED_OF, item, NOTHING), item)
+                return True
+            if length < 0 and field(pool, left, KIND) == AND:
+                todo[n] = left
+                n += 1
+    return False
+
+
+@compiled_as("boolean(int64[::1], int64)")
 def has_member(pool: np.ndarray, item: int) -> bool:
     """Whether a language is seen, without searching, not to be empty. Errs towards no."""
     while True:
@@ -207,7 +250,7 @@ def has_member(pool: np.ndarray, item: int) -> bool:
                 at += 1
             return at < field(pool, item, B)
         else:
-            return False
+            return kind == AND and _meets(pool, item)
 
 
 @compiled_as("int64(int64[::1], int64)")

@@ -125,10 +125,6 @@ class Dfa:
         """Fill in one transition, and those of all bytes that behave alike."""
         return self._run(dk.transition, state, byte)
 
-    def trace(self, text: np.ndarray, at: int, end: int, state: int) -> None:
-        """Find the transitions along the bytes of `text` from `at` on, one at least. text: uint8."""
-        self._run(dk.trace, text, at, end, state)
-
     def complete(self, state: int) -> np.ndarray:
         """All transitions of a state, (256,) int32."""
         self._run(dk.complete, state)

@@ -56,7 +56,7 @@ class Follower:
                 return None
             if code in (loops.WENT, loops.REFUSED):
                 break
-            self._find(code, end)
+            self._find(code)
         local, unit, lo, hi, below, popped, pushed, units, open_run, run_units, _, depth, _, _ = self._place.tolist()
         after = None
         if code == loops.WENT:
@@ -65,21 +65,22 @@ class Follower:
 
     def _run(self, end: int) -> int:
         dfa, crossings, stacks = self._dfa, self._crossings, self._stacks
-        return loops.follow(
-            self._vocabulary.text,
-            end,
-            self._place,
-            self._other,
-            dfa.transitions,
-            dfa.kinds,
-            crossings.entered,
-            stacks.arrays,
-        )
+        with dfa.exprs.lock:
+            return loops.follow(
+                dfa.exprs.array,
+                dfa.arrays,
+                self._vocabulary.text,
+                end,
+                self._place,
+                self._other,
+                crossings.entered,
+                stacks.arrays,
+            )
 
-    def _find(self, code: int, end: int) -> None:
+    def _find(self, code: int) -> None:
         """Find what the loop asked for."""
         at, _, asked, beside = self._place[loops.AT :].tolist()
         if code == loops.NO_EDGE:
-            self._dfa.trace(self._vocabulary.text, at, end, asked)
+            self._dfa.find(asked, int(self._vocabulary.text[at]))
         else:
             self._crossings.find_entry(asked, beside)

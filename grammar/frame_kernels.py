@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .dfa_kernels import APART, HALTS, MAY_END, NULLABLE, SPLITS
+from .dfa_kernels import APART, HALTS, MAY_END, NULLABLE, SPLITS, Arrays, transition
 from .kernels import find
 from .machine_code import compiled
 
@@ -28,8 +28,8 @@ EDGE, ARRIVAL, START, LEAVING = range(4)
 UNIT, LO, HI, STACK, POPPED, SEQUENCE, BEHIND, OUTER = range(8)
 """Columns of `frames`. BEHIND: the state behind the frame, OUTER: its context; UNKNOWN before they are looked up."""
 
-N_FRAMES, N_ITEMS, N_PUT_OFF, N_MISSING, N_ENTRIES, DEEPEST, STEPS = range(7)
-"""What `tally` counts. N_ENTRIES: those of what is missing that are no edges."""
+N_FRAMES, N_ITEMS, N_PUT_OFF, N_MISSING, DEEPEST, STEPS = range(6)
+"""What `tally` counts."""
 
 UNKNOWN, SLOW = -1, -2  # of tables of states
 _MOST_STEPS = 1 << 18
@@ -169,6 +169,8 @@ def begin(
 
 @compiled
 def walk_frames(
+    pool: np.ndarray,
+    dfa: Arrays,
     child_start: np.ndarray,
     child_node: np.ndarray,
     child_byte: np.ndarray,
@@ -176,8 +178,6 @@ def walk_frames(
     node_end: np.ndarray,
     token_start: np.ndarray,
     token_ids: np.ndarray,
-    transitions: np.ndarray,
-    kinds: np.ndarray,
     entered: np.ndarray,
     splits: np.ndarray,
     ways: np.ndarray,
@@ -193,9 +193,11 @@ def walk_frames(
 ) -> int:
     """Do all `items`, rows (what, node, state, count, frame), and all that follows; set the bits of the tokens met.
 
-    What walks of one frame are for is written to `put_off`: where they are wide. Likewise `missing`: what needs a
-    transition or an entry that is not known. few_nodes, many_bytes: see `is_wide`. tally: see N_FRAMES and the rest.
+    What walks of one frame are for is written to `put_off`: where they are wide. Likewise `missing`: what needs an
+    entry that is not known, or a transition that the host has to be asked for.
+    few_nodes, many_bytes: see `is_wide`. tally: see N_FRAMES and the rest.
     """
+    transitions, kinds = dfa[2], dfa[3]
     top, n_put_off, n_missing, steps = tally[N_ITEMS], tally[N_PUT_OFF], tally[N_MISSING], tally[STEPS]
     code = DONE
     while top > 0:
@@ -226,7 +228,6 @@ def walk_frames(
             if kind & SPLITS:
                 n_ways = splits[state, 1]
                 if n_ways == 0:
-                    tally[N_ENTRIES] += 1
                     n_missing = put(missing, n_missing, ARRIVAL, node, state, 0, f)
                 elif top + n_ways + _MOST_PUSHED > items.shape[0]:
                     code = GIVE_UP
@@ -241,7 +242,6 @@ def walk_frames(
                     break
                 sequence = joined(stacks, row[SEQUENCE], entered[state, 4])
                 if inside == 0 or sequence == UNKNOWN:
-                    tally[N_ENTRIES] += 1
                     n_missing = put(missing, n_missing, ARRIVAL, node, state, 0, f)
                     continue
                 unit, lo, hi = entered[state, 1], entered[state, 2], entered[state, 3]
@@ -262,6 +262,8 @@ def walk_frames(
                 continue
         else:
             after = transitions[state, node_byte[node]]
+            if after < 0:
+                after = transition(pool, dfa, np.int64(state), np.int64(node_byte[node]))
             if after < 0:
                 n_missing = put(missing, n_missing, EDGE, node, state, count, f)
                 continue
@@ -387,12 +389,12 @@ def step_in(
 
 @compiled
 def follow(
+    pool: np.ndarray,
+    dfa: Arrays,
     text: np.ndarray,
     end: int,
     place: np.ndarray,
     other: np.ndarray,
-    transitions: np.ndarray,
-    kinds: np.ndarray,
     entered: np.ndarray,
     stacks: StackArrays,
 ) -> int:
@@ -401,10 +403,13 @@ def follow(
     Returns WENT, REFUSED or AMBIGUOUS; or NO_EDGE or NO_ENTRY for what has to be found before it is called again,
     with the same place. other: room for another place.
     """
+    transitions, kinds = dfa[2], dfa[3]
     while place[AT] < end:
-        byte = text[place[AT]]
+        byte = np.int64(text[place[AT]])
         state, unit = place[LOCAL], place[1 + UNIT]
-        after = transitions[state, byte]
+        after = np.int64(transitions[state, byte])
+        if after < 0:
+            after = transition(pool, dfa, state, byte)
         if after < 0:
             place[ASKED] = state
             return NO_EDGE
@@ -412,15 +417,7 @@ def follow(
             after = 0
         if after > 0:
             if unit < 0 and kinds[state] & NULLABLE:
-                code = goes_on_behind(
-                    byte,
-                    place,
-                    other,
-                    transitions,
-                    kinds,
-                    entered,
-                    stacks,
-                )
+                code = goes_on_behind(pool, dfa, byte, place, other, entered, stacks)
                 if code != REFUSED:
                     return code
             if unit >= 0:
@@ -459,15 +456,16 @@ def follow(
 
 @compiled
 def goes_on_behind(
+    pool: np.ndarray,
+    dfa: Arrays,
     byte: int,
     place: np.ndarray,
     other: np.ndarray,
-    transitions: np.ndarray,
-    kinds: np.ndarray,
     entered: np.ndarray,
     stacks: StackArrays,
 ) -> int:
     """Whether a byte could also be taken behind the frame: AMBIGUOUS, or REFUSED; or what has to be found first."""
+    transitions, kinds = dfa[2], dfa[3]
     for i in range(place.shape[0]):
         other[i] = place[i]
     code = LEFT
@@ -476,7 +474,9 @@ def goes_on_behind(
         if code != LEFT:
             break
         state, unit = other[LOCAL], other[1 + UNIT]
-        after = transitions[state, byte]
+        after = np.int64(transitions[state, byte])
+        if after < 0:
+            after = transition(pool, dfa, state, byte)
         if after < 0:
             code = NO_EDGE
             other[ASKED] = state
@@ -495,13 +495,14 @@ def warm() -> None:
     """Have every loop compiled, by calling it with nothing to do."""
     ints, table, values = np.zeros(1, np.int32), np.full((2, 3), -1, np.int32), np.full(2, -1, np.int32)
     rows, bytes_, wide = np.zeros((1, 8), np.int32), np.zeros(1, np.uint8), np.zeros((1, 256), np.int32)
+    pool, dfa = np.zeros(1, np.int64), (ints, ints, wide, bytes_, np.zeros(1, np.int64))
     items, entered, words = rows[:, :5].copy(), rows[:, :5].copy(), np.zeros(1, np.uint32)
     trie = (ints, ints, bytes_, bytes_, ints, ints, ints)
     stacks = (ints, ints, ints, ints, table, values)
-    splits, tally = rows[:, :2].copy(), np.zeros(7, np.int64)
+    splits, tally = rows[:, :2].copy(), np.zeros(6, np.int64)
     begin(rows, items, words, tally, 0, 0, 0, 0, 0, 0, 0, 0)
     tally[:] = 0
-    walk_frames(*trie, wide, bytes_, entered, splits, ints, stacks, 0, 0, rows, items, items, items, words, tally)
+    walk_frames(pool, dfa, *trie, entered, splits, ints, stacks, 0, 0, rows, items, items, items, words, tally)
     may_all_end(0, -1, 0, 0, bytes_, ints, ints, tally)
     place = np.zeros(14, np.int64)
-    follow(bytes_, 0, place, place.copy(), wide, bytes_, entered, stacks)
+    follow(pool, dfa, bytes_, 0, place, place.copy(), entered, stacks)

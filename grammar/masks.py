@@ -48,7 +48,7 @@ class Masks:
         self._items = np.zeros((_MOST_ITEMS, 5), np.int32)
         self._put_off = np.zeros((_MOST_ITEMS, 5), np.int32)
         self._missing = np.zeros((_MOST_ITEMS, 5), np.int32)
-        self._tally = np.zeros(7, np.int64)
+        self._tally = np.zeros(6, np.int64)
         self._depth = np.zeros(1, np.int64)
         self._firsts: dict[int, int] = {}  # by state, mask of the bytes it may go on with
 
@@ -99,11 +99,11 @@ class Masks:
             tick()
             if self._run() == loops.GIVE_UP:
                 return False
-            _, _, n_put_off, n_missing, n_entries, _, _ = tally.tolist()
+            _, _, n_put_off, n_missing, _, _ = tally.tolist()
             tally[loops.N_PUT_OFF : loops.DEEPEST] = 0
             if n_missing:
                 missing = self._missing[:n_missing]
-                self._find(missing, n_entries)
+                self._find(missing)
                 self._add(missing)
             if n_put_off and not self._do_put_off(self._put_off[:n_put_off], reader):
                 return False
@@ -112,41 +112,41 @@ class Masks:
 
     def _run(self) -> int:
         vocabulary, dfa, crossings, stacks = self._vocabulary, self._frames.dfa, self._crossings, self._stacks
-        return loops.walk_frames(
-            vocabulary.child_start,
-            vocabulary.child_node,
-            vocabulary.child_byte,
-            vocabulary.node_byte,
-            vocabulary.node_end,
-            vocabulary.token_start,
-            vocabulary.token_ids,
-            dfa.transitions,
-            dfa.kinds,
-            crossings.entered,
-            crossings.splits,
-            crossings.ways,
-            stacks.arrays,
-            FEW_NODES,
-            MANY_BYTES,
-            self._contexts,
-            self._items,
-            self._put_off,
-            self._missing,
-            self._words,
-            self._tally,
-        )
+        with dfa.exprs.lock:
+            return loops.walk_frames(
+                dfa.exprs.array,
+                dfa.arrays,
+                vocabulary.child_start,
+                vocabulary.child_node,
+                vocabulary.child_byte,
+                vocabulary.node_byte,
+                vocabulary.node_end,
+                vocabulary.token_start,
+                vocabulary.token_ids,
+                crossings.entered,
+                crossings.splits,
+                crossings.ways,
+                stacks.arrays,
+                FEW_NODES,
+                MANY_BYTES,
+                self._contexts,
+                self._items,
+                self._put_off,
+                self._missing,
+                self._words,
+                self._tally,
+            )
 
-    def _find(self, missing: np.ndarray, n_entries: int) -> None:
-        """Find what a walk did not know; of it n_entries are no edges."""
-        if not n_entries:
-            self._walker.explore(missing, 1)
-            return
-        edges = missing[:, 0] == loops.EDGE
-        wanted = {(state, frame): None for _, _, state, _, frame in missing[~edges].tolist()}
-        for state, frame in wanted:
-            self._crossings.find_entry(state, int(self._contexts[frame, loops.SEQUENCE]))
-        if n_entries < len(missing):
-            self._walker.explore(missing[edges], 1)
+    def _find(self, missing: np.ndarray) -> None:
+        """Find what a walk did not know."""
+        dfa, node_byte = self._frames.dfa, self._vocabulary.node_byte
+        entered: set[tuple[int, int]] = set()
+        for what, node, state, _, frame in missing.tolist():
+            if what == loops.EDGE:
+                dfa.step(state, int(node_byte[node]))
+            elif (state, frame) not in entered:
+                entered.add((state, frame))
+                self._crossings.find_entry(state, int(self._contexts[frame, loops.SEQUENCE]))
 
     def _add(self, items: np.ndarray) -> None:
         at = int(self._tally[loops.N_ITEMS])

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from .dfa_kernels import HALTS, MAY_END
+from .dfa_kernels import HALTS, MAY_END, Arrays, transition
 from .machine_code import compiled
 
 
 @compiled
 def walk(
+    pool: np.ndarray,
+    dfa: Arrays,
     child_start: np.ndarray,
     child_node: np.ndarray,
     child_byte: np.ndarray,
@@ -17,8 +19,6 @@ def walk(
     node_end: np.ndarray,
     token_start: np.ndarray,
     token_ids: np.ndarray,
-    transitions: np.ndarray,
-    kinds: np.ndarray,
     base_states: np.ndarray,
     unit: int,
     starts: np.ndarray,
@@ -35,7 +35,7 @@ def walk(
     """Walk a trie with a DFA, depth first, and note what differs from an earlier walk, the base.
 
     It goes on from the nodes `starts`, entered in the state `start`, and over `edges`, rows (node, state before it,
-    count before it). transitions, kinds: as a `dfa.Dfa` has them. Walks halt where a state HALTS,
+    count before it). Transitions that are not known are found on the way. Walks halt where a state HALTS,
     and the frame may end where it MAY_END. The count grows by one for each byte that leaves the state `unit`, and where
     there is one the frame may end in that state alone. base_states: the state the base came to at each node, 0 where it
     did not; all that is reached in the same state is left out, with what is below. Of no length: there is no base.
@@ -44,9 +44,11 @@ def walk(
 
     Written from the row on that `filled` has for each, which is then moved: tokens (token, state, count), exits (node,
     count) below which the frame may be over, entries (node, state) where it halted, drops (node, end) where nodes from
-    node to end are not what the base made of them, missing (like `edges`) where a transition is not known. The last of
-    `filled` counts the nodes reached. stack: room for the edges to be taken, 256 for each byte of a token.
+    node to end are not what the base made of them, missing (like `edges`) where the host has to be asked for a
+    transition. The last of `filled` counts the nodes reached. stack: room for the edges to be taken, 256 for each byte
+    of a token.
     """
+    transitions, kinds = dfa[2], dfa[3]
     n_tokens, n_exits, n_entries, n_drops, n_missing, n_reached = filled
     has_base = base_states.shape[0] > 0
     n_starts = starts.shape[0]
@@ -72,6 +74,8 @@ def walk(
             count = stack[top, 2]
             after = transitions[before, node_byte[node]]
             was = base_states[node] if has_base else 0
+            if after < 0:
+                after = transition(pool, dfa, np.int64(before), np.int64(node_byte[node]))
             if after < 0:
                 missing[n_missing, 0] = node
                 missing[n_missing, 1] = before

@@ -6,11 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import dfa_kernels, walk_kernels
+from . import walk_kernels
 from .dfa import Dfa
 from .vocab import Vocabulary
 
-_MOST_FOUND = 4096
 _NO_EDGES = np.zeros((0, 3), np.int32)
 _NO_NODES = np.zeros(0, np.int32)
 
@@ -41,7 +40,6 @@ class Walker:
         self._dfa = dfa
         self._walk = walk_kernels.walk if use_compiled else getattr(walk_kernels.walk, "py_func", walk_kernels.walk)
         self._stack = np.empty((256 * (vocabulary.max_token_bytes + 1), 3), np.int32)
-        self._found = np.empty((_MOST_FOUND, 2), np.int32)
         self._make_room(len(vocabulary.node_byte), len(vocabulary.token_ids))
         self.walks = 0
         self.reached = 0
@@ -58,34 +56,36 @@ class Walker:
         filled = np.zeros(6, np.int64)
         starts, edges = nodes, _NO_EDGES
         while True:
-            self._walk(
-                vocabulary.child_start,
-                vocabulary.child_node,
-                vocabulary.child_byte,
-                vocabulary.node_byte,
-                vocabulary.node_end,
-                vocabulary.token_start,
-                vocabulary.token_ids,
-                dfa.transitions,
-                dfa.kinds,
-                base_states,
-                unit,
-                starts,
-                state,
-                edges,
-                self._stack,
-                filled,
-                self._tokens,
-                self._exits,
-                self._entries,
-                self._drops,
-                self._missing,
-            )
+            with dfa.exprs.lock:
+                self._walk(
+                    dfa.exprs.array,
+                    dfa.arrays,
+                    vocabulary.child_start,
+                    vocabulary.child_node,
+                    vocabulary.child_byte,
+                    vocabulary.node_byte,
+                    vocabulary.node_end,
+                    vocabulary.token_start,
+                    vocabulary.token_ids,
+                    base_states,
+                    unit,
+                    starts,
+                    state,
+                    edges,
+                    self._stack,
+                    filled,
+                    self._tokens,
+                    self._exits,
+                    self._entries,
+                    self._drops,
+                    self._missing,
+                )
             n_tokens, n_exits, n_entries, n_drops, n_missing, reached = filled.tolist()
             if not n_missing:
                 break
             starts, edges = _NO_NODES, self._missing[:n_missing].copy()
-            self.explore(edges, 0)
+            for node, before, _ in edges.tolist():
+                dfa.step(before, int(vocabulary.node_byte[node]))
             filled[4] = 0
         self.reached += reached
         return Walked(
@@ -117,30 +117,6 @@ class Walker:
         found = np.empty(len(nodes), bool)
         walk_kernels.has_child(nodes, self._vocabulary.child_start, self._vocabulary.child_byte, wanted, found)
         return found
-
-    def explore(self, edges: np.ndarray, column: int) -> None:
-        """Find the transitions that a walk over some edges does not know.
-
-        edges: int32, their nodes in a column, in the next one the states before them.
-        """
-        vocabulary, dfa, done = self._vocabulary, self._dfa, 0
-        while done < len(edges):
-            with dfa.exprs.lock:
-                done = dfa_kernels.explore(
-                    dfa.exprs.array,
-                    dfa.arrays,
-                    vocabulary.child_start,
-                    vocabulary.child_node,
-                    vocabulary.child_byte,
-                    vocabulary.node_byte,
-                    edges,
-                    column,
-                    done,
-                    self._found,
-                )
-            if done < len(edges):
-                node, state = edges[done, column : column + 2].tolist()
-                dfa.step(state, int(vocabulary.node_byte[node]))
 
     def _make_room_below(self, nodes: np.ndarray) -> None:
         """Have arrays for all that may be below several nodes, which may be below each other."""
