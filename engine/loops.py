@@ -176,3 +176,43 @@ def write_rows(pool: np.ndarray, rows: np.ndarray, new: np.ndarray) -> None:
             into, source = pool[h, rows[t]], new[t, h]
             for d in range(pool.shape[2]):
                 into[d] = source[d]
+
+
+# -- logits, as the bits of float32 in int32: whole numbers vectorise, and infinities are safe -----------------------
+
+_NOTHING = _i32(-(1 << 23))  # -inf
+
+
+@compiled
+def forbid(logits: np.ndarray, table: np.ndarray, row_ids: np.ndarray) -> None:
+    """Set logits (rows, vocab) to -inf in place, as kernels/mask.apply_mask says: table (n, words) int32, row_ids
+    (rows,) int32, all less than n."""
+    one = _u32(1)
+    n_words = min(table.shape[1], (logits.shape[1] + 31) // 32)
+    for r in range(logits.shape[0]):
+        if row_ids[r] < 0:
+            continue
+        row, words = logits[r], table[row_ids[r]]
+        for w in range(n_words):
+            word = _u32(words[w])
+            some = row[w * 32 : w * 32 + 32]
+            for b in range(some.shape[0]):
+                if not (word >> _u32(b)) & one:
+                    some[b] = _NOTHING
+        row[n_words * 32 :] = _NOTHING
+
+
+@compiled
+def likeliest(logits: np.ndarray, rows: np.ndarray, found: np.ndarray) -> None:
+    """found (n,): the column of the largest of each of these rows (n,) of logits (all rows, vocab), the first where
+    several are. -0 is less than 0."""
+    for i in range(rows.shape[0]):
+        row = logits[rows[i]]
+        most = _i32(-(2**31))
+        for j in range(row.shape[0]):
+            most = max(most, _i32(row[j] ^ ((row[j] >> _i32(31)) & SIGN_OFF)))
+        wanted = _i32(most ^ ((most >> _i32(31)) & SIGN_OFF))
+        j = 0
+        while row[j] != wanted:
+            j += 1
+        found[i] = j

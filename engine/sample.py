@@ -10,6 +10,7 @@ import torch
 
 from .kernels.mask import apply_mask
 from .kernels.sampling import Draws, draw_sorted, filter_sorted
+from .loops import forbid, likeliest
 from .types import Sampling
 
 _MOST_TABLES = 2  # of the grammar, on another device; one that comes again is copied again
@@ -44,7 +45,9 @@ class Scores:
         for rows, gather in ((few, self._gather_few), (many, self._gather_many)):
             greedy = [row for row in rows if samplings[row].temperature == 0]
             drawn = [row for row in rows if samplings[row].temperature != 0]
-            if greedy:
+            if greedy and rows is many and self._logits.device.type == "cpu":
+                tokens[greedy] = self._likeliest(greedy)
+            elif greedy:
                 logits, ids = gather(greedy)
                 tokens[greedy] = _ids_at(ids, logits.argmax(dim=1))
             if drawn:
@@ -88,6 +91,12 @@ class Scores:
         n_top = min(n_top, int((values > -torch.inf).sum()))
         ids = columns[:n_top].tolist() if allowed is None else allowed[columns[:n_top].cpu().numpy()].tolist()
         return Logprob(float(logprobs[column]), list(zip(ids, values[:n_top].tolist(), strict=True)))
+
+    def _likeliest(self, rows: list[int]) -> np.ndarray:
+        """The token of the largest logit of each row, without a copy of them: argmax() on the CPU."""
+        found = np.empty(len(rows), dtype=np.int64)
+        likeliest(self._logits.view(torch.int32).numpy(), np.array(rows), found)
+        return found
 
     def _gather_few(self, rows: list[int]) -> tuple[torch.Tensor, np.ndarray]:
         """Logits of the allowed tokens of each row, padded with -inf, (n, k); and the ids they stand for, (n, k)."""
@@ -185,6 +194,12 @@ def mask_rows(
     is_wide = np.array([few is None for few in few_allowed], dtype=bool)
     for table, row_ids in masks:
         by_bits = np.where(is_wide, row_ids, -1).astype(np.int32)
-        if (by_bits >= 0).any():
+        if not (by_bits >= 0).any():
+            continue
+        if logits.device.type == "cpu":
+            if by_bits.max() >= len(table):
+                raise ValueError(f"mask row {by_bits.max()} is not in a table of {len(table)} rows")
+            forbid(logits.view(torch.int32).numpy(), table.numpy(), by_bits)
+        else:
             apply_mask(logits, table, torch.from_numpy(by_bits).to(logits.device))
     return Scores(logits, few_allowed, unmasked)

@@ -8,6 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rootform.engine.kernels.mask import apply_mask
+from rootform.engine.loops import forbid, likeliest
 from rootform.engine.sample import MaskTables, Scores, draw, mask_rows
 from rootform.engine.types import Sampling
 
@@ -102,6 +104,33 @@ def test_ties_go_to_the_lowest_id_either_way():
     logits = torch.zeros((2, 40))
     scores = Scores(logits, [None, np.array([7, 9, 30])])
     assert scores.choose([Sampling(), Sampling()], [0.0, 0.0]).tolist() == [0, 7]
+
+
+@given(
+    seed=st.integers(0, 2**32),
+    vocab=st.integers(1, 130),
+    words=st.integers(1, 4),
+)
+@settings(max_examples=60, deadline=None)
+def test_the_compiled_loops_do_what_torch_does(seed, vocab, words):
+    rng = np.random.default_rng(seed)
+    table = torch.from_numpy(rng.integers(-(2**31), 2**31, (3, words), dtype=np.int32))
+    row_ids = rng.integers(-1, 3, size=5).astype(np.int32)
+    logits = torch.from_numpy(rng.integers(-3, 3, size=(5, vocab)).astype(np.float32)) + 0.5  # many are the same
+    logits[rng.random((5, vocab)) < 0.1] = -torch.inf
+    by_torch = logits.clone()
+    apply_mask(by_torch, table, torch.from_numpy(row_ids))
+    bits = logits.view(torch.int32).numpy()
+    forbid(bits, table.numpy(), row_ids)
+    assert torch.equal(logits, by_torch)
+    rows, found = np.array([3, 0, 4]), np.empty(3, dtype=np.int64)
+    likeliest(bits, rows, found)
+    assert found.tolist() == logits[torch.from_numpy(rows)].argmax(dim=1).tolist()
+
+
+def test_a_row_that_is_not_in_the_table_is_refused():
+    with pytest.raises(ValueError, match="mask row 2 is not in a table of 2 rows"):
+        mask_rows(torch.zeros(1, 4), [(torch.zeros(2, 1, dtype=torch.int32), np.array([2], dtype=np.int32))], [None])
 
 
 def test_mask_tables_on_another_device_follow_the_grammars_rows():
