@@ -65,6 +65,12 @@ class EngineStats(msgspec.Struct, frozen=True, kw_only=True):
     requests_failed: int = 0
     put_back: int = 0  # times a running request lost its place for lack of memory
     gave_way: int = 0  # times an offline one lost it to an online one
+    overlapped_passes: int = 0  # on a device: passes queued before the one before them was settled
+    lockstep_passes: int = 0  # there, passes that needed the host before the next could be queued
+    void_rows: int = 0  # rows of overlapped passes computed for a request that had gone another way
+    grammar_misses: int = 0  # times the device's grammar tables did not know what the host had to look up
+    device_waits: int = 0  # times the host waited for a pass that overlaps
+    device_stalls: int = 0  # of these, with nothing queued behind it
     waits: dict[Priority, WaitStats] = {}
     prompt_tokens: int = 0  # prompt tokens the last pass had room for, beside what was decoding
     running: int = 0
@@ -97,6 +103,7 @@ class Engine:
     for equal tokens in any batch), "bfloat16" or "int8" (docs/formats.md).  max_batch, prefill_tokens, max_context:
     see Limits; None: derived.
     device: "cpu", or "cuda" (docs/gpu.md), where dtype None is "bfloat16".
+    overlap: on a device, whether a pass is queued before the one before it was settled; None: yes (docs/gpu.md).
     itl_ms: milliseconds between the tokens of online calls, which prompts and offline calls are not to exceed; None: a
     multiple of what they are without those (docs/scheduling.md).
     deterministic: the same tokens for a request in any company, whatever is cached; slower, float32 on the CPU only.
@@ -124,6 +131,7 @@ class Engine:
         deterministic: bool = False,
         prefix_cache: bool = True,
         drafts: bool = True,
+        overlap: bool | None = None,
         threads: int | None = None,
         kv_bytes: int | None = None,
         grammar_bytes: int = DEFAULT_MAX_BYTES,
@@ -157,6 +165,7 @@ class Engine:
             constraints,
             prefix_cache=prefix_cache,
             drafts=drafts,
+            overlap=overlap,
             tiers=tiers,
         )
         if self._compilers is not None:  # so that no request pays for it
@@ -176,6 +185,7 @@ class Engine:
         itl_ms: float | None = None,
         prefix_cache: bool = True,
         drafts: bool = True,
+        overlap: bool | None = None,
         grammar_bytes: int = DEFAULT_MAX_BYTES,
         compile_seconds: float = 2.0,
         cache_dir: str | Path | None = None,
@@ -199,6 +209,7 @@ class Engine:
             constraints,
             prefix_cache=prefix_cache,
             drafts=drafts,
+            overlap=overlap,
             tiers=tiers,
         )
         return engine
@@ -214,6 +225,7 @@ class Engine:
         *,
         prefix_cache: bool,
         drafts: bool,
+        overlap: bool | None,
         tiers: Tiers | None,
     ) -> None:
         tokens = tokenizer.token_bytes[: model.vocab_size]
@@ -235,7 +247,7 @@ class Engine:
         self._generations = compilers.generations if compilers else None
         speller = Speller(tokens, tokenizer.encode_inside)
         grammars = Grammars(GenerationBatch(self._generations), speller) if self._generations else None
-        self._loop = StepLoop(
+        self._loop = _loop_kind(model, overlap)(
             model,
             tokens,
             eos_ids,
@@ -302,11 +314,20 @@ class Engine:
     ) -> Completion | list[Completion]:
         """generate() for asyncio. Cancelling the awaiting task cancels the calls."""
         jobs: list[Job] = []
+        is_given_up = False
+
+        def submit(call: Call) -> None:
+            """Runs on another thread, which goes on when the task that waits for it is cancelled."""
+            jobs.append(self.submit(call))
+            if is_given_up:
+                jobs[-1].cancel()
+
         try:
             for call in _calls(prompt, options):
-                jobs.append(await asyncio.to_thread(self.submit, call))
+                await asyncio.to_thread(submit, call)
             completions = [await job.wait() for job in jobs]
         except BaseException:
+            is_given_up = True  # before the jobs there are are cancelled, so that none slips through
             _cancel_all(jobs)
             raise
         return completions[0] if is_one_prompt(prompt) else completions
@@ -348,6 +369,12 @@ class Engine:
             requests_failed=counts.failed,
             put_back=counts.put_back,
             gave_way=counts.gave_way,
+            overlapped_passes=counts.overlapped_passes,
+            lockstep_passes=counts.lockstep_passes,
+            void_rows=counts.void_rows,
+            grammar_misses=counts.grammar_misses,
+            device_waits=counts.device_waits,
+            device_stalls=counts.device_stalls,
             waits={kind: WaitStats(WAIT_S, tuple(each.counts), each.seconds) for kind, each in counts.waits.items()},
             prompt_tokens=self._loop.prompt_tokens,
             running=len(self._loop.places.running),
@@ -414,6 +441,17 @@ def _load(folder: Path, dtype: Dtype, kv_bytes: int | None, device: str, *, dete
     from .model_paged import load_paged_model
 
     return load_paged_model(folder, dtype=dtype, kv_bytes=kv_bytes, device=device)
+
+
+def _loop_kind(model: ports.Model, overlap: bool | None) -> type[StepLoop]:
+    can = hasattr(model, "last_tokens")
+    if overlap and not can:
+        raise RootformError("overlap is for a model on a device; leave it out on the CPU", param="overlap")
+    if not can or overlap is False or (overlap is None and not torch.cuda.is_available()):
+        return StepLoop
+    from .overlap import OverlappedLoop
+
+    return OverlappedLoop
 
 
 def _limits_of(

@@ -112,7 +112,8 @@ class StepThread:
     """Runs a StepLoop. All methods may be called from any thread.
 
     compilers: None where the model cannot have constraints. on_step: called on the thread after each step and each
-    message, with the number of requests whose constraint is still being compiled.
+    message, with the number of requests whose constraint is still being compiled; before the events that came of it go
+    out, so that whoever sees an event finds it counted.
     """
 
     def __init__(self, loop: StepLoop, compilers: Compilers | None, on_step: Callable[[int], None]) -> None:
@@ -188,9 +189,9 @@ class StepThread:
         try:
             while True:
                 self._read_messages()
-                if self._loop.busy:
-                    self._deliver(self._loop.step())
-                self._on_step(sum(each.compilation is not None for each in self._accepted.values()))
+                events = self._loop.step() if self._loop.busy else []
+                self._note()
+                self._deliver(events)
         except _Stop:
             pass
         except BaseException as unexpected:
@@ -199,6 +200,9 @@ class StepThread:
             error = RootformError(self._broke, status=500)
         finally:
             self._end_all(error)
+
+    def _note(self) -> None:
+        self._on_step(sum(each.compilation is not None for each in self._accepted.values()))
 
     def _read_messages(self) -> None:
         """Run all messages there are; with nothing else to do, sleep until one comes."""
@@ -232,24 +236,34 @@ class StepThread:
             return  # cancelled meanwhile
         accepted.compilation = None
         try:
-            self._deliver(self._loop.add(request, root))
+            events = self._loop.add(request, root)
         except Exception as error:
             self._refuse(request, error)
+        else:
+            self._tell(events)
 
     def _refuse(self, request: Request, error: Exception) -> None:
         accepted = self._accepted.pop(request.request_id, None)
         if accepted is not None:
             self._loop.counts.failed += 1
+            self._note()
             accepted.job.fail(error)
 
     def _cancel(self, request_id: int) -> None:
-        self._deliver(self._loop.cancel(request_id))
+        self._tell(self._loop.cancel(request_id))
         accepted = self._accepted.pop(request_id, None)
         if accepted is not None:  # its constraint was still being compiled: the loop did not know it
             if accepted.compilation is not None:
                 accepted.compilation.cancel()
             self._loop.counts.cancelled += 1
+            self._note()
             accepted.job.fail(CancelledError())
+
+    def _tell(self, events: list[Event]) -> None:
+        """Deliver what came of a message."""
+        if events:
+            self._note()
+        self._deliver(events)
 
     def _deliver(self, events: list[Event]) -> None:
         for event in events:

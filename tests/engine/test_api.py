@@ -330,6 +330,53 @@ def test_cancelling_the_awaiting_task_cancels_the_call(make):
     assert engine.stats().requests_cancelled == 1
 
 
+def test_cancelling_a_task_that_is_still_submitting_cancels_the_call(make, monkeypatch):
+    """The thread that submits goes on when nobody waits for it any more."""
+    engine = make()
+    submitted, seen = threading.Event(), threading.Event()
+    submit = engine.submit
+
+    def slow(call):
+        job = submit(call)
+        submitted.set()
+        assert seen.wait(30)  # the task is cancelled before it hears of the job
+        return job
+
+    async def main():
+        task = asyncio.create_task(engine.agenerate("x", max_tokens=900, ignore_eos=True))
+        assert await asyncio.to_thread(submitted.wait, 30)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        seen.set()
+
+    monkeypatch.setattr(engine, "submit", slow)
+    gate = Gate(engine)
+    asyncio.run(main())  # whose end waits for its threads
+    gate.opened.set()
+    monkeypatch.undo()
+    engine.generate("c", max_tokens=3, ignore_eos=True)
+    assert (engine.stats().requests_cancelled, engine.stats().requests_finished) == (1, 1)
+
+
+def test_who_sees_an_end_finds_it_counted(make, monkeypatch):
+    """However slowly the thread counts."""
+    engine = make()
+    note = engine._thread._on_step
+
+    def slowly(n_compiling):
+        threading.Event().wait(0.02)
+        note(n_compiling)
+
+    monkeypatch.setattr(engine._thread, "_on_step", slowly)
+    for n in range(1, 4):
+        engine.generate("x", max_tokens=2, ignore_eos=True)
+        assert (engine.stats().requests_finished, engine.stats().output_tokens) == (n, 2 * n)
+        with pytest.raises(RootformError):
+            engine.generate("x", regex="(a)\\1")
+        assert engine.stats().requests_failed == n
+
+
 def test_cancel_after_the_end_changes_nothing(make):
     job = (engine := make(likes=likes_text("hi"))).submit(Call(prompt="x"))
     assert job.result().text == "hi"
