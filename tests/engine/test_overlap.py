@@ -1,0 +1,438 @@
+"""The loop that keeps a pass queued ahead says what the ordinary loop says, and does not wait for the device.
+
+Over paged memory on CPU tensors, where the kernels' twins do the work; the device that takes its time is a stand-in.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rootform.engine import lanes
+from rootform.engine.api import Engine
+from rootform.engine.arrivals import Arrival, Sent
+from rootform.engine.kernels.grammar import ADVANCED, NOT_ALLOWED, advance
+from rootform.engine.lanes import Asked, Lanes
+from rootform.engine.limits import derive_limits
+from rootform.engine.model_paged import PagedModel, load_paged_model
+from rootform.engine.overlap import OverlappedLoop
+from rootform.engine.step import StepLoop
+from rootform.engine.tables_there import TablesThere
+from rootform.engine.tokenizer import Tokenizer
+from rootform.engine.types import Completion, Delta, Failed, Finished, Request, RootformError, Sampling
+from rootform.grammar.automaton import Automaton
+from rootform.grammar.batch import StateBatch
+from rootform.grammar.constraints import JsonSchema
+from rootform.grammar.vocab import Vocabulary
+
+VOCAB = 97
+EOS = frozenset({3, 35})
+TOKEN_BYTES = [bytes([33 + n]) for n in range(VOCAB - 5)] + [b"\xe2\x82", b"\xac", b" ab", b"a ", b""]
+TRUNK = [(7 * n + 3) % VOCAB for n in range(50)]
+DRAWN = Sampling(temperature=1.0, top_p=0.9, seed=3)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> PagedModel:
+    folder = tmp_path_factory.mktemp("overlap")
+    config = transformers.LlamaConfig(
+        vocab_size=VOCAB,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=1,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=256,
+        initializer_range=0.3,
+        pad_token_id=0,
+    )
+    torch.manual_seed(11)
+    made = transformers.AutoModelForCausalLM.from_config(config, attn_implementation="eager")
+    for parameter in made.parameters():
+        parameter.data.add_(torch.randn_like(parameter) * 0.05)
+    made.save_pretrained(folder)
+    return load_paged_model(folder, dtype="float32", kv_bytes=100_000, device="cpu", page_tokens=4)
+
+
+class Run:
+    """A loop over the model, whose memory is empty before and after; and what came of its requests, by number."""
+
+    def __init__(self, model: PagedModel, kind: type[StepLoop] = OverlappedLoop, **options: Any) -> None:
+        limits = derive_limits(
+            context_tokens=model.context_tokens,
+            page_tokens=model.memory.page_tokens,
+            total_pages=model.memory.total_pages,
+            prefill_tokens=24,
+            max_batch=options.pop("max_batch", 6),
+        )
+        options = {"drafts": False, "clock": lambda: 0.0} | options
+        self.loop = kind(model, TOKEN_BYTES, EOS, limits, **options)
+        self.texts: dict[int, str] = {}
+        self.ids: dict[int, list[int]] = {}
+        self.ends: dict[int, Any] = {}
+
+    def add(self, prompt: list[int], max_new_tokens: int = 12, **fields: Any) -> int:
+        key = len(self.ids)
+        self.ids[key], self.texts[key] = [], ""
+        request = Request(request_id=key, prompt_ids=tuple(prompt), max_new_tokens=max_new_tokens, **fields)
+        self.note(self.loop.add(request))
+        return key
+
+    def note(self, events: list[Any]) -> None:
+        for event in events:
+            assert event.request_id not in self.ends
+            if isinstance(event, Delta):
+                self.ids[event.request_id] += event.token_ids
+                self.texts[event.request_id] += event.text
+            else:
+                self.ends[event.request_id] = event
+
+    def cancel(self, key: int) -> None:
+        self.note(self.loop.cancel(key))
+
+    def step(self) -> None:
+        self.note(self.loop.step())
+
+    def finish(self) -> None:
+        for _ in range(1000):
+            if not self.loop.busy:
+                break
+            self.step()
+        memory = self.loop.model.memory
+        self.loop.prefixes.forget_all()
+        assert memory.free_pages == memory.total_pages
+        assert not any(isinstance(end, Failed) for end in self.ends.values()), self.ends
+
+    def outcomes(self) -> list[tuple[str, list[int], Any]]:
+        said = [end.reason if isinstance(end, Finished) else type(end).__name__ for end in self.ends.values()]
+        return [(self.texts[key], self.ids[key], said[n]) for n, key in enumerate(self.ends)]
+
+
+def alone(model: PagedModel, prompt: list[int], **fields: Any) -> tuple[str, list[int], str]:
+    """What the ordinary loop says when nothing else runs."""
+    run = Run(model, StepLoop)
+    run.add(prompt, **fields)
+    run.finish()
+    return run.texts[0], run.ids[0], run.ends[0].reason
+
+
+REQUESTS: list[dict[str, Any]] = [
+    *({"prompt": [*TRUNK, n, 5]} for n in range(3)),
+    {"prompt": TRUNK[:20], "sampling": DRAWN},
+    {"prompt": [*TRUNK, 9], "sampling": Sampling(temperature=2.0, top_k=20, seed=8), "max_new_tokens": 30},
+    {"prompt": [4], "max_new_tokens": 1},
+    {"prompt": [33, 2, 71], "ignore_eos": True, "max_new_tokens": 40},
+    {"prompt": [12, 5], "stop": ("#", "ab"), "sampling": Sampling(temperature=5.0, seed=1), "max_new_tokens": 60},
+    {"prompt": TRUNK[:33], "max_new_tokens": 2, "priority": "offline"},
+]
+
+
+@pytest.fixture(scope="module")
+def expected(model: PagedModel) -> list[tuple[str, list[int], str]]:
+    return [alone(model, **each) for each in REQUESTS]
+
+
+@pytest.mark.parametrize("options", [{}, {"prefix_cache": False}, {"max_batch": 2}, {"drafts": True}], ids=str)
+def test_the_same_tokens_as_one_by_one(
+    model: PagedModel, expected: list[tuple[str, list[int], str]], options: dict[str, Any]
+) -> None:
+    run = Run(model, **options)
+    keys = [run.add(**each) for each in REQUESTS]
+    run.finish()
+    assert [(run.texts[key], run.ids[key], run.ends[key].reason) for key in keys] == expected
+    assert {reason for _, _, reason in expected} == {"stop", "length"}
+    counts = run.loop.counts
+    assert counts.overlapped_passes + counts.lockstep_passes == counts.forward_passes
+    assert (counts.lockstep_passes > 0) == options.get("drafts", False)
+    assert (counts.overlapped_passes > 0) == (not options.get("drafts", False))
+
+
+class Alternating(OverlappedLoop):
+    """Needs the host every now and then, for no reason of its own."""
+
+    random = np.random.default_rng(0)
+
+    def _goes_ahead(self, loaded: Any) -> bool:
+        return bool(self.random.random() < 0.7) and super()._goes_ahead(loaded)
+
+
+@given(st.integers(0, 2**32 - 1))
+@settings(max_examples=12, deadline=None)
+def test_any_course_of_events_gives_the_same_tokens(
+    model: PagedModel, expected: list[tuple[str, list[int], str]], seed: int
+) -> None:
+    """Requests come and are cancelled at any time, lose their places for lack of memory or to online ones, outgrow
+    them, and need the host now and then."""
+    random = np.random.default_rng(seed)
+    Alternating.random = random
+    run = Run(model, Alternating if seed % 2 else OverlappedLoop, max_batch=int(random.integers(1, 7)))
+    kept = run.loop.limits.growth_tokens
+    assert kept > 60  # so that outputs are cut below, where a larger place is to be taken
+    run.loop.places.limits = run.loop.limits = run.loop.limits.__class__(
+        **{name: getattr(run.loop.limits, name) for name in run.loop.limits.__struct_fields__} | {"growth_tokens": 5}
+    )
+    memory = model.memory
+    taken = memory.open(np.empty(0, np.int32), 0, memory.page_tokens * int(random.integers(0, memory.total_pages - 25)))
+    assert taken is not None
+    of_request: dict[int, int] = {}
+    todo = [int(n) for n in random.permutation(len(REQUESTS))]
+    cancelled: set[int] = set()
+    while todo or run.loop.busy:
+        if todo and random.random() < 0.4:
+            n = todo.pop()
+            priority = str(random.choice(["online", "offline"]))
+            of_request[run.add(**REQUESTS[n] | {"priority": priority})] = n
+        if of_request and random.random() < 0.03:
+            key = int(random.choice(list(of_request)))
+            if key not in run.ends:
+                run.cancel(key)
+                cancelled.add(key)
+        run.step()
+    memory.close(taken)
+    run.finish()
+    for key, n in of_request.items():
+        text, ids, reason = expected[n]
+        if key in cancelled:
+            assert ids[: len(run.ids[key])] == run.ids[key]
+        else:
+            assert (run.texts[key], run.ids[key], run.ends[key].reason) == (text, ids, reason)
+
+
+def test_a_request_that_needs_the_host_makes_its_passes_ordinary_ones(model: PagedModel) -> None:
+    run = Run(model)
+    quiet = run.add(**REQUESTS[0])
+    run.step()
+    talkative = run.add(TRUNK[:9], max_new_tokens=3, top_logprobs=2)
+    run.finish()
+    assert run.ids[quiet] == alone(model, **REQUESTS[0])[1]
+    assert run.ids[talkative] == alone(model, TRUNK[:9], max_new_tokens=3)[1]
+    assert 0 < run.loop.counts.lockstep_passes < run.loop.counts.forward_passes
+
+
+def test_a_failure_ends_those_it_touched_and_nobody_else(model: PagedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run(model)
+    first = run.add(**REQUESTS[0])
+    run.step()
+    run.step()
+    forward, failing = model.forward, True
+
+    def fail_once(*arguments: Any) -> torch.Tensor:
+        nonlocal failing
+        if failing:
+            failing = False
+            raise RuntimeError("the device was told to fail")
+        return forward(*arguments)
+
+    monkeypatch.setattr(model, "forward", fail_once)
+    run.step()
+    assert isinstance(run.ends.pop(first), Failed)
+    second = run.add(**REQUESTS[1])
+    run.finish()
+    assert run.ids[second] == alone(model, **REQUESTS[1])[1]
+
+
+def test_more_sequences_than_lanes_are_refused(model: PagedModel) -> None:
+    with pytest.raises(RootformError, match="max_batch is 5000"):
+        Run(model, max_batch=5000)
+
+
+# -- a device that takes its time -----------------------------------------------------------------------------
+
+
+class Held:
+    """A copy that is there when the test says so, or when it was waited for; until then there is rubbish in it."""
+
+    def __init__(self, tensor: torch.Tensor) -> None:
+        self._tensor = tensor
+        self.done = False
+        self.waited = False
+
+    def is_there(self) -> bool:
+        return self.done
+
+    def wait(self) -> None:
+        self.waited = self.done = True
+
+    def array(self) -> np.ndarray:
+        array = self._tensor.numpy()
+        return array if self.done else np.full_like(array, -7)
+
+
+def test_the_host_never_waits_in_a_steady_stretch(model: PagedModel) -> None:
+    sent: list[Held] = []
+
+    def send(tensor: torch.Tensor) -> Arrival:
+        sent.append(Held(tensor))
+        return sent[-1]
+
+    run = Run(model, send=send)
+    keys = [run.add([n, 5], max_new_tokens=50, ignore_eos=True) for n in range(4)]
+    run.step()
+    for _ in range(40):
+        n_queued = len(sent)
+        sent[-1].done = True  # the device is through with the pass in flight while the host makes the next
+        run.step()
+        assert len(sent) == n_queued + 1
+    counts = run.loop.counts
+    assert (counts.device_waits, counts.device_stalls) == (0, 0)
+    assert (counts.overlapped_passes, counts.lockstep_passes, counts.void_rows) == (41, 0, 0)
+    run.step()  # the device is late: the host waits, but not the device, which has the next pass
+    assert (counts.device_waits, counts.device_stalls) == (1, 0)
+    assert [each.waited for each in sent[-2:]] == [True, False]
+    run.finish()
+    assert counts.device_stalls == 1  # the last pass of all, behind which there is nothing
+    assert [run.ids[key] for key in keys] == [
+        alone(model, [n, 5], max_new_tokens=50, ignore_eos=True)[1] for n in range(4)
+    ]
+
+
+def test_the_chain_of_a_pass_reads_nothing_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On torch's meta device a tensor has no contents: whoever asks for them fails."""
+
+    def sample(logits: torch.Tensor, *_: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        return logits.new_empty(len(logits), dtype=torch.int32), logits.new_empty(len(logits))
+
+    def moved(places: torch.Tensor, slots: torch.Tensor, *_: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        return torch.empty_like(slots), torch.empty_like(slots)
+
+    monkeypatch.setattr(lanes, "sample", sample)
+    monkeypatch.setattr(lanes, "advance", moved)
+    there = TablesThere(automaton_of({"type": "string"})[0], torch.device("meta"))
+    there.bring_up()
+    n, ints = 3, np.zeros(3, dtype=np.int32)
+    doubles = [np.zeros(n)] * 4
+    asked = Asked(np.arange(n, dtype=np.int32), ints, ints, np.zeros((n, 3), dtype=np.int32), ints, ints, *doubles)
+    logits = torch.empty((n, 7), device="meta")
+    results = Lanes(torch.zeros(8, dtype=torch.int32, device="meta")).take_on(logits, asked, there)
+    assert results.shape == (3, n)
+    with pytest.raises((RuntimeError, NotImplementedError)):
+        results.tolist()
+
+
+# -- grammars -------------------------------------------------------------------------------------------------
+
+
+SCHEMAS: list[dict[str, Any]] = [
+    {
+        "type": "object",
+        "properties": {
+            "name": {"type": "string", "maxLength": 9},
+            "list": {"type": "array", "items": {"type": "array", "items": {"type": "integer"}, "maxItems": 2}},
+            "kind": {"enum": ["left", "lift", "right"]},
+        },
+        "required": ["list", "name", "kind"],
+    },
+    {"type": "array", "items": {"type": "string", "pattern": "^[a-d]{2,6}$"}, "minItems": 1, "maxItems": 3},
+]
+
+
+@pytest.fixture(scope="module")
+def speaking(tiny_model: Path) -> tuple[PagedModel, Tokenizer]:
+    model = load_paged_model(tiny_model, dtype="float32", kv_bytes=2**22, device="cpu", page_tokens=8)
+    return model, Tokenizer.load(tiny_model)
+
+
+def said(engine: Engine, schema: dict[str, Any], max_tokens: int) -> list[tuple[str, tuple[int, ...], str, bool]]:
+    options: list[dict[str, Any]] = [
+        *({"temperature": 0.0} for _ in range(2)),
+        *({"temperature": 1.5, "seed": n} for n in range(4)),
+    ]
+    jobs = [engine.generate(f"document {n}", schema=schema, max_tokens=max_tokens, **options[n]) for n in (0, 5)]
+    several = engine.generate([f"document {n}" for n in range(6)], schema=schema, max_tokens=max_tokens)
+    drawn = engine.generate(["a", "b", "a b"], schema=schema, max_tokens=max_tokens, temperature=1.5, seed=4)
+    assert isinstance(several, list)
+    assert isinstance(drawn, list)
+    found = [each for each in (*jobs, *several, *drawn) if isinstance(each, Completion)]
+    return [(each.text, each.token_ids, each.finish_reason, each.closed_early) for each in found]
+
+
+@pytest.mark.parametrize(("schema", "max_tokens"), [(SCHEMAS[0], 90), (SCHEMAS[0], 40), (SCHEMAS[1], 24)])
+def test_constrained_texts_are_the_same(
+    speaking: tuple[PagedModel, Tokenizer], schema: dict[str, Any], max_tokens: int
+) -> None:
+    model, tokenizer = speaking
+    with Engine.from_parts(model, tokenizer, drafts=False, overlap=False) as engine:
+        wanted = said(engine, schema, max_tokens)
+    with Engine.from_parts(model, tokenizer, drafts=False, overlap=True) as engine:
+        assert said(engine, schema, max_tokens) == wanted
+        first = engine.stats()
+        assert said(engine, schema, max_tokens) == wanted
+        stats = engine.stats()
+    for text, _, reason, closed_early in wanted:
+        json.loads(text)
+        assert (reason == "length") == closed_early
+    assert first.grammar_misses > 0
+    assert stats.grammar_misses - first.grammar_misses < first.grammar_misses / 2
+    assert stats.overlapped_passes > 0
+    # a token that the close-out rule refuses is chosen again by the host, and nothing else needs it
+    assert (stats.lockstep_passes > 0) == any(closed_early for *_, closed_early in wanted)
+
+
+def automaton_of(schema: dict[str, Any]) -> tuple[Automaton, int]:
+    words = [bytes([i]) for i in range(256)] + [b'":', b'",', b"[[", b"]]", b'{"', b"na", b'st":', b"],[", b"12"]
+    automaton = Automaton(Vocabulary(words, [len(words)], len(words) + 1), use_compiled=False)
+    return automaton, automaton.compile(JsonSchema(json.dumps(schema)))
+
+
+@given(st.integers(0, 2**32 - 1))
+@settings(max_examples=10, deadline=None)
+def test_old_tables_are_never_wrong(seed: int) -> None:
+    """Sequences walk on the host; a copy of the tables that is brought up now and then says the same, or nothing."""
+    random = np.random.default_rng(seed)
+    automaton, root = automaton_of(SCHEMAS[0])
+    batch = StateBatch(automaton)
+    slots = np.array([batch.open(root) for _ in range(6)], dtype=np.int32)
+    there = TablesThere(automaton, torch.device("cpu"))
+    n_known = n_missed = 0
+    for step in range(25):
+        rows = batch.row_ids(slots)
+        bits = np.unpackbits(automaton.rows[rows].view(np.uint8), axis=1, bitorder="little")
+        choices = [np.flatnonzero(each) for each in bits]
+        tokens = np.array([random.choice(each) if len(each) else 0 for each in choices], dtype=np.int32)
+        tokens[random.random(len(slots)) < 0.1] = random.integers(0, 265)
+        before = np.array([batch.save(int(slot)) for slot in slots], dtype=np.int32)
+        if step == 12 and seed % 3 == 0:
+            automaton._forget_transitions()
+        there.bring_up()
+        places = torch.from_numpy(before.copy())
+        lane = torch.arange(len(slots), dtype=torch.int32)
+        row_ids, outcomes = advance(places, lane, torch.from_numpy(tokens), there.tables, there.widest)
+        went = batch.advance(slots, tokens)
+        after, rows = np.array([batch.save(int(slot)) for slot in slots], np.int32), batch.row_ids(slots)
+        for n, outcome in enumerate(outcomes.tolist()):
+            if outcome == ADVANCED:
+                assert went[n]
+                assert (places[n].tolist(), int(row_ids[n])) == (after[n].tolist(), int(rows[n]))
+                assert int(rows[n]) < len(there.rows)
+                assert there.rows[int(rows[n])].tolist() == automaton.rows[int(rows[n])].tolist()
+                n_known += 1
+            elif outcome == NOT_ALLOWED:
+                assert not went[n]
+            else:
+                n_missed += 1
+        if step % 4 == 0:
+            there.note_missed(int((outcomes > 1).sum()))
+    assert n_missed > 0
+    assert n_known > 0
+
+
+def test_what_was_sent_is_there_at_once_on_the_cpu() -> None:
+    arrival = Sent(torch.arange(3))
+    assert arrival.is_there()
+    arrival.wait()
+    assert arrival.array().tolist() == [0, 1, 2]
+
+
+def test_only_a_model_on_a_device_overlaps(speaking: tuple[PagedModel, Tokenizer], tiny_model: Path) -> None:
+    from rootform.engine.model import load_model
+
+    with pytest.raises(RootformError, match="overlap is for a model on a device"):
+        Engine.from_parts(load_model(tiny_model, kv_bytes=2**20), speaking[1], overlap=True)
