@@ -138,4 +138,7 @@ def _spelled(value: Any) -> bytes:
 
 def dumped(value: Any) -> bytes:
     """The one spelling of a value that is no number."""
-    return json.dumps(value, ensure_ascii=False).encode()
+    return _ENCODER.encode(value).encode()
+
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False)

@@ -7,13 +7,14 @@ places, read when asked for, so that recursion in a schema is no recursion here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import combinations
 
 from msgspec.structs import replace
 
 from .errors import GrammarError
 from .schema_accepts import Judge
+from .schema_alike import Inner
 from .schema_clauses import (
     Clause,
     Track,
@@ -81,7 +82,7 @@ class Schema:
         self._unsettled: dict[Conj, Shape] = {}
         self._of_conj: dict[Conj, Shape] = {}
         self._open: list[Literal] = []
-        self._alike: dict[Hashable, Conj] | None = None if notes.listing else {}
+        self._inner = None if notes.listing else Inner(self.document)
 
     @property
     def root(self) -> Conj:
@@ -125,6 +126,7 @@ class Schema:
         self._possible = Possible(self._judge, self._unsettled_shape)
         for known in (self._of_literal, self._unsettled, self._of_conj):
             known.clear()
+        self._inner = None
 
     def _warn_of_nothing(self, conj: Conj) -> None:
         plain = all(isinstance(part, Literal) and not part.negated for part in conj)
@@ -186,7 +188,7 @@ class Schema:
             return ANYTHING
         resource = self.document.resource_of(place)
         scope = self.document.enter(place, outside)
-        here = Place(place, schema, resource.draft, scope, resource.unread, self._alike)
+        here = Place(place, schema, resource.draft, scope, resource.unread, self._inner)
         if "$ref" in schema and stands_alone(here.draft):
             return self._read_lone_ref(here, negated, track)
         if not negated:

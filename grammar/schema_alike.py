@@ -1,11 +1,12 @@
-"""Schemas of strings, numbers and the like, most of which say no more than a type: read quickly, and once."""
+"""Inner schemas, of which most say no more than a type, or where to read on: these are seen through, and read once."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable
 
-from .schema_keywords import ANNOTATIONS
-from .schema_rules import NumberRule, StringRule
+from .schema_document import Document
+from .schema_keywords import ANNOTATIONS, is_free
+from .schema_rules import NEVER, Conj, Literal, NumberRule, StringRule
 from .schema_shapes import Shape
 from .schema_text import Json
 
@@ -22,11 +23,61 @@ _ABOUT_ITSELF = frozenset({"enum", "format", "maxLength", "maximum", "minLength"
 _ANNOTATIONS = frozenset(ANNOTATIONS)
 
 
+_MOST_REFERENCES = 8  # that are seen through one after the other
+
+
+class Inner:
+    """The inner schemas of a document, as what rules name them by; those that plainly ask for the same are one."""
+
+    def __init__(self, document: Document) -> None:
+        self._document = document
+        self._alike: dict[Hashable, Conj] = {}
+
+    def of(self, place: str, schema: Json) -> Conj:
+        """The schema at a place, or one like it."""
+        at, found = place, schema
+        for _ in range(_MOST_REFERENCES):
+            if found is False:
+                return NEVER
+            if is_free(found):
+                return ()
+            said = what_it_says(found)
+            if said is not None:
+                known = self._alike.get(said)
+                if known is None:
+                    known = self._alike[said] = self._itself(at, found)
+                return known
+            ref = lone_reference(found)
+            if ref is None or not self._document.is_plain(ref):
+                return self._itself(at, found)
+            at, found = ref, self._document.at(ref)
+        return self._itself(place, schema)
+
+    def _itself(self, place: str, schema: Json) -> Conj:
+        self._document.know(place, schema)
+        return (Literal(place),)
+
+
+def lone_reference(schema: Json) -> str | None:
+    """What a schema refers to that says nothing else."""
+    if type(schema) is not dict:
+        return None
+    ref = schema.get("$ref")
+    if type(ref) is not str or (len(schema) > 1 and schema.keys() - _ANNOTATIONS != _REFERENCE):
+        return None
+    return ref
+
+
+_REFERENCE = {"$ref"}
+
+
 def what_it_says(schema: Json) -> Hashable:
     """What a schema of one type without parts asks for, the same for those that ask for the same; None: not known."""
     named = schema.get("type") if isinstance(schema, dict) else None
     if type(named) is not str or named not in OF_TYPE:
         return None
+    if len(schema) == 1:
+        return named
     says = schema.keys() - _ANNOTATIONS
     if len(says) == 1:
         return named

@@ -33,7 +33,7 @@ from .schema_indent import deeper_value
 from .schema_members import InOrder
 from .schema_negation import besides
 from .schema_notes import Notes, Refusal
-from .schema_parts import MAX_LATER, Part, Parts, Planned
+from .schema_parts import MAX_LATER, Part, Parts, Planned, with_plans
 from .schema_plan import ArrayPlan, Besides, ObjectPlan, PlannedMember, PlannedWay, Planner
 from .schema_rules import ArrayRule, Conj, NumberRule, ObjectRule, StringRule, Values
 from .schema_shapes import ANYTHING, Shape, meet
@@ -163,7 +163,7 @@ class _Emitter:
     def _add_part(self, conj: Conj) -> None:
         assert self._parts is not None
         planned = self._planned[conj]
-        if conj not in self._done and not planned.is_simple():
+        if not planned.is_simple and conj not in self._done:
             self._done[conj] = self._value(conj, planned)
         if conj in self._done:
             self._parts.add_written(conj, self._done[conj])
@@ -173,7 +173,7 @@ class _Emitter:
     def _write_at_once(self, order: list[Conj]) -> None:
         """Write what cannot be left for later, nor its parts; a schema in it that holds itself becomes a reference."""
         at_once: set[Conj] = set()
-        todo = [conj for conj in order if not self._planned[conj].is_simple()]
+        todo = [conj for conj in order if not self._planned[conj].is_simple]
         if not todo:
             return
         if not self._has_circle(order):
@@ -182,7 +182,7 @@ class _Emitter:
             conj = todo.pop()
             if conj not in at_once:
                 at_once.add(conj)
-                todo += filter(None, self._planned[conj].conjs())
+                todo += filter(None, self._planned[conj].inner)
         for conj in order:
             if conj in at_once:
                 self._done[conj] = self._value(conj, self._planned[conj])
@@ -208,7 +208,7 @@ class _Emitter:
         """Whether any schema holds itself; else each stands behind its parts."""
         seen: set[Conj] = {()}
         for conj in order:
-            if not seen.issuperset(self._planned[conj].conjs()):
+            if not seen.issuperset(self._planned[conj].inner):
                 return True
             seen.add(conj)
         return False
@@ -216,7 +216,7 @@ class _Emitter:
     def in_order(self, root: Conj) -> list[Conj]:
         """All schemas that matter to a schema, read and planned, parts before wholes."""
         todo: list[tuple[Conj, bool]] = [(root, False)]
-        opened: set[Conj] = set()
+        opened: set[Conj] = {()}
         order: list[Conj] = []
         while todo:
             conj, parts_done = todo.pop()
@@ -225,38 +225,39 @@ class _Emitter:
             elif conj not in opened:
                 opened.add(conj)
                 tick()
-                if len(opened) > MAX_SCHEMAS:
+                if len(opened) > MAX_SCHEMAS + 1:
                     reason = f"comes to more than {MAX_SCHEMAS} combinations of schemas"
                     place = next(places_of(conj), "#")
                     raise GrammarError(place, "", reason, "use fewer allOf and anyOf beside each other")
                 todo.append((conj, True))
-                planned = self._planned[conj] = self._plan(conj)
-                todo += [(part, False) for part in planned.conjs() if part]
+                self._planned[conj] = self._plan(conj)
+                todo += [(part, False) for part in self._planned[conj].inner if part not in opened]
         return order
 
     def _plan(self, conj: Conj) -> Planned:
         shape = self._schema.shape(conj)
         if shape is ANYTHING or shape == ANYTHING:
-            return Planned(ANYTHING, (), ())
+            return Planned(ANYTHING)
         if not (shape.numbers or shape.arrays or shape.objects):
-            return Planned(shape, (), ())
-        if shape.numbers or any(rule.excluded for rule in (*shape.arrays, *shape.objects)):
+            return Planned(shape)
+        if any(not (rule is _ANY_NUMBER or rule is _ANY_INTEGER) for rule in shape.numbers):
+            shape = msgspec.structs.replace(shape, numbers=tuple([self._checked(conj, rule) for rule in shape.numbers]))
+        if any(rule.excluded for rule in (*shape.arrays, *shape.objects)):
             shape = msgspec.structs.replace(
                 shape,
-                numbers=tuple(self._checked(conj, rule) for rule in shape.numbers),
                 arrays=tuple(part for rule in shape.arrays for part in self._besides(conj, rule).arrays),
                 objects=tuple(part for rule in shape.objects for part in self._besides(conj, rule).objects),
             )
-        return Planned(
+        if not (shape.arrays or shape.objects):
+            return Planned(shape)
+        return with_plans(
             shape,
-            tuple(self._planner.array(conj, rule) if rule.values is None else None for rule in shape.arrays),
-            tuple(self._planner.object(conj, rule) if rule.values is None else None for rule in shape.objects),
+            tuple([self._planner.array(conj, rule) if rule.values is None else None for rule in shape.arrays]),
+            tuple([self._planner.object(conj, rule) if rule.values is None else None for rule in shape.objects]),
         )
 
     def _checked(self, conj: Conj, rule: NumberRule) -> NumberRule:
         """The rule, if it can be written; else it is refused, and without what is refused."""
-        if rule is _ANY_NUMBER or rule is _ANY_INTEGER:
-            return rule
         try:
             self._number(rule)
         except GrammarError as error:

@@ -10,11 +10,13 @@ long the shortest text is.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from typing import NamedTuple
+
+import msgspec
 
 from .expr import POOL
 from .json_layout import Layout
 from .json_values import dumped
+from .pools import memo
 from .schema_plan import ArrayPlan, ObjectPlan, PlannedMember, PlannedWay
 from .schema_rules import ArrayRule, Conj, NumberRule, ObjectRule, StringRule, Values
 from .schema_shapes import ANYTHING, Shape
@@ -27,43 +29,54 @@ MAX_LATER = 300
 _VALUES_A_MEMBER = 12
 
 
-class Planned(NamedTuple):
-    """A shape, and how its arrays and objects are written, rule by rule."""
+class Planned(msgspec.Struct, frozen=True, gc=False):
+    """A shape, and how its arrays and objects are written, rule by rule.
+
+    inner: the schemas inside. is_simple: whether its arrays and objects count and compare nothing, so that writing them
+    can fail in no way.
+    """
 
     shape: Shape
-    arrays: tuple[ArrayPlan | None, ...]
-    objects: tuple[ObjectPlan | None, ...]
-
-    def conjs(self) -> list[Conj]:
-        """The schemas inside."""
-        return [conj for plan in (*self.arrays, *self.objects) if plan is not None for conj in plan.conjs()]
-
-    def is_simple(self) -> bool:
-        """Whether its arrays and objects count and compare nothing, so that writing them can fail in no way."""
-        for plan in (*self.arrays, *self.objects):
-            if plan is not None and not plan.is_simple():
-                return False
-        return not self._excludes()
+    arrays: tuple[ArrayPlan | None, ...] = ()
+    objects: tuple[ObjectPlan | None, ...] = ()
+    inner: tuple[Conj, ...] = ()
+    is_simple: bool = True
 
     def compares(self) -> bool:
         """Whether what its parts are written as matters to how it is written."""
         plans = (*self.arrays, *self.objects)
-        return self._excludes() or any(plan is not None and plan.remembers for plan in plans)
-
-    def _excludes(self) -> bool:
-        return any(rule.values is None and rule.excluded for rule in (*self.shape.arrays, *self.shape.objects))
+        return _excludes(self.shape) or any(plan is not None and plan.remembers for plan in plans)
 
     def weight(self) -> int:
         """How much there is to write, without what is in its parts."""
-        total = sum(len(plan.prefix) for plan in self.arrays if plan is not None)
-        total += sum(len(plan.members) for plan in self.objects if plan is not None)
-        return total + values_in(self.shape) // _VALUES_A_MEMBER
+        total = values_in(self.shape) // _VALUES_A_MEMBER
+        for array in self.arrays:
+            total += len(array.prefix) if array is not None else 0
+        for each in self.objects:
+            total += len(each.members) if each is not None else 0
+        return total
+
+
+def with_plans(shape: Shape, arrays: tuple[ArrayPlan | None, ...], objects: tuple[ObjectPlan | None, ...]) -> Planned:
+    """A shape with its plans."""
+    plans = [plan for plan in (*arrays, *objects) if plan is not None]
+    inner = tuple(conj for plan in plans for conj in plan.conjs())
+    is_simple = all(plan.is_simple() for plan in plans) and not _excludes(shape)
+    return Planned(shape, arrays, objects, inner, is_simple)
+
+
+def _excludes(shape: Shape) -> bool:
+    """Whether some array or object has to be another than one that is given."""
+    return any(rule.excluded and rule.values is None for rule in (*shape.arrays, *shape.objects))
 
 
 def values_in(shape: Shape) -> int:
     """How many values a shape lists."""
-    rules = (*shape.numbers, *shape.strings, *shape.arrays, *shape.objects)
-    return sum(len(rule.values) for rule in rules if rule.values is not None)
+    total = 0
+    for rule in (*shape.numbers, *shape.strings, *shape.arrays, *shape.objects):
+        if rule.values is not None:
+            total += len(rule.values)
+    return total
 
 
 class Part:
@@ -103,11 +116,8 @@ class Parts:
         self._name = name
         self._number, self._string, self._these = writers
         self._parts: dict[Conj, Part] = {(): self._part(("anything",))}
-        length = POOL.shortest_length
-        self._comma, self._colon = length(form.comma), length(form.colon)
-        self._array, self._object = length(form.open_array), length(form.open_object)
-        self._ends = length(form.close_array), length(form.close_empty_array)
-        self._object_ends = length(form.close_object), length(form.close_empty_object)
+        self._comma, self._colon, self._array, *ends = _lengths(form)
+        self._array_end, self._empty_array_end, self._object, self._object_end, self._empty_object_end = ends
         self._parts[()].length = self._parts[()].nested = 1
         self._circles: list[tuple[Part, Planned]] = []
 
@@ -135,8 +145,10 @@ class Parts:
         if content is None or self._circles:
             self._circles.append((part, planned))
         if part.length == NEVER:
-            part.nested = self._nested(planned)
-            part.length = min(part.nested, self._flat(planned.shape))
+            shape = planned.shape
+            if shape is ANYTHING or shape.arrays or shape.objects:
+                part.nested = self._nested(planned)
+            part.length = min(part.nested, self._flat(shape))
 
     def settle(self) -> None:
         """Find the least lengths that are right, by rounds, where parts are a circle."""
@@ -157,21 +169,23 @@ class Parts:
         if shape is ANYTHING:
             return ("anything",)
         try:
-            arrays = tuple(
-                _listed(rule) if plan is None else (*map(self._ways, plan.prefix), self._ways(plan.items), *plan[2:4])
-                for rule, plan in zip(shape.arrays, planned.arrays, strict=True)
-            )
-            objects = tuple(
-                _listed(rule)
-                if plan is None
-                else (rule.any_order, *map(self._member, plan.members), None, *map(self._member, plan.others))
-                for rule, plan in zip(shape.objects, planned.objects, strict=True)
-            )
+            arrays = tuple(map(self._array_content, shape.arrays, planned.arrays)) if shape.arrays else ()
+            objects = tuple(map(self._object_content, shape.objects, planned.objects)) if shape.objects else ()
         except KeyError:
             return None
-        numbers = tuple(rule if rule.values is None else _listed(rule) for rule in shape.numbers)
-        strings = tuple(rule if rule.values is None else _listed(rule) for rule in shape.strings)
+        numbers = tuple([rule if rule.values is None else _listed(rule) for rule in shape.numbers])
+        strings = tuple([rule if rule.values is None else _listed(rule) for rule in shape.strings])
         return shape.null, shape.booleans, numbers, strings, arrays, objects
+
+    def _array_content(self, rule: ArrayRule, plan: ArrayPlan | None) -> Hashable:
+        if plan is None:
+            return _listed(rule)
+        return (*map(self._ways, plan.prefix), self._ways(plan.items), plan.low, plan.high)
+
+    def _object_content(self, rule: ObjectRule, plan: ObjectPlan | None) -> Hashable:
+        if plan is None:
+            return _listed(rule)
+        return (rule.any_order, *map(self._member, plan.members), None, *map(self._member, plan.others))
 
     def _ways(self, ways: tuple[PlannedWay, ...]) -> Part | None:
         return self._parts[ways[0].conj] if ways else None
@@ -181,7 +195,7 @@ class Parts:
 
     def tails(self, plan: ObjectPlan) -> list[Part]:
         """Of a simple object the rests: for each member, what may follow a value where that is the next member."""
-        form, length = self._form, self._object_ends[0]
+        form, length = self._form, self._object_end
         tail = self._part(("end", form.spacing, *map(self._member, plan.others)))
         found: list[Part] = []
         for member in reversed(plan.members):
@@ -204,19 +218,25 @@ class Parts:
         """Of the shortest value that is no array or object."""
         if shape is ANYTHING:
             return 1
-        lengths = [self._number_length(rule) for rule in shape.numbers]
-        lengths += [self._string_length(rule) for rule in shape.strings]
-        lengths += [4 if value else 5 for value in shape.booleans]
-        return min(lengths, default=NEVER) if not shape.null else min([4, *lengths])
+        length = 4 if shape.null else NEVER
+        for value in shape.booleans:
+            length = min(length, 4 if value else 5)
+        for number in shape.numbers:
+            length = min(length, self._number_length(number))
+        for string in shape.strings:
+            length = min(length, self._string_length(string))
+        return length
 
     def _number_length(self, rule: NumberRule) -> int:
-        if rule.values is None and rule == NumberRule(rule.integer):
+        if rule in (_ANY_NUMBER, _ANY_INTEGER):
             return 1
         return self._length_of(self._number(rule))
 
     def _string_length(self, rule: StringRule) -> int:
         if rule.values is not None:
             return min((len(dumped(value.json)) for value in rule.values), default=NEVER)
+        if rule == _ANY_STRING:
+            return 2
         if rule == StringRule(rule.min_length, rule.max_length):
             return 2 + rule.min_length
         return self._length_of(self._string(rule))
@@ -239,21 +259,31 @@ class Parts:
 
     def _array_length(self, plan: ArrayPlan) -> int:
         if plan.low == 0:
-            return self._array + self._ends[1]
+            return self._array + self._empty_array_end
         first = [self._length(ways) for ways in plan.prefix[: plan.low]]
         more = plan.low - len(first)
         total = sum(first) + (more * self._length(plan.items) if more else 0)
-        return min(self._array + total + (plan.low - 1) * self._comma + self._ends[0], NEVER)
+        return min(self._array + total + (plan.low - 1) * self._comma + self._array_end, NEVER)
 
     def _object_length(self, plan: ObjectPlan) -> int:
         needed = [member for member in plan.members if member.required]
         if not needed:
-            return self._object + self._object_ends[1]
+            return self._object + self._empty_object_end
         total = sum(map(self._member_length, needed)) + (len(needed) - 1) * self._comma
-        return min(self._object + total + self._object_ends[0], NEVER)
+        return min(self._object + total + self._object_end, NEVER)
 
     def _member_length(self, member: PlannedMember) -> int:
         return len(dumped(member.key)) + self._colon + self._length(member.ways)
+
+
+@memo
+def _lengths(form: Layout) -> tuple[int, ...]:
+    """Of the shortest comma and colon; beginning, end, and end of an empty one, of arrays, and of objects."""
+    tokens = form.comma, form.colon, form.open_array, form.close_array, form.close_empty_array
+    return tuple(map(POOL.shortest_length, (*tokens, form.open_object, form.close_object, form.close_empty_object)))
+
+
+_ANY_NUMBER, _ANY_INTEGER, _ANY_STRING = NumberRule(), NumberRule(integer=True), StringRule()
 
 
 def _listed(rule: NumberRule | StringRule | ArrayRule | ObjectRule) -> Hashable:

@@ -135,6 +135,7 @@ class Planner:
 
     def __init__(self, schema: Schema) -> None:
         self._schema = schema
+        self._simple: dict[Conj, tuple[PlannedWay, ...]] = {}
         self._kinds: dict[object, list[tuple[int, frozenset[str], tuple[bool, ...]]]] = {}
 
     # -- arrays -----------------------------------------------------------------------------------------------
@@ -205,7 +206,7 @@ class Planner:
     def _ways(self, base: Conj, events: Sequence[_Event]) -> tuple[PlannedWay, ...]:
         """The ways to write a value that satisfies `base`; none where there is no such value."""
         if not events:
-            return (PlannedWay(base, _NO_COUNTS),) if self._is_possible(base) else ()
+            return self._simply(base)
         found = [PlannedWay(base, frozenset())] if self._is_possible(base) else []
         exact = len(events) > _FEW_EVENTS
         for event in events:
@@ -215,6 +216,14 @@ class Planner:
                 reason = f"more than {MAX_WAYS} kinds of values would have to be told apart"
                 raise GrammarError(place, "", reason, "use fewer contains, not and oneOf beside each other")
         return tuple(dict.fromkeys(found))
+
+    def _simply(self, base: Conj) -> tuple[PlannedWay, ...]:
+        """The one way to write a value where nothing is counted, if there is one."""
+        known = self._simple.get(base)
+        if known is None:
+            known = (PlannedWay(base, _NO_COUNTS),) if self._is_possible(base) else ()
+            self._simple[base] = known
+        return known
 
     def _split(self, way: PlannedWay, event: _Event, exact: bool) -> Iterator[PlannedWay]:
         counting = join(way.conj, event.conj)
@@ -235,13 +244,37 @@ class Planner:
 
     def object(self, conj: Conj, rule: ObjectRule) -> ObjectPlan | None:
         """How objects that follow a rule are written; None: there are none. conj: where the rule is from."""
+        part = _FREE if not rule.members else rule.members[0]
+        if len(rule.members) <= 1 and not rule.broken and not part.patterns and not part.names:
+            return self._object_by_names(conj, part, rule)
         if len(rule.broken) > MAX_EVENTS:
             self._refuse_events(conj, "oneOf")
             return self.object(conj, ObjectRule(rule.members, rule.required, any_order=rule.any_order))
         members = self._listed(rule)
-        if members is None:
+        return None if members is None else self._object_of(conj, rule, members, self._others(conj, rule))
+
+    def _object_by_names(self, conj: Conj, part: Members, rule: ObjectRule) -> ObjectPlan | None:
+        """`object`, where one part alone has its say, by names."""
+        required, properties = frozenset(rule.required), part.properties
+        unlisted = [name for name in rule.required if name not in properties]
+        found = []
+        for name, inner in properties.items():
+            ways = self._simply(inner)
+            if ways:
+                found.append(PlannedMember(name, ways, name in required))
+            elif name in required:
+                return None
+        others = self._simply(part.additional)
+        if unlisted and not others:
             return None
-        others = self._others(conj, rule)
+        found += [PlannedMember(name, others, True) for name in unlisted]
+        names = (*properties, *unlisted)
+        other = (PlannedMember(Besides(names), others, False),) if others else ()
+        return self._object_of(conj, rule, tuple(found), other)
+
+    def _object_of(
+        self, conj: Conj, rule: ObjectRule, members: tuple[PlannedMember, ...], others: tuple[PlannedMember, ...]
+    ) -> ObjectPlan | None:
         low = rule.min_properties if rule.min_properties > len(rule.required) else 0
         high = rule.max_properties
         if not others:
@@ -262,28 +295,12 @@ class Planner:
 
     def _listed(self, rule: ObjectRule) -> tuple[PlannedMember, ...] | None:
         """The members of `rule.listed()` that there may be; None when one that is required may not."""
-        if len(rule.members) == 1 and not rule.broken and not rule.members[0].patterns and not rule.members[0].names:
-            return self._listed_plainly(rule.members[0], rule)
         required = set(rule.required)
         patterns = rule.pattern_texts()
         found = []
         for name in rule.listed():
             matched = frozenset(pattern for pattern in patterns if matches(pattern, name))
             ways = self._member_ways(rule, name, matched, [self._schema.accepts(c, name) for c in rule.name_conjs()])
-            if ways:
-                found.append(PlannedMember(name, ways, name in required))
-            elif name in required:
-                return None
-        return tuple(found)
-
-    def _listed_plainly(self, part: Members, rule: ObjectRule) -> tuple[PlannedMember, ...] | None:
-        """`_listed` where one part alone has its say, by names."""
-        required = frozenset(rule.required)
-        others = () if part.properties.keys() >= required else self._ways(part.additional, ())
-        found = []
-        for name in rule.listed():
-            conj = part.properties.get(name)
-            ways = others if conj is None else self._ways(conj, ())
             if ways:
                 found.append(PlannedMember(name, ways, name in required))
             elif name in required:
@@ -305,10 +322,6 @@ class Planner:
 
     def _others(self, conj: Conj, rule: ObjectRule) -> tuple[PlannedMember, ...]:
         """Members that are not listed, kind by kind: one for each set of patterns and schemas a name may satisfy."""
-        part = rule.members[0] if len(rule.members) == 1 and not rule.broken else _FREE if not rule.members else None
-        if part is not None and not part.patterns and not part.names and not rule.broken:
-            ways = self._ways(part.additional, ())
-            return (PlannedMember(Besides(rule.listed()), ways, False),) if ways else ()
         plain = not rule.pattern_texts() and not rule.name_conjs()
         if plain:
             ways = self._member_ways(rule, None, frozenset(), ())

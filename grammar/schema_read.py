@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any, NamedTuple, TypeVar
@@ -14,7 +14,7 @@ from . import formats
 from .errors import GrammarError
 from .numbers import Interval, exact
 from .regex import compile_pattern
-from .schema_alike import simple_shape, what_it_says
+from .schema_alike import OF_TYPE, Inner, simple_shape
 from .schema_document import Scope, child
 from .schema_keywords import (
     ANNOTATIONS,
@@ -50,7 +50,7 @@ from .schema_rules import (
     Verbatim,
     identity,
 )
-from .schema_shapes import Shape
+from .schema_shapes import ANYTHING, NOTHING, Shape
 from .schema_text import Json
 
 MAX_LEAST = 100_000
@@ -60,8 +60,7 @@ MAX_LEAST = 100_000
 class Place(NamedTuple):
     """A schema object with all that tells how it is read. scope: the dynamic scope inside it.
 
-    alike: schemas of strings, numbers and the like that were met so far, by what they say, so that those which say the
-    same are one; None: each is itself.
+    inner: what inner schemas are; None: each is itself.
     """
 
     name: str
@@ -69,7 +68,7 @@ class Place(NamedTuple):
     draft: Draft
     scope: Scope
     unread: frozenset[str] = frozenset()
-    alike: dict[Hashable, Conj] | None = None
+    inner: Inner | None = None
 
 
 def read_shape(place: Place, notes: Notes, *, tracked: bool) -> Shape:
@@ -77,8 +76,10 @@ def read_shape(place: Place, notes: Notes, *, tracked: bool) -> Shape:
 
     tracked: the rules tell which elements and members the keywords have evaluated.
     """
-    if not notes.listing:
-        simple = simple_shape(place.schema) if not place.unread else None
+    if not notes.listing and not place.unread:
+        if place.schema.keys().isdisjoint(_ASSERTING):
+            return ANYTHING
+        simple = simple_shape(place.schema)
         if simple is not None:
             return simple
     reader = _Reader(place, notes, tracked=tracked)
@@ -86,6 +87,8 @@ def read_shape(place: Place, notes: Notes, *, tracked: bool) -> Shape:
     reader.check_extensions()
     types = reader.types()
     values = reader.values()
+    if values is None and len(types) == 1:
+        return _of_type(reader, types[0])
     numeric = "number" in types or "integer" in types
     return Shape(
         null="null" in types and (values is None or None in values),
@@ -97,6 +100,23 @@ def read_shape(place: Place, notes: Notes, *, tracked: bool) -> Shape:
     )
 
 
+def _of_type(reader: _Reader, name: str) -> Shape:
+    """The shape of a schema that names one type, and no values."""
+    if name == "object":
+        rule = reader.object()
+        return Shape(objects=(rule,)) if rule is not None else NOTHING
+    if name == "array":
+        rule = reader.array()
+        return Shape(arrays=(rule,)) if rule is not None else NOTHING
+    if name == "string":
+        rule = reader.string()
+        return Shape(strings=(rule,)) if rule is not None else NOTHING
+    if name in ("null", "boolean"):
+        return OF_TYPE[name]
+    rule = reader.number(name == "integer")
+    return Shape(numbers=(rule,)) if rule is not None else NOTHING
+
+
 def _booleans(values: tuple[Json, ...] | None) -> tuple[bool, ...]:
     return tuple(b for b in (True, False) if values is None or any(value is b for value in values))
 
@@ -105,7 +125,10 @@ def _is_number(value: Json) -> bool:
     return isinstance(value, (int, Decimal)) and not isinstance(value, bool)
 
 
-_NOTHING_TO_SAY = (ENFORCED | ANNOTATIONS.keys()) - NEEDS.keys() - REFUSED.keys()
+_APPLYING = frozenset({"$ref", "allOf", "anyOf", "dependencies", "not", "nullable", "oneOf"})
+_TO_BE_NOTED = NEEDS.keys() | REFUSED.keys()
+_ASSERTING = (ENFORCED | _TO_BE_NOTED | NEWER) - _APPLYING
+"""Keywords that something has to be done about here."""
 
 R = TypeVar("R", NumberRule, StringRule, ArrayRule, ObjectRule)
 
@@ -128,7 +151,7 @@ class _Reader:
         self._scope = place.scope
         self._draft = place.draft
         self._tracked = tracked
-        self._alike = place.alike if not place.unread and not place.scope else None
+        self._inner = place.inner if not place.unread and not place.scope else None
         if not place.unread and self.schema.keys().isdisjoint(NEWER):
             return
         out = [keyword for keyword in self.schema if keyword in place.unread or not is_of(keyword, place.draft)]
@@ -143,7 +166,7 @@ class _Reader:
 
     def sort_keywords(self) -> None:
         """Note for every keyword what becomes of it; a later finding about its value replaces the note."""
-        if not self.notes.listing and self.schema.keys() <= _NOTHING_TO_SAY:
+        if not self.notes.listing and self.schema.keys().isdisjoint(_TO_BE_NOTED):
             return
         for keyword in self.schema:
             if keyword in NEEDS:
@@ -358,24 +381,17 @@ class _Reader:
     def _properties(self) -> dict[str, Conj]:
         inside, found = self.place + "/properties/", dict[str, Conj]()
         for name, value in self._map("properties").items():
-            if value is False:
-                found[name] = NEVER
-            elif is_free(value):
-                found[name] = ()
-            else:
-                step = name.replace("~", "~0").replace("/", "~1") if "~" in name or "/" in name else name
-                found[name] = self._at(inside + step, value)
+            step = name.replace("~", "~0").replace("/", "~1") if "~" in name or "/" in name else name
+            found[name] = self._at(inside + step, value)
         return found
 
     def _at(self, place: str, schema: Json) -> Conj:
         """The schema at a place, or one like it."""
-        said = what_it_says(schema) if self._alike is not None else None
-        if self._alike is None or said is None:
-            return (Literal(place, False, self._scope),)
-        known = self._alike.get(said)
-        if known is None:
-            known = self._alike[said] = (Literal(place, False, self._scope),)
-        return known
+        if self._inner is not None:
+            return self._inner.of(place, schema)
+        if schema is False:
+            return NEVER
+        return () if is_free(schema) else (Literal(place, False, self._scope),)
 
     def _required(self) -> tuple[str, ...]:
         names = self.schema.get("required", [])
@@ -421,9 +437,7 @@ class _Reader:
         value: Any = self.schema
         for step in steps:
             value = value[step]
-        if value is False:
-            return NEVER
-        return () if is_free(value) else self._at(child(self.place, *steps), value)
+        return self._at(child(self.place, *steps), value)
 
     def _count(self, keyword: str) -> int | None:
         if keyword not in self.schema:

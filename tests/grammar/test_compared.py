@@ -97,7 +97,7 @@ STRINGS = {"type": "array", "uniqueItems": True, "items": {"type": "string"}}
 LATE: list[tuple[Any, str, str]] = [
     ({"properties": {"o": NEEDS_MATCHING}}, "#/properties/o", "uniqueItems"),
     ({"properties": {"o": {"items": NEEDS_MATCHING}}}, "#/properties/o/items", "uniqueItems"),
-    ({"$ref": "#/$defs/t", "$defs": {"t": TREE}}, "#/$defs/t/anyOf/1/items", "uniqueItems"),
+    ({"$ref": "#/$defs/t", "$defs": {"t": TREE}}, "#/$defs/t", "uniqueItems"),
     ({"type": "array", "items": STRINGS, "not": {"enum": [[[x]] for x in "abcd"]}}, "#", "not"),
 ]
 
