@@ -52,18 +52,20 @@ def object_(
         return distinct_object(form, tuple(members), tuple(others), still, any_order=any_order)
     start = Point(True, left(low, high, tallies))
     if any_order:
-        rest = _AnyOrder(form, tuple(members), tuple(others)).rest(start)
+        from .json_any_order import any_order as in_any_order  # which is made of these
+
+        rest = in_any_order(form, tuple(members), tuple(others), start)
     else:
         rest = in_order(form, members, others, start)
     return POOL.frame(POOL.concat(form.open_object, rest))
 
 
-def _written(form: Layout, member: Member) -> tuple[Way, ...]:
+def written_ways(form: Layout, member: Member) -> tuple[Way, ...]:
     """The ways to write a member: its key in front of each."""
     return tuple(Way(POOL.concat(member.key, form.colon, way.value), way.counts) for way in member.ways)
 
 
-def _joined(comma: int, ways: Sequence[tuple[int, int]]) -> list[int]:
+def joined(comma: int, ways: Sequence[tuple[int, int]]) -> list[int]:
     """Each text, a comma before it and its rest behind it; texts with the same rest together."""
     texts: dict[int, list[int]] = {}
     for text, rest in ways:
@@ -71,14 +73,14 @@ def _joined(comma: int, ways: Sequence[tuple[int, int]]) -> list[int]:
     return [POOL.concat(comma, POOL.alt(*found), rest) for rest, found in texts.items()]
 
 
-def _close(form: Layout, point: Point) -> int:
+def closed(form: Layout, point: Point) -> int:
     """The end of the object, where it may be here."""
     if not point.still.may_stop():
         return EMPTY
     return form.close_empty_object if point.first else form.close_object
 
 
-def _after(point: Point, way: Way) -> Point | None:
+def point_after(point: Point, way: Way) -> Point | None:
     still = point.still.after(way.counts)
     return None if still is None else Point(False, still)
 
@@ -94,21 +96,21 @@ def in_order(
     briefly: without what may be left out once nothing more has to come; a shortest string is kept.
     """
     if start.still == UNCOUNTED and not briefly and all(len(member.ways) == 1 for member in members):
-        return _in_order_uncounted(form, members, [way for other in others for way in _written(form, other)], start)
+        return _in_order_uncounted(form, members, [way for other in others for way in written_ways(form, other)], start)
     last = max((i for i, member in enumerate(members) if member.required), default=-1)
-    written = [_written(form, member) for member in members]
+    written = [written_ways(form, member) for member in members]
     points: list[set[Point]] = [{start}]
     for i, (member, ways) in enumerate(zip(members, written, strict=True)):
         here = {p for p in points[-1] if not (briefly and i > last and p.still.may_stop())}
-        after = {_after(point, way) for point in here for way in ways}
+        after = {point_after(point, way) for point in here for way in ways}
         points.append({point for point in after if point} | (set() if member.required else points[-1]))
     check_states(sum(map(len, points)))
-    other_ways = tuple(way for other in others for way in _written(form, other))
+    other_ways = tuple(way for other in others for way in written_ways(form, other))
     tails = {point: _others(form, other_ways, point) for point in points[-1]}
     for i, member, ways in reversed(list(zip(range(len(members)), members, written, strict=True))):
         brief = briefly and i > last
         tails = {
-            point: _close(form, point)
+            point: closed(form, point)
             if brief and point.still.may_stop()
             else _member(form, member, ways, tails, point)
             for point in points[i]
@@ -140,8 +142,8 @@ def _in_order_uncounted(form: Layout, members: Sequence[Member], others: Sequenc
 def _member(form: Layout, member: Member, ways: Sequence[Way], tails: dict[Point, int], point: Point) -> int:
     """This member and what follows it; or, if it is not required, what follows without it."""
     comma = form.first if point.first else form.comma
-    found = [(way.value, tails[after]) for way in ways if (after := _after(point, way))]
-    return POOL.alt(*_joined(comma, found), EMPTY if member.required else tails[point])
+    found = [(way.value, tails[after]) for way in ways if (after := point_after(point, way))]
+    return POOL.alt(*joined(comma, found), EMPTY if member.required else tails[point])
 
 
 def _others(form: Layout, ways: tuple[Way, ...], point: Point) -> int:
@@ -151,49 +153,6 @@ def _others(form: Layout, ways: tuple[Way, ...], point: Point) -> int:
     found = [
         (way.value, repeated(form.comma, ways, form.close_object, after.still))
         for way in ways
-        if (after := _after(point, way))
+        if (after := point_after(point, way))
     ]
-    return POOL.alt(_close(form, point), *_joined(form.first, found))
-
-
-# -- in any order ---------------------------------------------------------------------------------------------
-
-
-class _AnyOrder(NamedTuple):
-    """Members in any order. What may follow depends on which are still to come, and on the counts.
-
-    Each such point becomes an expression of its own when it is first met, never before, for there are 2 ** len(members)
-    sets of members alone.
-    """
-
-    form: Layout
-    members: tuple[Member, ...]
-    others: tuple[Member, ...]
-
-    def rest(self, point: Point) -> int:
-        """What may follow: the rest of an object that has yet to write those of `members` that are required."""
-        name = ("members", self, point)
-        if not POOL.is_defined(name):
-            POOL.define(name, lambda: self._next(point), lambda: self._outline(point))
-        return POOL.ref(name)
-
-    def _outline(self, point: Point) -> int:
-        """One of the shortest: the order does not matter to the length."""
-        needed = tuple(member for member in self.members if member.required)
-        enough = not point.still.tallies and point.still.total.low <= len(needed)
-        return in_order(self.form, needed if enough else self.members, self.others, point, briefly=True)
-
-    def _next(self, point: Point) -> int:
-        found = []
-        for i, member in enumerate(self.members):
-            rest = self._replace(members=self.members[:i] + self.members[i + 1 :])
-            found += self._ways(member, point, rest)
-        for other in self.others:
-            found += self._ways(other, point, self)
-        stop = any(member.required for member in self.members)
-        comma = self.form.first if point.first else self.form.comma
-        return POOL.alt(EMPTY if stop else _close(self.form, point), *_joined(comma, found))
-
-    def _ways(self, member: Member, point: Point, rest: _AnyOrder) -> list[tuple[int, int]]:
-        ways = _written(self.form, member)
-        return [(way.value, rest.rest(after)) for way in ways if (after := _after(point, way))]
+    return POOL.alt(closed(form, point), *joined(form.first, found))

@@ -8,13 +8,13 @@ places, read when asked for, so that recursion in a schema is no recursion here.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from itertools import combinations
 
 from msgspec.structs import replace
 
 from .errors import GrammarError
 from .schema_accepts import Judge
 from .schema_alike import Inner
+from .schema_branches import Branches
 from .schema_clauses import (
     Clause,
     Track,
@@ -49,8 +49,6 @@ from .schema_shapes import (
     NOTHING,
     NULL,
     Shape,
-    is_tracked,
-    meet,
     shape_of_value,
     union,
 )
@@ -78,6 +76,7 @@ class Schema:
         self._check_dialect()
         self._judge = Judge(self._unsettled_shape, source)
         self._possible = Possible(self._judge, self._unsettled_shape)
+        self._branched = Branches(self._read, self._judge, self._possible)
         self._of_literal: dict[tuple[Literal, Track], Shape] = {}
         self._unsettled: dict[Conj, Shape] = {}
         self._of_conj: dict[Conj, Shape] = {}
@@ -123,7 +122,7 @@ class Schema:
     def forget(self) -> None:
         """Let go of the document and all that was read of it; no more can be read, but strings can be written."""
         self.document.forget()
-        self._possible = Possible(self._judge, self._unsettled_shape)
+        self._possible.forget()
         for known in (self._of_literal, self._unsettled, self._of_conj):
             known.clear()
         self._inner = None
@@ -143,8 +142,11 @@ class Schema:
         """`shape`, with values listed that the rules beside them do not accept."""
         shape = self._unsettled.get(conj)
         if shape is None:
+            known = self._unsettled.get(conj[:-1]) if len(conj) > 2 else None
             shape = self._part(conj[0]) if conj else ANYTHING
-            for part in conj[1:]:
+            if known is not None:
+                shape = known
+            for part in conj[1:] if known is None else conj[-1:]:
                 shape = self._meet(shape, self._part(part), next(places_of(conj), "#"), "")
             self._unsettled[conj] = shape
         return shape
@@ -225,7 +227,7 @@ class Schema:
             result = union(result, self._guarded(clause.breaks, here.name, clause.keyword))
         inner = self._branches(here, "oneOf")
         if inner:
-            result = union(result, self._guarded(lambda: self._not_one_of(inner), here.name, "oneOf"))
+            result = union(result, self._guarded(lambda: self._branched.not_one_of(inner), here.name, "oneOf"))
         for keyword in ("unevaluatedProperties", "unevaluatedItems"):
             if self._has(here, keyword):
                 whole = self._all_but_unevaluated(here, Track.ALL)
@@ -240,7 +242,7 @@ class Schema:
         inner = self._branches(here, "oneOf")
         if not inner:
             return shape
-        return self._guarded(lambda: self._one_of(shape, inner, track), here.name, "oneOf", shape)
+        return self._guarded(lambda: self._branched.one_of(shape, inner, track), here.name, "oneOf", shape)
 
     def _has(self, here: Place, keyword: str) -> bool:
         return keyword in here.schema and is_of(keyword, here.draft) and keyword not in here.unread
@@ -252,7 +254,7 @@ class Schema:
         return nullable is True
 
     def _meet(self, first: Shape, second: Shape, place: str, keyword: str) -> Shape:
-        return self._guarded(lambda: meet(first, second), place, keyword, first)
+        return self._guarded(lambda: self._branched.both(first, second), place, keyword, first)
 
     def _guarded(self, work: Callable[[], Shape], place: str, keyword: str, otherwise: Shape = ANYTHING) -> Shape:
         """What `work` gives; the keyword is refused when it comes to too many alternatives."""
@@ -327,43 +329,9 @@ class Schema:
     def _any_of(self, here: Place) -> Iterator[Clause]:
         inner = self._branches(here, "anyOf")
         if inner:
-            yield Clause("anyOf", lambda track: self._some_of(inner, track), lambda: self._none_of(inner))
-
-    def _some_of(self, inner: list[Literal], track: Track) -> Shape:
-        if track == Track.NO:
-            return union(*map(self._read, inner))
-        none, some = ANYTHING, NOTHING
-        for literal in inner:
-            shape = self._read(literal, track)
-            without = self._read(flipped(literal)) if track == Track.ALL else ANYTHING
-            both = meet(some, shape) if track == Track.ALL or is_tracked(shape) else NOTHING
-            some = union(meet(some, without), both, meet(none, shape))
-            none = meet(none, without)
-        return some
-
-    def _none_of(self, inner: Iterable[Literal]) -> Shape:
-        return self._without(ANYTHING, inner)
-
-    def _without(self, shape: Shape, inner: Iterable[Literal]) -> Shape:
-        """The shape of those of its values that satisfy none of some schemas."""
-        for literal in inner:
-            shape = meet(shape, self._read(flipped(literal)))
-        return shape
-
-    def _one_of(self, around: Shape, inner: list[Literal], track: Track) -> Shape:
-        """One branch and none of those that some value might satisfy as well."""
-        branches = [meet(around, self._read(literal, track)) for literal in inner]
-        overlaps: list[list[Literal]] = [[] for _ in inner]
-        for (i, first), (j, second) in combinations(enumerate(branches), 2):
-            if self._possible.shape(meet(first, second)):
-                overlaps[i].append(inner[j])
-                overlaps[j].append(inner[i])
-        return union(*[self._without(branch, others) for branch, others in zip(branches, overlaps, strict=True)])
-
-    def _not_one_of(self, inner: list[Literal]) -> Shape:
-        """None of the branches, or two."""
-        pairs = (meet(self._read(first), self._read(second)) for first, second in combinations(inner, 2))
-        return union(self._none_of(inner), *pairs)
+            yield Clause(
+                "anyOf", lambda track: self._branched.some_of(inner, track), lambda: self._branched.none_of(inner)
+            )
 
     def _if(self, here: Place) -> Iterator[Clause]:
         condition = Literal(child(here.name, "if"), False, here.scope)
@@ -378,15 +346,15 @@ class Schema:
             first = self._read(condition, track)
             second = self._read(flipped(condition))
             return union(
-                first if then is None else meet(first, self._read(then, track)),
-                second if otherwise is None else meet(second, self._read(otherwise, track)),
+                first if then is None else self._branched.both(first, self._read(then, track)),
+                second if otherwise is None else self._branched.both(second, self._read(otherwise, track)),
             )
 
         def breaks() -> Shape:
-            first = NOTHING if then is None else meet(self._read(condition), self._read(flipped(then)))
+            first = NOTHING if then is None else self._branched.both(self._read(condition), self._read(flipped(then)))
             if otherwise is None:
                 return first
-            return union(first, meet(self._read(flipped(condition)), self._read(flipped(otherwise))))
+            return union(first, self._branched.both(self._read(flipped(condition)), self._read(flipped(otherwise))))
 
         yield Clause("if", holds, breaks)
 
@@ -414,8 +382,8 @@ class Schema:
         has, lacks = objects_as(ObjectRule(required=(name,))), others_and(without_member(name))
         return Clause(
             keyword,
-            lambda track: union(lacks, meet(has, self._read(literal, track))),
-            lambda: meet(has, self._read(flipped(literal))),
+            lambda track: union(lacks, self._branched.both(has, self._read(literal, track))),
+            lambda: self._branched.both(has, self._read(flipped(literal))),
         )
 
     def _dependencies(self, here: Place) -> Iterator[Clause]:

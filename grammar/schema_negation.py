@@ -13,6 +13,7 @@ from .schema_rules import (
     EVERY_ELEMENT,
     NEVER,
     ArrayRule,
+    Conj,
     Count,
     Either,
     Elements,
@@ -24,6 +25,7 @@ from .schema_rules import (
     SeenMembers,
     StringRule,
     Value,
+    opposite,
 )
 from .schema_shapes import Shape, meet
 
@@ -127,13 +129,27 @@ def _not_object(rule: ObjectRule) -> tuple[ObjectRule, ...]:
         found.append(ObjectRule(max_properties=rule.min_properties - 1))
     if rule.max_properties is not None:
         found.append(ObjectRule(min_properties=rule.max_properties + 1))
-    found += [ObjectRule(broken=(part,)) for part in rule.members]
+    found += map(_breaking, rule.members)
     found += [ObjectRule(members=(part,)) for part in rule.broken]
     if rule.values is not None:
         found.append(ObjectRule(excluded=rule.values))
     if rule.excluded:
         found.append(ObjectRule(values=rule.excluded))
     return tuple(found)
+
+
+def _breaking(part: Members) -> ObjectRule:
+    """Objects of which some member breaks what a part says: that one, where it speaks of one alone."""
+    told = [(name, conj) for name, conj in part.properties.items() if conj]
+    if len(told) != 1 or part.additional or part.names or any(conj for _, conj in part.patterns):
+        return ObjectRule(broken=(part,))
+    ((name, conj),) = told
+    return having(name, opposite(conj))
+
+
+def having(name: str, conj: Conj) -> ObjectRule:
+    """Objects that have a member of this name, which satisfies `conj`."""
+    return ObjectRule(members=(Members(properties={name: conj}),), required=(name,))
 
 
 def without_member(name: str) -> ObjectRule:

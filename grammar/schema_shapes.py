@@ -6,14 +6,14 @@ when their rules do, type by type. What it takes to break a rule is in `schema_n
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from fractions import Fraction
 from math import gcd
 from typing import TypeVar
 
 import msgspec
 
-from .schema_absorption import absorbed
+from .schema_absorption import FEW, absorbed
 from .schema_meeting import both, each_with_each, left, meet_counts, meet_strings, meet_values
 from .schema_rules import (
     NEVER,
@@ -50,6 +50,12 @@ class Shape(msgspec.Struct, frozen=True):
 ANYTHING = Shape(True, (True, False), (NumberRule(),), (StringRule(),), (ArrayRule(),), (ObjectRule(),))
 NOTHING = Shape()
 NULL = Shape(null=True)
+TYPES = Shape.__struct_fields__
+
+
+def of_types(shape: Shape, names: Iterable[str]) -> Shape:
+    """The values of some types alone, named as the fields of a shape."""
+    return Shape(**{name: getattr(shape, name) for name in names})
 
 
 def shape_of_value(value: Value) -> Shape:
@@ -104,18 +110,34 @@ def is_tracked(shape: Shape) -> bool:
     return _has_seen(shape.arrays) or _has_seen(shape.objects)
 
 
-def meet(first: Shape, second: Shape) -> Shape:
-    """The shape of values that have both shapes."""
+def meet(first: Shape, second: Shape, narrowed: Callable[[ObjectRule], ObjectRule | None] | None = None) -> Shape:
+    """The shape of values that have both shapes. Raises TooMany.
+
+    narrowed: what is left of a rule on objects, asked where there might be many.
+    """
     if first is ANYTHING or second is ANYTHING:
         return second if first is ANYTHING else first
+    meet_objects = _meet_objects
+    if narrowed is not None and len(first.objects) * len(second.objects) > FEW:
+        meet_objects = _narrowing(narrowed)
     return Shape(
         null=first.null and second.null,
         booleans=tuple(b for b in first.booleans if b in second.booleans),
         numbers=each_with_each(first.numbers, second.numbers, _meet_numbers),
         strings=meet_strings(first.strings, second.strings),
         arrays=each_with_each(first.arrays, second.arrays, _meet_arrays),
-        objects=each_with_each(first.objects, second.objects, _meet_objects),
+        objects=each_with_each(first.objects, second.objects, meet_objects),
     )
+
+
+def _narrowing(
+    narrowed: Callable[[ObjectRule], ObjectRule | None],
+) -> Callable[[ObjectRule, ObjectRule], ObjectRule | None]:
+    def met(first: ObjectRule, second: ObjectRule) -> ObjectRule | None:
+        rule = _meet_objects(first, second)
+        return None if rule is None else narrowed(rule)
+
+    return met
 
 
 def _meet_numbers(first: NumberRule, second: NumberRule) -> NumberRule | None:

@@ -116,6 +116,37 @@ def test_any_order_costs_nothing_before_it_is_written() -> None:
     assert len(POOL) - before < 200_000
 
 
+@given(rng=st.randoms(use_true_random=False))
+@settings(max_examples=40, deadline=None)
+def test_lengths_of_rests_in_any_order_are_those_of_the_shortest(rng: random.Random) -> None:
+    """They are added up, member by member: against all objects of few members that begin so."""
+    values = {key: b"1" * rng.randint(1, 9) for key in KEYS}
+    keys = [key for key in KEYS if rng.random() < 0.8]
+    required = {key for key in keys if KEYS[key] and rng.random() < 0.4}
+    low, high = rng.choice([(0, None), (0, 3), (2, None), (3, 4), (1, 2)])
+
+    def as_member(key: bytes) -> Member:
+        return Member(POOL.literal(b'"' + key + b'"'), (Way(POOL.literal(values[key])),), key in required)
+
+    members, others = ([as_member(key) for key in keys if KEYS[key] is is_listed] for is_listed in (True, False))
+    made = object_(COMPACT, members, others, low, high, any_order=True)
+    texts = []
+    for n in range(6):
+        for found in itertools.product(keys, repeat=n):
+            listed = [key for key in found if KEYS[key]]
+            if len(set(listed)) == len(listed) and required <= set(found) and within(n, low, high):
+                texts.append(text_of(tuple((key, values[key]) for key in found)))
+    for text in rng.sample(texts, min(len(texts), 8)):
+        ends = [i + 1 for i, byte in enumerate(text) if byte in b"{,"]
+        for end in ends:
+            rest = made
+            for byte in text[:end]:
+                rest = POOL.raw_derivative(rest, byte)
+            shortest = min(len(other) for other in texts if other.startswith(text[:end])) - end
+            assert POOL.shortest_length(rest) == shortest
+            assert len(POOL.shortest(rest) or b"") == shortest
+
+
 def test_what_cannot_be_met_is_empty() -> None:
     assert object_(COMPACT, [member("a", required=True)], [], 2) == EMPTY
     assert object_(COMPACT, [member("a", required=True)], [], 0, None, [Tally(1, None)]) == EMPTY

@@ -78,3 +78,98 @@ def test_lengths_of_branches_are_counted_in_each(length: int) -> None:
         assert POOL.fullmatch(expression, json.dumps(text).encode())
     for text in ("a" * (length + 1), "x" * length, "xa" + "a" * length):
         assert not POOL.fullmatch(expression, json.dumps(text).encode())
+
+
+# -- objects told apart by a member ---------------------------------------------------------------------------------
+
+TAGS = ("a", "b", "c", 1, None)
+inner_values = st.sampled_from([0, 1, "x", True, [], {}])
+tag_values = st.sampled_from(TAGS)
+members = st.dictionaries(
+    st.sampled_from(["n", "m"]),
+    st.sampled_from([{"type": "integer"}, {"type": "string"}, {"const": 1}, {"type": ["boolean", "array"]}]),
+    max_size=2,
+)
+
+
+def _tagged(kind: Any, is_required: bool, has_type: bool, others: dict[str, Any], is_closed: bool) -> Any:
+    schema: dict[str, Any] = {"properties": {"kind": kind, **others}}
+    schema |= {"required": ["kind"]} if is_required else {}
+    schema |= {"type": "object"} if has_type else {}
+    return schema | ({"additionalProperties": False} if is_closed else {})
+
+
+tagged = st.builds(
+    _tagged,
+    st.builds(lambda tags: {"enum": tags}, st.lists(tag_values, min_size=1, max_size=3, unique=True))
+    | st.sampled_from([{"pattern": "^[ab]"}, {"type": "string"}, {"enum": ["a", "b", "ab"], "minLength": 2}]),
+    st.booleans(),
+    st.booleans(),
+    members,
+    st.booleans(),
+)
+lists_of_tagged = st.lists(tagged, min_size=2, max_size=5)
+conditionals = st.builds(lambda a, b: {"if": a, "then": b}, tagged, tagged)
+objects_of_branches = st.one_of(
+    st.builds(lambda s: {"oneOf": s}, lists_of_tagged),
+    st.builds(lambda s: {"not": {"oneOf": s}}, lists_of_tagged),
+    st.builds(lambda s: {"not": {"anyOf": s}}, lists_of_tagged),
+    st.builds(lambda s: {"allOf": s}, st.lists(conditionals, min_size=2, max_size=4)),
+    st.builds(lambda s: {"not": {"allOf": s}}, st.lists(conditionals, min_size=1, max_size=3)),
+    st.builds(lambda s, t: {"oneOf": s, "anyOf": t}, lists_of_tagged, lists_of_tagged),
+)
+tagged_values = st.one_of(
+    st.builds(
+        lambda tag, others: ({} if tag == "none" else {"kind": tag}) | others,
+        st.sampled_from([*TAGS, "d", "ab", "none"]),
+        st.dictionaries(st.sampled_from(["n", "m", "o"]), inner_values, max_size=3),
+    ),
+    inner_values,
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(objects_of_branches, st.lists(tagged_values, min_size=1, max_size=12))
+def test_objects_that_a_member_tells_apart(schema: dict[str, Any], values: list[Any]) -> None:
+    validator = Draft202012Validator(schema)
+    try:
+        expression = compile_schema(JsonSchema(json.dumps(schema), property_order="any"))
+    except GrammarError as error:
+        if "nothing satisfies" not in error.reason:
+            raise
+        expression = EMPTY
+    for value in values:
+        text = json.dumps(value, separators=(",", ":")).encode()
+        assert POOL.fullmatch(expression, text) == validator.is_valid(value), value
+
+
+KINDS = [f"kind {i}" for i in range(40)]
+BRANCHES = [
+    {"properties": {"kind": {"const": kind}, f"p{i}": {"type": "integer"}, "n": {"maximum": i}}, "required": ["kind"]}
+    for i, kind in enumerate(KINDS)
+]
+CONDITIONS = [
+    {"if": {"properties": {"kind": {"const": kind}}}, "then": {"required": [f"p{i}"]}} for i, kind in enumerate(KINDS)
+]
+
+
+@pytest.mark.parametrize(
+    ("schema", "good", "bad"),
+    [
+        ({"oneOf": BRANCHES}, {"kind": "kind 7", "p7": 1, "n": 7}, {"kind": "kind 7", "p7": 1, "n": 8}),
+        ({"not": {"oneOf": BRANCHES}, "type": "object"}, {"kind": "kind 7", "n": 8}, {"kind": "kind 7", "n": 7}),
+        ({"not": {"anyOf": BRANCHES}, "type": "object"}, {"kind": "kind 7", "p7": ""}, {"kind": "kind 7", "p7": 7}),
+        ({"allOf": CONDITIONS, "type": "object"}, {"kind": "kind 7", "p7": 1}, {"kind": "kind 7", "p8": 1}),
+        (
+            {"allOf": [{**c, "if": {**c["if"], "required": ["kind"]}} for c in CONDITIONS], "type": "object"},
+            {"kind": "other"},
+            {"kind": "kind 39"},
+        ),
+    ],
+)
+def test_branches_told_apart_by_a_member_do_not_multiply(schema: Any, good: Any, bad: Any) -> None:
+    assert Draft202012Validator(schema).is_valid(good)
+    assert not Draft202012Validator(schema).is_valid(bad)
+    expression = compile_schema(JsonSchema(json.dumps(schema), property_order="any"))
+    for value, is_valid in ((good, True), (bad, False)):
+        assert POOL.fullmatch(expression, json.dumps(value, separators=(",", ":")).encode()) == is_valid
