@@ -76,6 +76,7 @@ SETTINGS = [
     Setting("llamacpp", "bf16"),
     Setting("llamacpp", "int8"),
     Setting("transformers", "fp32"),
+    Setting("transformers", "bf16"),
 ]
 
 
