@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 import numpy as np
@@ -11,7 +11,8 @@ from .costs import Prices
 from .limits import Limits
 
 AUTO_TARGET = 2.0
-"""Where no target is given: a pass may take so many times what its online decoding sequences alone would."""
+"""Where no target is given: a pass may take so many times what its online decoding sequences alone would, once all
+online ones that wait are among them."""
 FIRST_TOKENS = 64
 """Prompt tokens in a pass beside decoding ones, while nothing is known of what that costs."""
 _LEAST_TOKENS = 4  # prompt tokens in a pass, whatever they cost: a prompt always gets on
@@ -54,7 +55,7 @@ class InFlight(msgspec.Struct, frozen=True):
 class Pace(msgspec.Struct, frozen=True):
     """How long a pass may take while online sequences decode.
 
-    prices: of a pass, as far as known.  itl_s: the seconds; None: AUTO_TARGET times those of the sequences alone.
+    prices: of a pass, as far as known.  itl_s: the seconds; None: by AUTO_TARGET.
     slowness: passes of late, as a multiple of what the prices say.
     drafted: how many guessed tokens a decoding sequence brings on average, beside its own.
     most_tokens: prompt tokens in a pass, whatever the prices say: they grow step by step.
@@ -70,12 +71,18 @@ class Pace(msgspec.Struct, frozen=True):
         """What decoding sequences add to a pass."""
         return sum(self.prices.decode(each.n_left + self.drafted, len(each.ids)) for each in sequences)
 
-    def seconds_left(self, online: Sequence[InFlight]) -> float:
-        """For everything beside these online decoding sequences; infinite where there are none."""
+    def seconds_left(self, online: Sequence[InFlight], n_rows: int) -> float:
+        """For everything beside these online decoding sequences; infinite where there are none.
+
+        n_rows: how many there would be if none waited. A few streams are not kept fast at the cost of many who wait:
+        with passes so short that the batch never fills, a small model takes two and a half times the processor time.
+        """
         if not online:
             return float("inf")
-        alone = self.prices.fixed + self.decode_s(online)
-        return (AUTO_TARGET * alone if self.itl_s is None else self.itl_s) / self.slowness - alone
+        decode_s = self.decode_s(online)
+        alone = self.prices.fixed + decode_s
+        all_at_once = self.prices.fixed + decode_s * n_rows / len(online)
+        return (AUTO_TARGET * all_at_once if self.itl_s is None else self.itl_s) / self.slowness - alone
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -104,19 +111,16 @@ def choose(waiting: Iterable[Candidate], running: Iterable[InFlight], limits: Li
     decoding = [each for each in running if not each.prefilling]
     online = [each for each in decoding if each.online]
     tokens = {each.key: each.n_left for each in online}
-    budget = _Budget(pace, limits.prefill_tokens, pace.seconds_left(online))
-    prompt_tokens = budget.can_give(limits.prefill_tokens, 0)
     prefilling = [each for each in running if each.prefilling]
+    first, late, waiting = _split(waiting)
+    n_rows = max(len(online), min(limits.batch_rows, len(online) + len(first)))
+    budget = _Budget(pace, limits.prefill_tokens, pace.seconds_left(online, n_rows))
+    prompt_tokens = budget.can_give(limits.prefill_tokens, 0)
     for each in prefilling:
         if each.online:
             budget.give(each.key, each.n_left, each.n_computed, tokens)
     starter = _Starter(running, prefilling, limits, budget, tokens)
-    late: list[Candidate] = []
-    waiting = iter(waiting)
-    for candidate in waiting:
-        if not candidate.online:
-            late.append(candidate)
-            break
+    for candidate in first:
         if not starter.consider(candidate):
             break
     offline = [each for each in decoding if not each.online and each.key not in starter.gives_way]
@@ -125,11 +129,21 @@ def choose(waiting: Iterable[Candidate], running: Iterable[InFlight], limits: Li
     for each in prefilling:
         if not each.online and each.key not in starter.gives_way:
             budget.give(each.key, each.n_left, each.n_computed, tokens)
-    if late and starter.consider(late[0]):
+    if late is not None and starter.consider(late):
         for candidate in waiting:
             if not starter.consider(candidate):
                 break
     return Plan(tuple(starter.joins), tokens, starter.waits, tuple(starter.gives_way), prompt_tokens)
+
+
+def _split(waiting: Iterable[Candidate]) -> tuple[list[Candidate], Candidate | None, Iterator[Candidate]]:
+    """The online ones, which come first; the first of the offline ones; and the rest of these, not read yet."""
+    online, rest = [], iter(waiting)
+    for candidate in rest:
+        if not candidate.online:
+            return online, candidate, rest
+        online.append(candidate)
+    return online, None, rest
 
 
 class _Budget:

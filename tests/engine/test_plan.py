@@ -131,6 +131,24 @@ def test_without_a_target_a_pass_may_take_a_multiple_of_what_decoding_takes():
     assert 0.95 * AUTO_TARGET * 0.005 < cost_s(plan, [*FEW, prompt]) <= AUTO_TARGET * 0.005
 
 
+def test_the_more_wait_the_larger_the_pieces_as_far_as_a_full_batch_takes():
+    """Without a target. A few fast streams would keep the batch from filling."""
+    prompt = running(9, "z", 900, computed=300, prefilling=True)
+
+    def seconds(n_waiting, **target):
+        waiting = [candidate(20 + n, chr(200 + n), 500) for n in range(n_waiting)]
+        plan = choose(waiting, [*FEW, prompt], roomy(12), pace(**target))
+        assert plan.joins == ()
+        return cost_s(plan, [*FEW, prompt])
+
+    took = [seconds(n) for n in (0, 3, 9, 30)]
+    decode_s = 0.005 - PRICES.fixed
+    for s, rows in zip(took, (3, 6, 12, 12), strict=True):
+        most = AUTO_TARGET * (PRICES.fixed + decode_s * rows / 3)
+        assert 0.9 * most < s <= most
+    assert seconds(9, itl_ms=20) == seconds(0, itl_ms=20) < 0.0201
+
+
 def test_deeper_in_a_prompt_the_pieces_are_smaller():
     sizes = []
     for computed in (0, 200, 800):
