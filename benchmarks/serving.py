@@ -63,7 +63,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             found["stall"] = _stall(shape, folder, given)
         if given.trace:
             found["trace"] = _trace(shape, folder, given)
-        if given.stall or given.trace:
+        if given.only_steps:
+            found["steps"] = _steps(shape, folder, given)
+        if given.stall or given.trace or given.only_steps:
             continue
         rates = {dtype: _rate(shape, dtype, given.threads) for dtype in given.dtypes}
         rows = _serve(shape, folder, given, rates)
@@ -318,6 +320,7 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=1, help="of each engine; more can spin and cost processor time")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--steps", action=argparse.BooleanOptionalAction, default=True, help="cost of decoding steps")
+    parser.add_argument("--only-steps", action="store_true", help="instead: the cost of decoding steps alone")
     parser.add_argument("--stall", action="store_true", help="instead: a long prompt among running streams")
     parser.add_argument("--trace", type=int, metavar="REQUESTS", help="instead: prompts of 40 families, 1000 say")
     parser.add_argument("--prefill-tokens", type=int, help="of our engine, for --stall")
