@@ -8,7 +8,7 @@ from fractions import Fraction
 import msgspec
 
 
-class Interval(msgspec.Struct, frozen=True):
+class Interval(msgspec.Struct, frozen=True, gc=False):
     """The numbers between two bounds; None: no bound on that side. Open ends are not part of it."""
 
     low: Fraction | None = None

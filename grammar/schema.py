@@ -180,7 +180,7 @@ class Schema:
         return result
 
     def _read_value(self, literal: Literal, track: Track) -> Shape:
-        place, negated, outside = literal
+        place, negated, outside = literal.place, literal.negated, literal.scope
         schema = self.document.at(place)
         if isinstance(schema, bool):
             return ANYTHING if schema is not negated else NOTHING
@@ -206,7 +206,7 @@ class Schema:
                 self._notes.ignore(here.name, keyword, "means nothing beside $ref up to draft 7, which $schema names")
                 self._notes.warn(f"{here.name}: {keyword!r} beside $ref means nothing in the draft that $schema names")
         target = self._target(here, "$ref")
-        return self._read(target._replace(negated=negated), track) if target is not None else ANYTHING
+        return self._read(replace(target, negated=negated), track) if target is not None else ANYTHING
 
     def _holding(self, here: Place, track: Track) -> Shape:
         """The shape of values that the schema at a place accepts."""

@@ -41,7 +41,7 @@ def places_of(conj: Conj) -> Iterator[str]:
 
 def flipped(literal: Literal) -> Literal:
     """The opposite of a schema."""
-    return literal._replace(negated=not literal.negated)
+    return replace(literal, negated=not literal.negated)
 
 
 def objects_as(*rules: ObjectRule) -> Shape:

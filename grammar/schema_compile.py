@@ -323,7 +323,7 @@ class _Emitter:
         texts = self._flat(planned.shape)
         if part.nested < NEVER:
             if not POOL.is_defined(part):
-                POOL.define(part, lambda: POOL.alt(*self._nested(conj, planned)), lambda: self._outline(planned))
+                POOL.define(part, _Nested(self, conj), _Outline(self, conj))
                 POOL.know(POOL.ref(part), part.nested)
             texts.append(POOL.ref(part))
         part.value = POOL.alt(*texts)
@@ -335,8 +335,13 @@ class _Emitter:
         if part.nested < NEVER:
             POOL.definition(POOL.ref(part))
 
-    def _outline(self, planned: Planned) -> int:
+    def nested(self, conj: Conj) -> int:
+        """The arrays and objects of a schema, written."""
+        return POOL.alt(*self._nested(conj, self._planned[conj]))
+
+    def outline(self, conj: Conj) -> int:
         """A shortest array or object."""
+        planned = self._planned[conj]
         texts = [self._these(rule.values) for rule in (*planned.shape.arrays, *planned.shape.objects) if rule.values]
         for plan in filter(None, planned.arrays):
             prefix = [self._ways(ways) for ways in plan.prefix[: plan.low]]
@@ -493,6 +498,26 @@ class _AtDepth(_Emitter):
         if self._inner is None:
             self._inner = _AtDepth(self._plain, self._form.inner)
         return self._inner.value(conj)
+
+
+class _Nested(msgspec.Struct, frozen=True, gc=False):
+    """Writes the arrays and objects of a schema: a closure that is no work for the garbage collector."""
+
+    emitter: _Emitter
+    conj: Conj
+
+    def __call__(self) -> int:
+        return self.emitter.nested(self.conj)
+
+
+class _Outline(msgspec.Struct, frozen=True, gc=False):
+    """Writes a shortest array or object of a schema."""
+
+    emitter: _Emitter
+    conj: Conj
+
+    def __call__(self) -> int:
+        return self.emitter.outline(self.conj)
 
 
 def _of_rule(rule: ArrayRule | ObjectRule) -> Shape:

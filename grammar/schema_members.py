@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgspec
+
 from .expr import EMPTY, POOL
 from .json_layout import Layout
 from .json_objects import UNCOUNTED, Member, Point, in_order
@@ -44,7 +46,7 @@ class InOrder:
     def write_all(self) -> None:
         """Write all that is shared, so that no text has to wait for long."""
         for i in reversed(range(0, len(self._plan.members), _STRIDE)):
-            self._behind(i)
+            self.behind(i)
 
     def _needed(self, first: int) -> int:
         """The first member from there on that is required; if none is, how many members there are."""
@@ -68,13 +70,13 @@ class InOrder:
             return self._end
         tail = self._tails[first]
         if tail.value is None:
-            POOL.define(tail, lambda: self._behind(first), lambda: self._outline(first))
+            POOL.define(tail, _Behind(self, first), _Outline(self, first))
             tail.value = POOL.ref(tail)
             POOL.know(tail.value, tail.length)
         return tail.value
 
-    def _behind(self, first: int) -> int:
-        """`_rest`, written: one of the members up to the first that is required, or the end."""
+    def behind(self, first: int) -> int:
+        """What may follow a value, written: one of the members up to the first that is required, or the end."""
         last = self._needed(first)
         found = self._end if last == len(self._plan.members) else EMPTY
         stop = min(last + 1, len(self._plan.members))
@@ -87,6 +89,27 @@ class InOrder:
             found = known
         return found
 
-    def _outline(self, first: int) -> int:
+    def outline(self, first: int) -> int:
+        """A shortest of what may follow a value."""
         needed = [self._member(i) for i, member in enumerate(self._plan.members) if i >= first and member.required]
         return in_order(self._form, needed, (), Point(False, UNCOUNTED))
+
+
+class _Behind(msgspec.Struct, frozen=True, gc=False):
+    """Writes what may follow a value: a closure that is no work for the garbage collector."""
+
+    members: InOrder
+    first: int
+
+    def __call__(self) -> int:
+        return self.members.behind(self.first)
+
+
+class _Outline(msgspec.Struct, frozen=True, gc=False):
+    """Writes a shortest of what may follow a value."""
+
+    members: InOrder
+    first: int
+
+    def __call__(self) -> int:
+        return self.members.outline(self.first)

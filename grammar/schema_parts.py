@@ -79,18 +79,16 @@ def values_in(shape: Shape) -> int:
     return total
 
 
-class Part:
+class Part(msgspec.Struct, eq=False, gc=False):
     """One of the parts that a pool has; each is made once, so that the same is equal, and nothing else.
 
     length: bytes of its shortest text; nested: of its shortest array or object; NEVER where there is none. value: its
     expression, once somebody asked for it.
     """
 
-    __slots__ = ("length", "nested", "value")
-
-    def __init__(self) -> None:
-        self.length = self.nested = NEVER
-        self.value: int | None = None
+    length: int = NEVER
+    nested: int = NEVER
+    value: int | None = None
 
 
 Writers = tuple[Callable[[NumberRule], int], Callable[[StringRule], int], Callable[[Values], int]]

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import combinations
 from typing import NamedTuple
 
+import msgspec
+
 from .chars import json_text
 from .counts import Tally
 from .errors import GrammarError
@@ -44,7 +46,7 @@ _FREE = Members()
 _NO_COUNTS = frozenset[int]()
 
 
-class PlannedWay(NamedTuple):
+class PlannedWay(msgspec.Struct, frozen=True, gc=False):
     """One way to write a value: the schemas it satisfies, and the tallies it counts towards."""
 
     conj: Conj
@@ -59,7 +61,7 @@ class _Event(NamedTuple):
     exact: bool
 
 
-class ArrayPlan(NamedTuple):
+class ArrayPlan(msgspec.Struct, frozen=True, gc=False):
     """Arrays to be written.
 
     unique: no two elements are equal; repeated: some two are. shared: then, of each two ways that have values in
@@ -91,13 +93,13 @@ class ArrayPlan(NamedTuple):
         yield from (both for _, _, both in self.shared)
 
 
-class Besides(NamedTuple):
+class Besides(msgspec.Struct, frozen=True, gc=False):
     """Any name but these."""
 
     names: tuple[str, ...]
 
 
-class PlannedMember(NamedTuple):
+class PlannedMember(msgspec.Struct, frozen=True, gc=False):
     """A member, or a kind of them. key: its name, or for a kind the expression of its keys."""
 
     key: str | Besides | int
@@ -105,7 +107,7 @@ class PlannedMember(NamedTuple):
     required: bool
 
 
-class ObjectPlan(NamedTuple):
+class ObjectPlan(msgspec.Struct, frozen=True, gc=False):
     """Objects to be written. distinct: names that are not listed must not come twice."""
 
     members: tuple[PlannedMember, ...]
@@ -192,7 +194,7 @@ class Planner:
                     reason = "elements of different schemas that are arrays or objects cannot be asked to be equal"
                     self._schema.refuse(conj, "uniqueItems", reason, "give the elements one schema")
                     return plan
-        return plan._replace(repeated=True, shared=tuple(shared))
+        return msgspec.structs.replace(plan, repeated=True, shared=tuple(shared))
 
     def _is_nested(self, conj: Conj) -> bool:
         """Whether arrays or objects satisfy a schema, other than listed ones."""

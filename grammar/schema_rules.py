@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import typing
 from fractions import Fraction
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from .numbers import Interval
 from .schema_document import Scope
@@ -18,7 +19,7 @@ from .work import tick
 # -- inner schemas --------------------------------------------------------------------------------------------
 
 
-class Literal(NamedTuple):
+class Literal(msgspec.Struct, frozen=True, gc=False):
     """The schema at a place, reached with a dynamic scope, or the opposite of it."""
 
     place: str
@@ -26,14 +27,14 @@ class Literal(NamedTuple):
     scope: Scope = ()
 
 
-class Same(NamedTuple):
+class Same(msgspec.Struct, frozen=True, gc=False):
     """Equal to a value, or not."""
 
     value: Value
     negated: bool = False
 
 
-class Either(NamedTuple):
+class Either(msgspec.Struct, frozen=True, gc=False):
     """At least one of some conjunctions."""
 
     options: tuple[tuple[Any, ...], ...]
@@ -57,7 +58,7 @@ def join(first: Conj, second: Conj) -> Conj:
     if NEVER[0] in parts:
         return NEVER
     for part in parts:
-        if isinstance(part, Literal | Same) and part.negated and part._replace(negated=False) in parts:
+        if isinstance(part, Literal | Same) and part.negated and replace(part, negated=False) in parts:
             return NEVER
     return tuple(parts)
 
@@ -71,7 +72,7 @@ def opposite(conj: Conj) -> Conj:
 
 def _opposite_part(part: Literal | Same | Either) -> Conj:
     if isinstance(part, Literal | Same):
-        return (part._replace(negated=not part.negated),)
+        return (replace(part, negated=not part.negated),)
     result: Conj = ()
     for option in part.options:
         result = join(result, opposite(option))
@@ -81,15 +82,16 @@ def _opposite_part(part: Literal | Same | Either) -> Conj:
 # -- rules ----------------------------------------------------------------------------------------------------
 
 
-class Value:
+class Value(msgspec.Struct, eq=False, gc=False):
     """A JSON value. Equal ones are equal here: 1 and 1.0 are, 1 and true are not; the order of members is nothing."""
 
-    __slots__ = ("_hash", "_identity", "json")
+    json: Any
+    _identity: Any = None
+    _hash: int = 0
 
-    def __init__(self, value: Any) -> None:
+    def __post_init__(self) -> None:
         tick()
-        self.json = value
-        self._identity = identity(value)
+        self._identity = identity(self.json)
         self._hash = hash(self._identity)
 
     def __eq__(self, other: object) -> bool:
@@ -112,7 +114,7 @@ Values = tuple[Value, ...]
 """JSON values, each once."""
 
 
-class NumberRule(msgspec.Struct, frozen=True):
+class NumberRule(msgspec.Struct, frozen=True, gc=False):
     """What numbers must be. integer: whole by value; not_multiples: steps that must not divide them."""
 
     integer: bool = False
@@ -123,7 +125,7 @@ class NumberRule(msgspec.Struct, frozen=True):
     excluded: Values = ()
 
 
-class StringRule(msgspec.Struct, frozen=True):
+class StringRule(msgspec.Struct, frozen=True, gc=False):
     """What strings must be; lengths in code points; patterns are searched for, formats match the whole.
 
     choices: of each, at least one rule is followed. verbatim: they stand in the document of the request; words: at the
@@ -142,7 +144,7 @@ class StringRule(msgspec.Struct, frozen=True):
     choices: tuple[tuple[StringRule, ...], ...] = ()
 
 
-class Elements(msgspec.Struct, frozen=True):
+class Elements(msgspec.Struct, frozen=True, gc=False):
     """A say about the elements of an array: the first each by its own schema, the others by `items`."""
 
     prefix: tuple[Conj, ...] = ()
@@ -153,7 +155,7 @@ class Elements(msgspec.Struct, frozen=True):
         return self.prefix[index] if index < len(self.prefix) else self.items
 
 
-class Count(msgspec.Struct, frozen=True):
+class Count(msgspec.Struct, frozen=True, gc=False):
     """How many elements satisfy a schema, at least and at most."""
 
     conj: Conj
@@ -161,7 +163,7 @@ class Count(msgspec.Struct, frozen=True):
     high: int | None
 
 
-class SeenElements(msgspec.Struct, frozen=True):
+class SeenElements(msgspec.Struct, frozen=True, gc=False):
     """Elements that keywords have evaluated: those before `count`, and any that satisfies one of `where`."""
 
     count: int = 0
@@ -175,7 +177,7 @@ EVERY_ELEMENT = 1 << 62
 NO_ELEMENT = SeenElements()
 
 
-class ArrayRule(msgspec.Struct, frozen=True):
+class ArrayRule(msgspec.Struct, frozen=True, gc=False):
     """What arrays must be. Of each of `broken`, at least one element breaks what it says.
 
     unique: no two elements are equal; repeated: some two are.
@@ -193,7 +195,7 @@ class ArrayRule(msgspec.Struct, frozen=True):
     seen: SeenElements = SeenElements()
 
 
-class Members(msgspec.Struct, frozen=True):
+class Members(msgspec.Struct, frozen=True, gc=False):
     """One schema's say about members: by name, by pattern of the name, else `additional`; names satisfy `names`."""
 
     properties: dict[str, Conj] = {}
@@ -215,7 +217,7 @@ class Members(msgspec.Struct, frozen=True):
         return result if is_listed else self.additional
 
 
-class SeenMembers(msgspec.Struct, frozen=True):
+class SeenMembers(msgspec.Struct, frozen=True, gc=False):
     """Members that keywords have evaluated: by name, by pattern of the name, or all of them."""
 
     names: tuple[str, ...] = ()
@@ -226,7 +228,7 @@ class SeenMembers(msgspec.Struct, frozen=True):
 NO_MEMBER = SeenMembers()
 
 
-class ObjectRule(msgspec.Struct, frozen=True):
+class ObjectRule(msgspec.Struct, frozen=True, gc=False):
     """What objects must be. Every one of `members` has its say about each; of each of `broken`, some member breaks it.
 
     any_order: whether members may stand in any order; None: not said here.

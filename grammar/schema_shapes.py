@@ -32,7 +32,7 @@ from .schema_rules import (
 )
 
 
-class Shape(msgspec.Struct, frozen=True):
+class Shape(msgspec.Struct, frozen=True, gc=False):
     """The rules that values of each type may follow; none: there are no values of that type."""
 
     null: bool = False
