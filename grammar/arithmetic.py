@@ -304,7 +304,7 @@ class Arithmetic:
         if kind == Kind.VERBATIM:
             return node[1].text.may_end(node[1])
         if kind == Kind.MACHINE:
-            return node[1].accepting[node[2]]
+            return node[1].accepts(node[2])
         return kind == Kind.WORDS and node[1].has_end(node[2], node[4])
 
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from .arithmetic import LONGEST, Arithmetic
 from .errors import GrammarError
-from .machine import Machine
+from .machine import AnyMachine
 from .node_store import warm
 from .nodes import ALL_BYTES, EMPTY, EPSILON, Kind
 from .pools import forward, using
@@ -112,9 +112,9 @@ class Exprs(Arithmetic):
             return EPSILON
         return self._intern((Kind.VERBATIM, span))
 
-    def machine(self, machine: Machine, state: int) -> int:
+    def machine(self, machine: AnyMachine, state: Any) -> int:
         """The texts that an automaton accepts from a state."""
-        if machine.accepting[state] and not machine.moves[state]:
+        if machine.accepts(state) and not machine.first(state):
             return EPSILON
         return self._intern((Kind.MACHINE, machine, state))
 

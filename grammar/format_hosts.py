@@ -1,9 +1,9 @@
 """Host names, also international ones, and the e-mail addresses that end in them.
 
-Sources: RFC 1123 and 5890 (names), RFC 5892 (which characters, and beside which others), RFC 5893 (right-to-left),
-RFC 6531 (e-mail). All that is let through is valid. Left out, though valid: labels already encoded (`xn--...`), names
-with characters outside of ASCII that have more than three labels, or a label that might be longer than 63 characters
-once it is encoded, and a zero-width non-joiner that only the shapes of its neighbours allow.
+Sources: RFC 1123 and 5890 (names), RFC 5891 (encoded labels, each by itself), RFC 5892 (which characters, and beside
+which others), RFC 5893 (right-to-left), RFC 6531 (e-mail). All that is let through is valid. Left out, though valid:
+names with characters outside of ASCII that have more than three labels, or a label that might be longer than 63
+characters once it is encoded, and a zero-width non-joiner that only the shapes of its neighbours allow.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from functools import cache
 
 from .chars import (
     ANY_CHARACTER,
+    JSON_CHAR,
     CodePoints,
     category,
     characters,
@@ -24,59 +25,37 @@ from .chars import (
     intersection,
     json_char,
     union,
-    where,
 )
 from .expr import EPSILON, POOL
+from .idna import LONGEST, PREFIX, allowed
 from .machine import Machine, machine_of
 from .pools import memo
+from .punycode import ENCODED
 from .regex import compile_pattern
 from .unicode_scripts import script
 
-_LONGEST_LABEL = _ENCODED_LENGTH = 63
 _LETTERS_OR_DIGITS = sum(1 << byte for byte in (string.ascii_letters + string.digits).encode())
-_PREFIX_LENGTH = 5
 _MOST_DIGITS = 7
-_ALLOWED = (0xDF, 0x3C2, 0x6FD, 0x6FE, 0xF0B, 0x3007)  # RFC 5892, 2.6, as are the next
-_FORBIDDEN = {0x640, 0x7FA, 0x302E, 0x302F, *range(0x3031, 0x3036), 0x303B}
-_IN_CONTEXT = {0xB7, 0x375, 0x30FB, 0x5F3, 0x5F4, 0x200C, 0x200D}
-_LETTERS_AND_DIGITS = {"Ll", "Lu", "Lo", "Nd", "Lm", "Mn", "Mc"}
+_ASCII_LENGTH = POOL.counted(POOL.byte_set(range(0x20, 0x7F)), 0, 253)
 _RIGHT_TO_LEFT = ("R", "AL", "AN")
-
-
-@cache
-def _letters() -> CodePoints:
-    """The characters that may stand in a label anywhere."""
-    return where(_is_letter)
-
-
-def _is_letter(char: str) -> bool:
-    code = ord(char)
-    if code < 0x80:
-        return False
-    if code in _ALLOWED:
-        return True
-    if unicodedata.category(char) not in _LETTERS_AND_DIGITS or code in _FORBIDDEN or code in _IN_CONTEXT:
-        return False
-    if 0x1100 <= code <= 0x11FF or 0xA960 <= code <= 0xA97F or 0xD7B0 <= code <= 0xD7FF or code in (0x115F, 0x3164):
-        return False
-    if code in (0x34F, 0x17B4, 0x17B5) or 0xFE00 <= code <= 0xFE0F or 0xE0100 <= code <= 0xE01EF:
-        return False
-    once = unicodedata.normalize("NFKC", char)
-    return unicodedata.normalize("NFKC", once.casefold()) == char
 
 
 @memo
 def hostname() -> int:
     """Host names of ASCII alone, without needless escapes."""
-    return POOL.and_(POOL.machine(*_plain_names()), POOL.counted(POOL.byte_set(range(0x20, 0x7F)), 0, 253))
+    return POOL.and_(_labels(POOL.alt(_machine_label(), _encoded_label()), POOL.literal(b"."), None), _ASCII_LENGTH)
+
+
+def _machine_label() -> int:
+    """A label as an automaton: no state has to be searched for whether a label may still come of it.
+
+    A state is how many characters are written, and whether the last of them is a hyphen.
+    """
+    return POOL.machine(*_plain_labels())
 
 
 @cache
-def _plain_names() -> tuple[Machine, int]:
-    """Labels and dots, as an automaton: no state has to be searched for whether a name may still come of it.
-
-    A state is how many characters of the label are written, and whether the last of them is a hyphen.
-    """
+def _plain_labels() -> tuple[Machine, int]:
     found = machine_of((0, True), _plain_moves, lambda state: not state[1], "format")
     assert found is not None
     return found
@@ -84,17 +63,20 @@ def _plain_names() -> tuple[Machine, int]:
 
 def _plain_moves(state: tuple[int, bool]) -> Iterator[tuple[int, tuple[int, bool]]]:
     written, hyphen = state
-    if written < _LONGEST_LABEL:
+    if written < LONGEST:
         yield _LETTERS_OR_DIGITS, (written + 1, False)
         if written and not (hyphen and written == 3):  # what has two hyphens there is kept for encoded labels
             yield 1 << ord("-"), (written + 1, True)
-    if not hyphen:
-        yield 1 << ord("."), (0, True)
+
+
+def _encoded_label() -> int:
+    """`xn--` in either case, and an international label encoded behind it."""
+    return POOL.machine(ENCODED, "")
 
 
 def _plain_label() -> int:
     chars = code_points([(0x2D, 0x2D), (0x30, 0x39), (0x41, 0x5A), (0x61, 0x7A)])
-    return POOL.and_(_hyphens(chars), POOL.counted(json_char(chars), 1, _LONGEST_LABEL))
+    return POOL.and_(_hyphens(chars), POOL.counted(json_char(chars), 1, LONGEST))
 
 
 def _hyphens(chars: CodePoints) -> int:
@@ -115,8 +97,9 @@ def idn_hostname() -> int:
     """International host names, in any spelling that JSON allows."""
     dot = json_char(characters(".\u3002\uff0e\uff61"))
     plain = _plain_label()
-    ascii_name = POOL.and_(_labels(plain, dot, None), POOL.counted(json_char(ANY_CHARACTER), 1, 253))
-    left = POOL.alt(plain, POOL.and_(_label(), _all(complement(_of_direction(_RIGHT_TO_LEFT)))))
+    encoded = _encoded_label()
+    ascii_name = POOL.and_(_labels(POOL.alt(plain, encoded), dot, None), POOL.counted(JSON_CHAR, 1, 253))
+    left = POOL.alt(plain, encoded, POOL.and_(_label(), _all(complement(_of_direction(_RIGHT_TO_LEFT)))))
     both = POOL.alt(
         POOL.and_(plain, _left_to_right()), POOL.and_(_label(), POOL.alt(_left_to_right(), _right_to_left()))
     )
@@ -164,7 +147,7 @@ def _label() -> int:
 
 
 def _any_letter() -> CodePoints:
-    return code_points([*_letters(), *((c, c) for c in _IN_CONTEXT), (0x2D, 0x2D), (0x30, 0x39), (0x61, 0x7A)])
+    return code_points([*allowed(), (0x2D, 0x2D), (0x30, 0x39), (0x61, 0x7A)])
 
 
 def _short_enough() -> int:
@@ -172,7 +155,7 @@ def _short_enough() -> int:
     plain = json_char(code_points([(0x2D, 0x2D), (0x30, 0x39), (0x61, 0x7A)]))
     other = json_char(_minus(_any_letter(), code_points([(0, 0x7F)])))
     tails = [EPSILON] * _MOST_DIGITS
-    for _ in range(_ENCODED_LENGTH - _PREFIX_LENGTH):
+    for _ in range(LONGEST - len(PREFIX) - 1):  # a hyphen stands behind letters of ASCII
         tails.append(POOL.alt(EPSILON, POOL.concat(plain, tails[-1]), POOL.concat(other, tails[-_MOST_DIGITS])))
     return tails[-1]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable
-from typing import TypeVar
+from typing import Any, Protocol, TypeVar
 
 from .errors import GrammarError
 from .nodes import ALL_BYTES
@@ -16,12 +16,48 @@ Moves = tuple[tuple[int, int], ...]
 MOST_STATES = 20_000
 
 
+class AnyMachine(Protocol):
+    """A deterministic automaton, of states that are known or made as they are met; from each there is a way to an end.
+
+    States are hashable; equal ones are the same. is_made: whether states are made as they are met, so that there may be
+    one for every text; those are texts of one byte for each character.
+    """
+
+    is_made: bool
+
+    def after(self, state: Any, byte: int) -> Any | None:
+        """The state after a byte; None: no text goes on with it."""
+        ...
+
+    def first(self, state: Any) -> int:
+        """Mask of the bytes that may come next."""
+        ...
+
+    def classes(self, state: Any) -> tuple[int, ...]:
+        """A partition of the 256 bytes, as masks; bytes of one class lead to the same state, or to none."""
+        ...
+
+    def nearer(self, state: Any) -> tuple[int, Any]:
+        """A move, of a state that does not accept, on the shortest way to one that does."""
+        ...
+
+    def accepts(self, state: Any) -> bool:
+        """Whether texts may end in a state."""
+        ...
+
+    def length(self, state: Any) -> int:
+        """Bytes that a shortest text from a state still needs."""
+        ...
+
+
 class Machine:
     """A deterministic automaton; from each of its states an accepting one can be reached. Never changed.
 
     moves: of each state. accepting: whether texts may end in a state. lengths: bytes that a shortest text from a state
     still needs.
     """
+
+    is_made = False
 
     def __init__(self, moves: tuple[Moves, ...], accepting: tuple[bool, ...], lengths: tuple[int, ...]) -> None:
         self.moves = moves
@@ -47,6 +83,14 @@ class Machine:
     def nearer(self, state: int) -> tuple[int, int]:
         """A move, of a state that does not accept, on the shortest way to one that does."""
         return min(self.moves[state], key=lambda move: self.lengths[move[1]])
+
+    def accepts(self, state: int) -> bool:
+        """Whether texts may end in a state."""
+        return self.accepting[state]
+
+    def length(self, state: int) -> int:
+        """Bytes that a shortest text from a state still needs."""
+        return self.lengths[state]
 
 
 def machine_of(

@@ -12,8 +12,10 @@ import numpy as np
 
 from . import kernels
 from .dfa import DEAD
-from .nodes import Kind
+from .label_parts import QUOTE, OpenLabel, open_label
+from .nodes import ALL_BYTES, EMPTY, EPSILON, Kind
 from .places import NO_UNIT, Frames, Place
+from .punycode import BYTES
 from .verbatim import Span, walk
 from .vocab import Vocabulary
 from .walker import Walker
@@ -31,6 +33,7 @@ FAR = 1 << 30
 """More units than any token has."""
 
 _NONE = np.zeros(0, np.int32)
+_ANYWHERE = Place(DEAD, NO_UNIT, 0, 0, 0, ())
 
 
 class Part(NamedTuple):
@@ -88,6 +91,7 @@ class Parts:
         self._parts: dict[tuple[int, int, bytes], Part] = {}
         self._bases: list[Base] = []
         self._limits: dict[int, tuple[int, int] | None] = {}
+        self._labels: dict[int, OpenLabel | None] = {}
         self._reaches: dict[tuple[int, bytes], int] = {}
         self._root_weights = _root_weights(vocabulary)
         self._kept_bytes = 0
@@ -111,14 +115,16 @@ class Parts:
 
     def part(self, local: int, unit: int, nodes: np.ndarray) -> Part:
         """The walk of one frame from given trie nodes."""
-        if unit == NO_UNIT and (limit := self._limit_of(local)):
+        label = self._label_of(local) if unit == NO_UNIT else None
+        if label is None and unit == NO_UNIT and (limit := self._limit_of(local)):
             unlimited, most = limit
             if most >= self._reach(unlimited, nodes):
                 local = unlimited
         key = (local, unit, nodes.tobytes())
         known = self._parts.get(key)
         if known is None:
-            known = self._parts[key] = self._walk(local, unit, nodes)
+            known = self._walk(local, unit, nodes) if label is None else self._walk_label(label, nodes)
+            self._parts[key] = known
             self._kept_bytes += _PART_OVERHEAD + known.nbytes
             if self._kept_bytes > _PART_BYTES_LIMIT:
                 self._parts = {key: known}
@@ -141,6 +147,12 @@ class Parts:
             found = dfa.state(exprs.and_(*others, exprs.repeat(exprs.node(member)[1], 0, None))), most
         self._limits[local] = found
         return found
+
+    def _label_of(self, local: int) -> OpenLabel | None:
+        """`open_label`, remembered."""
+        if local not in self._labels:
+            self._labels[local] = open_label(self._frames.dfa, local)
+        return self._labels[local]
 
     def _reach(self, local: int, nodes: np.ndarray) -> int:
         """A bound on the characters that a token allowed at a place, and the shortest rest behind it, come to.
@@ -320,6 +332,43 @@ class Parts:
             exits = np.concatenate([nodes, exits])
         none = np.zeros(len(tokens), np.int32)
         return Part(tokens, none - 1, none, 0, None, exits, np.zeros(len(exits), np.int32), None, [], {})
+
+    def _walk_label(self, label: OpenLabel, nodes: np.ndarray) -> Part:
+        """`_walk` where an encoded label is open: no state is made for what might be written. See `label_parts`."""
+        dfa, vocabulary = self._frames.dfa, self._vocabulary
+        characters = dfa.state(dfa.exprs.repeat(dfa.exprs.byte_set(BYTES.encode()), 0, None))
+        behind = dfa.exprs.first(label.tail) | QUOTE
+        tokens, exits, entries = [_NONE], [_NONE], []
+        for node in nodes:
+            depth = int(vocabulary.node_depth[node])
+            part = self.part(characters, NO_UNIT, np.array([node], np.int32))
+            tokens.append(label.goes_on(vocabulary, self._tokens_of(part), depth))
+            ends = self.exits_towards(part, _ANYWHERE, behind)
+            for count, group in label.ends(vocabulary, ends, depth).items():
+                over = np.array(group, np.int32)
+                if label.tail == EPSILON:
+                    exits.append(over)
+                    continue
+                after = self.part(dfa.state(label.behind(dfa.exprs, count)), NO_UNIT, over)
+                tokens.append(self._tokens_of(after))
+                exits.append(self.exits_towards(after, _ANYWHERE, ALL_BYTES))
+                entries += after.entries
+        if label.others != EMPTY:
+            instead = self.part(dfa.state(label.instead(dfa.exprs)), NO_UNIT, nodes)
+            tokens.append(self._tokens_of(instead))
+            exits.append(self.exits_towards(instead, _ANYWHERE, ALL_BYTES))
+            entries += instead.entries
+        found = np.unique(np.concatenate(tokens))
+        words = self._bits(found) if len(found) > _FEW_TOKENS else None
+        over = np.unique(np.concatenate(exits))
+        none = np.zeros(len(found), np.int32)
+        return Part(found, none - 1, none, 0, words, over, np.zeros_like(over), None, entries, {})
+
+    def _tokens_of(self, part: Part) -> np.ndarray:
+        """The tokens of a part, those taken from its base too."""
+        if part.words is None:
+            return part.tokens
+        return np.flatnonzero(np.unpackbits(part.words.view(np.uint8), bitorder="little")).astype(np.int32)
 
     def _tokens_at(self, nodes: np.ndarray) -> np.ndarray:
         """The tokens that end at any of `nodes`."""

@@ -188,7 +188,7 @@ class Witness:
         if kind == Kind.FRAME or kind in _OUTLINED:
             return length(self._parts(item)[0])
         if kind == Kind.MACHINE:
-            return node[1].lengths[node[2]]
+            return node[1].length(node[2])
         if kind == Kind.VERBATIM:
             return len(node[1].text.shortest(node[1]))
         return {Kind.EMPTY: NEVER, Kind.EPSILON: 0}.get(kind, 1)
@@ -203,6 +203,11 @@ class Witness:
             return known
         if any(exprs.node(m)[0] == Kind.VERBATIM for m in self._members(start)):
             return self._search_document(start)
+        found = self._of_a_label(start)
+        if found is not None:
+            self._found[start] = found
+            exprs.know(start, len(found))
+            return len(found)
         walked = {start: 0}
         came: dict[int, tuple[int, int]] = {}
         heap = [(self._lower_bound(start), 0, start)]
@@ -239,6 +244,21 @@ class Witness:
         """Of an intersection."""
         node = self._exprs.node(item)
         return node[1] if node[0] == Kind.AND else ()
+
+    def _of_a_label(self, item: int) -> bytes | None:
+        """A shortest string of an intersection that is in a label, if it is the label's own shortest one."""
+        for member in self._members(item):
+            if self._label_length(member):
+                found = self.shortest(member)
+                if found is not None and self._exprs.fullmatch(item, found):
+                    return found
+        return None
+
+    def _label_length(self, item: int) -> int:
+        """Characters that the label still needs in which the texts of an expression are; 0: they are in none."""
+        node = self._exprs.node(item)
+        head = self._exprs.node(node[1]) if node[0] == Kind.CAT else node
+        return head[1].length(head[2]) if head[0] == Kind.MACHINE and head[1].is_made else 0
 
     def _search_document(self, item: int) -> int:
         """`_search` for what must stand in a document: there is only one way to go on from each of its places."""
@@ -292,6 +312,9 @@ class Witness:
         kind = node[0]
         if kind == Kind.AND:
             rest = max(map(self._lower_bound, node[1]))
+            limits = [m[3] for m in map(exprs.node, node[1]) if m[0] == Kind.COUNTED and m[3] is not None]
+            if limits and min(limits) < max(map(self._label_length, node[1])):
+                return NEVER
         elif kind == Kind.ALT:
             rest = min(map(self._lower_bound, node[1]))
         elif kind in (Kind.REPEAT, Kind.COUNTED):
