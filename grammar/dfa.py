@@ -15,7 +15,7 @@ from .expr import EMPTY, EPSILON, Exprs, Kind
 
 __all__ = ["APART", "DEAD", "HALTS", "MAY_END", "NULLABLE", "SPLITS", "UNKNOWN", "Dfa", "bytes_of", "head_of"]
 
-_RESERVED = 1 << 16  # states there is address space for at first; those not made take no memory
+_RESERVED = 1 << 18  # states there is address space for at first; those not made take no memory
 _HALTING = (Kind.FRAME, Kind.REF, Kind.COUNTED, Kind.CAPTURE)
 _STATE_BYTES = 150  # of one state, besides its transitions
 

@@ -14,8 +14,8 @@ from .machine_code import compiled
 from .node_layout import (
     ABOUT,
     ALT,
-    AND,
     ASK_HOST,
+    BUCKETS,
     BYTE,
     CAT,
     CLASSES,
@@ -29,8 +29,11 @@ from .node_layout import (
     FIRST_BYTE,
     FLAGS,
     FRAME,
+    HASH_BITS,
     KIND,
     LENGTH,
+    LINK_BITS,
+    LINKS,
     LIST,
     MAX_FACTS,
     MAX_MEMBERS,
@@ -38,6 +41,7 @@ from .node_layout import (
     MAX_PARTITIONS,
     MAX_SETS,
     MEMBERS,
+    N_BUCKETS,
     N_FACTS,
     N_MEMBERS,
     N_NODES,
@@ -45,13 +49,15 @@ from .node_layout import (
     N_SETS,
     NEED_ROOM,
     NEVER,
+    NEXT_BITS,
     NO_BYTES,
     NO_FLAGS,
-    NODE_SLOTS,
     NODES,
     NOT,
     NOTHING,
     NULLABLE,
+    OLD_FACTS,
+    OLD_ROOM,
     ONE,
     PARTITION,
     PARTITION_SLOTS,
@@ -67,6 +73,7 @@ from .node_layout import (
     SETS,
     UNBOUNDED,
     UNKNOWN,
+    WHOLE,
     WORK,
     A,
     B,
@@ -125,35 +132,37 @@ def ask(pool: np.ndarray, question: int, item: int, byte: int) -> int:
 
 
 @compiled
-def fact(pool: np.ndarray, key: int) -> int:
-    """What is remembered under a key, which is not 0; or UNKNOWN."""
-    room = pool[MAX_FACTS]
+def _place_of(pool: np.ndarray, table: int, room: int, key: int) -> int:
+    """Where in a table of facts a key is; or, negative and less one, where it would be."""
     at = mixed(key) & (room - 1)
     while True:
-        place = pool[FACTS] + FACT_WORDS * at
+        place = table + FACT_WORDS * at
         if pool[place] == key:
-            return int(pool[place + 1])
+            return int(place)
         if pool[place] == 0:
-            return UNKNOWN
+            return int(-place - 1)
         at = (at + 1) & (room - 1)
+
+
+@compiled
+def fact(pool: np.ndarray, key: int) -> int:
+    """What is remembered under a key, which is not 0; or UNKNOWN."""
+    place = _place_of(pool, pool[FACTS], pool[MAX_FACTS], key)
+    if place < 0 and pool[OLD_ROOM] > 0:
+        place = _place_of(pool, pool[OLD_FACTS], pool[OLD_ROOM], key)
+    return int(pool[place + 1]) if place >= 0 else UNKNOWN
 
 
 @compiled
 def remember(pool: np.ndarray, key: int, value: int) -> int:
     """Remember a value; the value, or NEED_ROOM."""
-    room = pool[MAX_FACTS]
-    if 2 * pool[N_FACTS] >= room:
+    if 2 * pool[N_FACTS] >= pool[MAX_FACTS]:
         return NEED_ROOM
-    at = mixed(key) & (room - 1)
-    while True:
-        place = pool[FACTS] + FACT_WORDS * at
-        if pool[place] == key:
-            break
-        if pool[place] == 0:
-            pool[N_FACTS] += 1
-            pool[place] = key
-            break
-        at = (at + 1) & (room - 1)
+    place = _place_of(pool, pool[FACTS], pool[MAX_FACTS], key)
+    if place < 0:
+        place = -place - 1
+        pool[N_FACTS] += 1
+        pool[place] = key
     pool[place + 1] = value
     return value
 
@@ -230,23 +239,54 @@ def is_within(pool: np.ndarray, first: int, second: int) -> bool:
 
 
 @compiled
-def _node_slot(pool: np.ndarray, kind: int, a: int, b: int, c: int) -> int:
-    """Where a node is in the hash table, or would be."""
-    slots = 2 * pool[MAX_NODES]
-    at = mixed(kind ^ mixed(a ^ mixed(b ^ mixed(c)))) & (slots - 1)
-    while True:
-        found = pool[pool[NODE_SLOTS] + at] - 1
-        if found < 0:
-            return at
-        place = pool[NODES] + RECORD * found
-        if pool[place] == kind and pool[place + A] == a and pool[place + B] == b and pool[place + C] == c:
-            return at
-        at = (at + 1) & (slots - 1)
+def _hash(kind: int, a: int, b: int, c: int) -> int:
+    """The hash of a node."""
+    return int(mixed(kind ^ mixed(a ^ mixed(b ^ mixed(c)))) & HASH_BITS)
 
 
 @compiled
-def _add(pool: np.ndarray, slot: int, kind: int, a: int, b: int, c: int, flags: int, length: int) -> int:
-    """A new node, at a free slot of the hash table; its id."""
+def _bucket(pool: np.ndarray, at: int) -> int:
+    """Where the bucket of a hash is. There are WHOLE buckets, of which the first have each been split in two."""
+    bucket = at & (2 * pool[WHOLE] - 1)
+    return int(pool[BUCKETS] + (bucket if bucket < pool[N_BUCKETS] else bucket - pool[WHOLE]))
+
+
+@compiled
+def _found(pool: np.ndarray, at: int, kind: int, a: int, b: int, c: int) -> int:
+    """The node that was made alike, by its hash; or UNKNOWN."""
+    item = pool[_bucket(pool, at)] - 1
+    while item >= 0:
+        link = pool[pool[LINKS] + item]
+        if link >> LINK_BITS == at:
+            place = pool[NODES] + RECORD * item
+            if pool[place] == kind and pool[place + A] == a and pool[place + B] == b and pool[place + C] == c:
+                return int(item)
+        item = (link & NEXT_BITS) - 1
+    return UNKNOWN
+
+
+@compiled
+def _split(pool: np.ndarray) -> None:
+    """One bucket more: half of what is in the next one to be split. So no node has to wait for the whole table."""
+    new, whole = pool[N_BUCKETS], pool[WHOLE]
+    old = new - whole
+    item = pool[pool[BUCKETS] + old] - 1
+    pool[pool[BUCKETS] + old] = pool[pool[BUCKETS] + new] = 0
+    while item >= 0:
+        link = pool[pool[LINKS] + item]
+        at = link >> LINK_BITS
+        bucket = pool[BUCKETS] + (new if at & whole else old)
+        pool[pool[LINKS] + item] = (at << LINK_BITS) | pool[bucket]
+        pool[bucket] = item + 1
+        item = (link & NEXT_BITS) - 1
+    pool[N_BUCKETS] = new + 1
+    if new + 1 == 2 * whole:
+        pool[WHOLE] = new + 1
+
+
+@compiled
+def _add(pool: np.ndarray, at: int, kind: int, a: int, b: int, c: int, flags: int, length: int) -> int:
+    """A new node, of this hash; its id."""
     item = pool[N_NODES]
     if item >= pool[MAX_NODES]:
         return NEED_ROOM
@@ -254,16 +294,20 @@ def _add(pool: np.ndarray, slot: int, kind: int, a: int, b: int, c: int, flags: 
     pool[place], pool[place + A], pool[place + B], pool[place + C] = kind, a, b, c
     pool[place + FLAGS], pool[place + LENGTH] = flags, length
     pool[place + FIRST] = pool[place + PARTITION] = UNKNOWN
-    pool[pool[NODE_SLOTS] + slot] = item + 1
+    bucket = _bucket(pool, at)
+    pool[pool[LINKS] + item] = (at << LINK_BITS) | pool[bucket]
+    pool[bucket] = item + 1
     pool[N_NODES] += 1
     pool[WORK] += 1
-    return item
+    if pool[N_NODES] > pool[N_BUCKETS]:
+        _split(pool)
+    return int(item)
 
 
 @compiled
 def add_opaque(pool: np.ndarray, kind: int, a: int, b: int, c: int, flags: int) -> int:
     """A new node of a kind about which the host answers. The host has looked whether it is there already."""
-    return _add(pool, _node_slot(pool, kind, a, b, c), kind, a, b, c, flags, UNKNOWN)
+    return _add(pool, _hash(kind, a, b, c), kind, a, b, c, flags, UNKNOWN)
 
 
 @compiled
@@ -273,9 +317,9 @@ def of_set(pool: np.ndarray, number: int) -> int:
         return number
     if number == NO_BYTES:
         return EMPTY
-    slot = _node_slot(pool, SET, number, NOTHING, NOTHING)
-    found = pool[pool[NODE_SLOTS] + slot] - 1
-    return int(found) if found >= 0 else _add(pool, slot, SET, number, NOTHING, NOTHING, PLAIN, ONE)
+    at = _hash(SET, number, NOTHING, NOTHING)
+    found = _found(pool, at, SET, number, NOTHING, NOTHING)
+    return found if found >= 0 else _add(pool, at, SET, number, NOTHING, NOTHING, PLAIN, ONE)
 
 
 @compiled
@@ -293,14 +337,14 @@ def cat(pool: np.ndarray, head: int, tail: int) -> int:
         return tail
     if tail == EPSILON:
         return head
-    slot = _node_slot(pool, CAT, head, tail, NOTHING)
-    found = pool[pool[NODE_SLOTS] + slot] - 1
+    at = _hash(CAT, head, tail, NOTHING)
+    found = _found(pool, at, CAT, head, tail, NOTHING)
     if found >= 0:
-        return int(found)
+        return found
     flags = field(pool, head, FLAGS) & field(pool, tail, FLAGS)
     first, second = field(pool, head, LENGTH), field(pool, tail, LENGTH)
     length = min(first + second, NEVER) if first >= 0 and second >= 0 else UNKNOWN
-    return _add(pool, slot, CAT, head, tail, NOTHING, flags, length)
+    return _add(pool, at, CAT, head, tail, NOTHING, flags, length)
 
 
 @compiled
@@ -352,16 +396,14 @@ def literal(pool: np.ndarray, text: np.ndarray) -> int:
 @compiled
 def of_members(pool: np.ndarray, kind: int, members: np.ndarray, n: int, flags: int) -> int:
     """A node of n members, ascending: an alternation, an intersection or a list."""
-    slots = 2 * pool[MAX_NODES]
     at = kind
     for i in range(n):
         at = mixed(at ^ members[i])
-    at &= slots - 1
-    while True:
-        found = pool[pool[NODE_SLOTS] + at] - 1
-        if found < 0:
-            break
-        if field(pool, found, KIND) == kind and field(pool, found, B) == n:
+    at &= HASH_BITS
+    found = pool[_bucket(pool, at)] - 1
+    while found >= 0:
+        link = pool[pool[LINKS] + found]
+        if link >> LINK_BITS == at and field(pool, found, KIND) == kind and field(pool, found, B) == n:
             same = True
             for i in range(n):
                 if member(pool, found, i) != members[i]:
@@ -369,7 +411,7 @@ def of_members(pool: np.ndarray, kind: int, members: np.ndarray, n: int, flags: 
                     break
             if same:
                 return int(found)
-        at = (at + 1) & (slots - 1)
+        found = (link & NEXT_BITS) - 1
     first = pool[N_MEMBERS]
     if first + n > pool[MAX_MEMBERS]:
         return NEED_ROOM
@@ -400,11 +442,11 @@ def negation(pool: np.ndarray, item: int) -> int:
         return EVERYTHING
     if item == EVERYTHING:
         return EMPTY
-    slot = _node_slot(pool, NOT, item, NOTHING, NOTHING)
-    found = pool[pool[NODE_SLOTS] + slot] - 1
+    at = _hash(NOT, item, NOTHING, NOTHING)
+    found = _found(pool, at, NOT, item, NOTHING, NOTHING)
     if found >= 0:
-        return int(found)
-    return _add(pool, slot, NOT, item, NOTHING, NOTHING, NO_FLAGS if nullable(pool, item) else NULLABLE, UNKNOWN)
+        return found
+    return _add(pool, at, NOT, item, NOTHING, NOTHING, NO_FLAGS if nullable(pool, item) else NULLABLE, UNKNOWN)
 
 
 @compiled
@@ -415,11 +457,11 @@ def frame(pool: np.ndarray, item: int) -> int:
     kind = field(pool, item, KIND)
     if kind in (FRAME, REF):
         return item
-    slot = _node_slot(pool, FRAME, item, NOTHING, NOTHING)
-    found = pool[pool[NODE_SLOTS] + slot] - 1
+    at = _hash(FRAME, item, NOTHING, NOTHING)
+    found = _found(pool, at, FRAME, item, NOTHING, NOTHING)
     if found >= 0:
-        return int(found)
-    return _add(pool, slot, FRAME, item, NOTHING, NOTHING, field(pool, item, FLAGS), field(pool, item, LENGTH))
+        return found
+    return _add(pool, at, FRAME, item, NOTHING, NOTHING, field(pool, item, FLAGS), field(pool, item, LENGTH))
 
 
 @compiled
@@ -434,14 +476,14 @@ def times(count: int, length: int) -> int:
 
 @compiled
 def _repeated(pool: np.ndarray, kind: int, item: int, lo: int, hi: int) -> int:
-    slot = _node_slot(pool, kind, item, lo, hi)
-    found = pool[pool[NODE_SLOTS] + slot] - 1
+    at = _hash(kind, item, lo, hi)
+    found = _found(pool, at, kind, item, lo, hi)
     if found >= 0:
-        return int(found)
+        return found
     flags = (NULLABLE if lo == 0 else NO_FLAGS) | (field(pool, item, FLAGS) & PLAIN)
     inner = field(pool, item, LENGTH)
     length = 0 if lo == 0 else (times(lo, inner) if inner >= 0 else UNKNOWN)
-    return _add(pool, slot, kind, item, lo, hi, flags, length)
+    return _add(pool, at, kind, item, lo, hi, flags, length)
 
 
 @compiled
@@ -483,21 +525,8 @@ def partition_hash(pool: np.ndarray, place: int) -> int:
 
 
 @compiled
-def rehash(pool: np.ndarray, old: np.ndarray, with_facts: bool) -> None:
-    """Fill the hash tables of a pool whose sections were copied from an old one; they are empty."""
-    slots = 2 * pool[MAX_NODES]
-    for item in range(pool[N_NODES]):
-        kind = field(pool, item, KIND)
-        if kind in (ALT, AND, LIST):
-            at = kind
-            for i in range(field(pool, item, B)):
-                at = mixed(at ^ member(pool, item, i))
-        else:
-            at = mixed(kind ^ mixed(field(pool, item, A) ^ mixed(field(pool, item, B) ^ mixed(field(pool, item, C)))))
-        at &= slots - 1
-        while pool[pool[NODE_SLOTS] + at] != 0:
-            at = (at + 1) & (slots - 1)
-        pool[pool[NODE_SLOTS] + at] = item + 1
+def rehash(pool: np.ndarray) -> None:
+    """Fill the hash tables of the sets and partitions of a pool, which are empty."""
     slots = 2 * pool[MAX_SETS]
     for number in range(pool[N_SETS]):
         place = pool[SETS] + SET_WORDS * number
@@ -512,8 +541,3 @@ def rehash(pool: np.ndarray, old: np.ndarray, with_facts: bool) -> None:
         while pool[pool[PARTITION_SLOTS] + at] != 0:
             at = (at + 1) & (slots - 1)
         pool[pool[PARTITION_SLOTS] + at] = number + 1
-    pool[N_FACTS] = 0
-    for at in range(old[MAX_FACTS] if with_facts else 0):
-        key = old[old[FACTS] + FACT_WORDS * at]
-        if key != 0:
-            remember(pool, key, old[old[FACTS] + FACT_WORDS * at + 1])

@@ -20,9 +20,11 @@ N_MEMBERS, MAX_MEMBERS, MEMBERS = _numbers(3, 4, 5)
 N_SETS, MAX_SETS, SETS = _numbers(6, 7, 8)
 N_PARTITIONS, MAX_PARTITIONS, PARTITIONS = _numbers(9, 10, 11)
 N_FACTS, MAX_FACTS, FACTS = _numbers(12, 13, 14)
-NODE_SLOTS, SET_SLOTS, PARTITION_SLOTS = _numbers(15, 16, 17)  # hash tables, two slots for each entry there is room for
+SET_SLOTS, PARTITION_SLOTS = _numbers(15, 16)  # hash tables, two slots for each entry there is room for
 QUESTION, ABOUT, BYTE = _numbers(18, 19, 20)  # what the host is asked
 WORK, WORK_LIMIT = _numbers(21, 22)  # nodes and derivatives made or looked up; where to pause
+BUCKETS, N_BUCKETS, WHOLE, LINKS = _numbers(23, 24, 25, 26)  # the hash table of nodes, which grows bucket by bucket
+OLD_FACTS, OLD_ROOM = _numbers(27, 28)  # facts from before those there are now: where, and how much room they had
 (HEADER,) = _numbers(32)
 
 # What a node's record says.
@@ -53,3 +55,7 @@ NOTHING, ONE = _numbers(0, 1)  # the former in place of a number that does not m
 
 # Words of a set of bytes, of a partition (the class of each byte, numbered as they are met), of a fact.
 SET_WORDS, CLASSES, FACT_WORDS = _numbers(4, 256, 2)
+
+# A link: the hash of a node, then the node before it in its bucket, plus one.
+HASH_BITS, LINK_BITS, NEXT_BITS = _numbers(0x7FFFFFFF, 32, 0xFFFFFFFF)
+(FIRST_BUCKETS,) = _numbers(256)

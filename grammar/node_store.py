@@ -11,16 +11,16 @@ from . import node_kernels as nk
 from . import node_layout as nl
 
 _SECTIONS = (
-    # used, room and place in the header; words of one entry; entries at first
-    (nl.N_NODES, nl.MAX_NODES, nl.NODES, nl.RECORD, 1 << 16),
-    (nl.N_MEMBERS, nl.MAX_MEMBERS, nl.MEMBERS, 1, 1 << 17),
-    (nl.N_SETS, nl.MAX_SETS, nl.SETS, nl.SET_WORDS, 1 << 11),
-    (nl.N_PARTITIONS, nl.MAX_PARTITIONS, nl.PARTITIONS, nl.CLASSES, 1 << 8),
-    (nl.N_FACTS, nl.MAX_FACTS, nl.FACTS, 2, 1 << 18),
+    # used, room and place in the header; words of one entry; entries at first. Room that is not used costs no memory
+    (nl.N_NODES, nl.MAX_NODES, nl.NODES, nl.RECORD, 1 << 20),
+    (nl.N_MEMBERS, nl.MAX_MEMBERS, nl.MEMBERS, 1, 1 << 21),
+    (nl.N_SETS, nl.MAX_SETS, nl.SETS, nl.SET_WORDS, 1 << 13),
+    (nl.N_PARTITIONS, nl.MAX_PARTITIONS, nl.PARTITIONS, nl.CLASSES, 1 << 11),
 )
 _AT_MEMBERS = 1
-_HASHED = ((nl.NODE_SLOTS, nl.MAX_NODES), (nl.SET_SLOTS, nl.MAX_SETS), (nl.PARTITION_SLOTS, nl.MAX_PARTITIONS))
-_MOST_FACTS = 1 << 22  # more are forgotten, all at once
+_HASHED = ((nl.SET_SLOTS, nl.MAX_SETS), (nl.PARTITION_SLOTS, nl.MAX_PARTITIONS))
+_FIRST_FACTS = 1 << 18
+_MOST_FACTS = 1 << 21  # when more have been met, those from before these are forgotten
 _WORD_BYTES = 8
 _N_NODES = int(nl.N_NODES)
 _HEADER, _RECORD = int(nl.HEADER), int(nl.RECORD)  # of Python, which is quicker with its own numbers
@@ -35,6 +35,9 @@ class NodeStore:
 
     def __init__(self) -> None:
         self._lay_out([room for *_, room in _SECTIONS])
+        words = self.words
+        words[nl.N_BUCKETS] = words[nl.WHOLE] = nl.FIRST_BUCKETS
+        words[nl.MAX_FACTS] = _FIRST_FACTS
         self._make_first_nodes()
 
     def __len__(self) -> int:
@@ -75,38 +78,56 @@ class NodeStore:
     @property
     def nbytes(self) -> int:
         """Memory of what is used."""
-        words = sum(self.view[used] * size for used, _, _, size, _ in _SECTIONS)
-        return _WORD_BYTES * int(words + 2 * self.view[nl.N_NODES] + 2 * self.view[nl.N_FACTS])
+        view = self.view
+        words = sum(view[used] * size for used, _, _, size, _ in _SECTIONS)
+        facts = nl.FACT_WORDS * (2 * view[nl.N_FACTS] + view[nl.OLD_ROOM])
+        return _WORD_BYTES * int(words + 2 * view[nl.N_NODES] + facts)
 
     def grow(self) -> None:
-        """Make room: twice as much in each section that is more than half full; if none is, for longer alternations."""
+        """Make room for facts, or else twice as much in each section that is more than half full.
+
+        If none is, there is to be room for longer alternations. What is full at first is what grows often, the facts:
+        they begin anew, and those there were are looked up after those that are new.
+        """
         old = self.words
-        rooms = []
-        for used, room, *_ in _SECTIONS:
-            half_full = 2 * old[used] >= (old[room] // 2 if used == nl.N_FACTS else old[room])
-            rooms.append(int(2 * old[room] if half_full else old[room]))
+        if 2 * old[nl.N_FACTS] >= old[nl.MAX_FACTS]:
+            self._begin_facts()
+            return
+        rooms = [int(2 * old[room] if 2 * old[used] >= old[room] else old[room]) for used, room, *_ in _SECTIONS]
         if all(room == old[place] for room, (_, place, *_) in zip(rooms, _SECTIONS, strict=True)):
             rooms[_AT_MEMBERS] *= 2
-        forget = rooms[-1] > _MOST_FACTS
-        self._lay_out([*rooms[:-1], min(rooms[-1], _MOST_FACTS)])
-        self._take(old, with_facts=not forget)
+        self._lay_out(rooms)
+        self._take(old)
 
     def copy(self) -> NodeStore:
         """Another with the same nodes."""
         other = NodeStore.__new__(NodeStore)
         other._lay_out([int(self.words[room]) for _, room, *_ in _SECTIONS])
-        other._take(self.words, with_facts=True)
+        other._take(self.words)
         return other
 
-    def _take(self, old: np.ndarray, *, with_facts: bool) -> None:
+    def _begin_facts(self) -> None:
+        words = self.words
+        place, room = int(words[nl.FACTS]), int(words[nl.MAX_FACTS])
+        free = int(words[nl.OLD_FACTS])
+        words[free : free + nl.FACT_WORDS * words[nl.OLD_ROOM]] = 0
+        words[nl.OLD_FACTS], words[nl.OLD_ROOM] = place, room
+        words[nl.FACTS], words[nl.MAX_FACTS] = free, min(2 * room, _MOST_FACTS)
+        words[nl.N_FACTS] = 0
+
+    def _take(self, old: np.ndarray) -> None:
         """Take over all that another array holds, which has no more room than this one."""
         new = self.words
-        for used, _, place, size, _ in _SECTIONS[:-1]:
-            count = old[used] * size
-            new[new[place] : new[place] + count] = old[old[place] : old[place] + count]
+        for used, _, place, size, _ in _SECTIONS:
+            _copy(new, int(new[place]), old, int(old[place]), int(old[used] * size))
             new[used] = old[used]
-        new[nl.WORK], new[nl.WORK_LIMIT] = old[nl.WORK], old[nl.WORK_LIMIT]
-        nk.rehash(new, old, with_facts)
+        _copy(new, int(new[nl.LINKS]), old, int(old[nl.LINKS]), int(old[nl.N_NODES]))
+        _copy(new, int(new[nl.BUCKETS]), old, int(old[nl.BUCKETS]), int(old[nl.N_BUCKETS]))
+        for place, room in ((nl.FACTS, nl.MAX_FACTS), (nl.OLD_FACTS, nl.OLD_ROOM)):
+            _copy(new, int(new[place]), old, int(old[place]), int(old[room] * nl.FACT_WORDS))
+        for word in (nl.WORK, nl.WORK_LIMIT, nl.N_BUCKETS, nl.WHOLE, nl.N_FACTS, nl.MAX_FACTS, nl.OLD_ROOM):
+            new[word] = old[word]
+        nk.rehash(new)
 
     def let_go(self) -> None:
         """Let go of the array; the store is of no more use."""
@@ -123,9 +144,15 @@ class NodeStore:
         for (_, room, place, size, _), count in zip(_SECTIONS, rooms, strict=True):
             header[room], header[place] = count, at
             at += size * count
+        for place in (nl.LINKS, nl.BUCKETS):
+            header[place] = at
+            at += header[nl.MAX_NODES]
         for slots, room in _HASHED:
             header[slots] = at
             at += 2 * header[room]
+        for place in (nl.FACTS, nl.OLD_FACTS):
+            header[place] = at
+            at += int(nl.FACT_WORDS) * _MOST_FACTS
         words = np.zeros(at, np.int64)
         words[:_HEADER] = header
         self._hold(words)
@@ -145,6 +172,10 @@ class NodeStore:
         nk.repeat(words, nl.ANY_BYTE, 0, nl.UNBOUNDED)
         words[nl.N_PARTITIONS] = 0
         fk.add_partition(words, np.zeros(nl.CLASSES, np.int64))
+
+
+def _copy(new: np.ndarray, to: int, old: np.ndarray, at: int, count: int) -> None:
+    new[to : to + count] = old[at : at + count]
 
 
 def warm() -> None:

@@ -7,6 +7,7 @@ import threading
 
 import pytest
 
+from rootform.grammar import node_kernels as nk
 from rootform.grammar import node_layout as nl
 from rootform.grammar import node_store
 from rootform.grammar.errors import GrammarError
@@ -24,6 +25,7 @@ def small_at_first(monkeypatch: pytest.MonkeyPatch) -> None:
         for used, room, place, size, _ in node_store._SECTIONS
     )
     monkeypatch.setattr(node_store, "_SECTIONS", sections)
+    monkeypatch.setattr(node_store, "_FIRST_FACTS", 512)
 
 
 def _some_word(rng: random.Random) -> bytes:
@@ -45,6 +47,20 @@ def test_what_was_made_is_found_again_however_much_the_array_grows() -> None:
     assert pool.array[nl.MAX_FACTS] > rooms[2]
     assert [pool.literal(word) for word in words] == ids
     assert pool.alt(*reversed(ids)) == either
+
+
+def test_facts_outlive_those_that_come_after_them_for_a_while() -> None:
+    pool = Exprs()
+    room = int(pool.array[nl.MAX_FACTS])
+    for i in range(room // 2 - int(pool.array[nl.N_FACTS])):
+        assert nk.remember(pool.array, nk.pair_key(nl.COVERED_BY, 1, i), i) == i
+    assert nk.remember(pool.array, nk.pair_key(nl.COVERED_BY, 2, 0), 7) == nl.NEED_ROOM
+    assert pool.run(nk.remember, nk.pair_key(nl.COVERED_BY, 2, 0), 7) == 7
+    assert pool.run(nk.remember, nk.pair_key(nl.COVERED_BY, 1, 3), 8) == 8
+    assert pool.array[nl.MAX_FACTS] == 2 * room
+    assert [nk.fact(pool.array, nk.pair_key(nl.COVERED_BY, 1, i)) for i in (0, 3, 9)] == [0, 8, 9]
+    assert nk.fact(pool.array, nk.pair_key(nl.COVERED_BY, 2, 0)) == 7
+    assert nk.fact(pool.array, nk.pair_key(nl.COVERED_BY, 3, 0)) == nl.UNKNOWN
 
 
 def test_nodes_say_what_they_were_made_of() -> None:
@@ -73,7 +89,7 @@ def test_forgotten_derivatives_are_found_again(monkeypatch: pytest.MonkeyPatch) 
             either = each.repeat(each.alt(*map(each.literal, parts)), 0, None)
             but = each.and_(either, each.not_(each.concat(each.literal(denied), each.everything)))
             assert each.fullmatch(but, text) == (each.fullmatch(either, text) and not text.startswith(denied))
-    assert pool.array[nl.MAX_FACTS] <= 1 << 11
+    assert pool.array[nl.MAX_FACTS] == pool.array[nl.OLD_ROOM] == 1 << 11
 
 
 def test_a_copy_knows_all_and_goes_its_own_way() -> None:
