@@ -20,7 +20,7 @@ from .costs import Work
 from .drafts import plain
 from .kernels.grammar import ADVANCED, NO_ROW, NO_TRANSITION
 from .lanes import Asked, Became, Lanes
-from .passes import Checked, Load, with_rows
+from .passes import Checked, Load
 from .ports import ForwardBatch, Memory, Model
 from .running import Constrained, Running, Sequence
 from .sample import Scores
@@ -57,24 +57,18 @@ class AheadModel(Model, Protocol):
 
 @dataclass(slots=True)
 class _Pass:
-    """A pass that is queued, or done and not settled. rows: whose tokens it chooses, by key, in order of its rows; void
-    ones are taken out.
+    """A pass that is queued, or done and not settled. rows: the row of logits of each sequence that it chooses a token
+    for, void ones taken out; a sequence that lost its place is another Running when it has one again.
 
-    numbers: the row of each.  began: by the loop's clock.
+    began: by the loop's clock.
     """
 
     load: Load
-    rows: dict[int, Checked]
-    numbers: dict[int, int]
+    rows: dict[Running, int]
     arrival: Arrival
     work: Work
     began: float
     there: TablesThere | None
-
-    def row_of(self, running: Running) -> Checked | None:
-        """Its row; None: it has none, or the sequence lost its place since."""
-        row = self.rows.get(running.key)
-        return row if row is not None and row.running is running else None
 
 
 class OverlappedLoop(StepLoop):
@@ -136,7 +130,7 @@ class OverlappedLoop(StepLoop):
         return self._grammars is None or not places or len(self._grammars.automata(places)) == 1
 
     def _n_unseen(self, running: Running) -> int:
-        return int(self._flying is not None and self._flying.row_of(running) is not None)
+        return int(self._flying is not None and running in self._flying.rows)
 
     def _has_room(self) -> bool:
         """Give sequences room for what the next pass computes of them; False: first settle the one in flight, so that
@@ -168,16 +162,15 @@ class OverlappedLoop(StepLoop):
         if not loaded:
             return None
         self._give_lanes(loaded)
-        load, sources = self._packed(loaded, tokens)
-        there = self._tables(load.sampled)
-        asked = self._asked(load.sampled)
+        load, sources, chosen_for = self._packed(loaded, tokens)
+        there = self._tables(chosen_for)
+        asked = self._asked(chosen_for)
         logits = self.model.forward(load.batch, sources)
         work = self._mark_computed(load)
         results = self._lanes.take_on(logits, asked, there)
         self.counts.overlapped_passes += 1
-        rows = {each.key: each for each in load.sampled}
-        numbers = {key: number for number, key in enumerate(rows)}
-        return _Pass(load, rows, numbers, self._send_back(results), work, began, there)
+        rows = {running: row for row, running in enumerate(chosen_for)}
+        return _Pass(load, rows, self._send_back(results), work, began, there)
 
     def _give_lanes(self, loaded: SequenceOf[Running]) -> None:
         for key in [key for key in self._lane_of if key not in self.places.running]:
@@ -186,38 +179,38 @@ class OverlappedLoop(StepLoop):
             if running.key not in self._lane_of:
                 self._lane_of[running.key] = self._free_lanes.pop()
 
-    def _packed(self, loaded: SequenceOf[Running], tokens: dict[int, int]) -> tuple[Load, np.ndarray]:
-        """The batch, and for each of its tokens the lane that has it, -1: the batch has."""
-        parts, sources, starts, lengths, sampled = [], [], [], [], []
-        for running in loaded:
-            ids, start = running.sequence.ids.view, running.n_computed
-            if self._n_unseen(running):
-                part, source = np.zeros(1, dtype=np.int32), self._lane_of[running.key]
-                sampled.append(running)
-            else:
-                part, source = ids[start : start + tokens[running.key]], -1
-                if start + len(part) == len(ids):
-                    sampled.append(running)
-            parts.append(part)
-            sources.append(np.full(len(part), source, dtype=np.int32))
-            starts.append(start)
-            lengths.append(len(part))
-        stops = np.cumsum(lengths)
-        last = {running.key: int(stop) - 1 for running, stop in zip(loaded, stops, strict=True)}
+    def _packed(self, loaded: list[Running], tokens: dict[int, int]) -> tuple[Load, np.ndarray, list[Running]]:
+        """The batch; for each of its tokens the lane that has it, -1: the batch has; and those it chooses a token for,
+        in order of its rows of logits."""
+        is_unseen = [self._n_unseen(running) > 0 for running in loaded]
+        starts = np.array([running.n_computed for running in loaded], dtype=np.int32)
+        ends = np.array([len(running.sequence.ids) for running in loaded], dtype=np.int32)
+        wanted = np.array([tokens[running.key] for running in loaded], dtype=np.int32)
+        lengths = np.where(is_unseen, 1, np.minimum(wanted, ends - starts))
+        firsts = np.cumsum(lengths) - lengths
+        n_tokens = int(lengths.sum())
+        token_ids, sources = np.zeros(n_tokens, dtype=np.int64), np.full(n_tokens, -1, dtype=np.int32)
+        unseen = [(first, n) for n, first in enumerate(firsts.tolist()) if is_unseen[n]]
+        if unseen:
+            sources[[first for first, _ in unseen]] = [self._lane_of[loaded[n].key] for _, n in unseen]
+        for n in [n for n, each in enumerate(is_unseen) if not each]:
+            part = loaded[n].sequence.ids.view[starts[n] : starts[n] + lengths[n]]
+            token_ids[firsts[n] : firsts[n] + lengths[n]] = part
+        is_last = np.array(is_unseen) | (starts + lengths == ends)
         batch = ForwardBatch(
-            token_ids=np.concatenate(parts).astype(np.int64),
-            positions=np.arange(stops[-1]) + np.repeat(np.array(starts) - (stops - lengths), lengths),
+            token_ids=token_ids,
+            positions=np.arange(n_tokens) + np.repeat(starts - firsts, lengths),
             slots=np.array([running.room.slot for running in loaded], dtype=np.int32),
-            starts=np.array(starts, dtype=np.int32),
-            lengths=np.array(lengths, dtype=np.int32),
-            logit_rows=np.array([last[running.key] for running in sampled], dtype=np.int64),
+            starts=starts,
+            lengths=lengths.astype(np.int32),
+            logit_rows=(firsts + lengths - 1)[is_last],
         )
-        checked = with_rows(sampled, [plain(running.sequence) for running in sampled])
-        return Load(list(loaded), lengths, checked, batch), np.concatenate(sources)
+        chosen_for = [running for running, has_row in zip(loaded, is_last.tolist(), strict=True) if has_row]
+        return Load(loaded, lengths.tolist(), [], batch), sources, chosen_for
 
-    def _tables(self, rows: SequenceOf[Checked]) -> TablesThere | None:
-        """The tables of the grammar of these rows, up to date for them; None: they have none."""
-        places = _places(rows)
+    def _tables(self, chosen_for: SequenceOf[Running]) -> TablesThere | None:
+        """The tables of the grammar of these sequences, up to date for them; None: they have none."""
+        places = _places(chosen_for)
         if not places or self._grammars is None:
             return None
         (automaton,) = self._grammars.automata(places)
@@ -226,30 +219,28 @@ class OverlappedLoop(StepLoop):
         self._there.bring_up()
         return self._there
 
-    def _asked(self, rows: SequenceOf[Checked]) -> Asked:
-        """What the device is told of the rows."""
-        n = len(rows)
-        masked = np.array([each.sequence.grammar is not None for each in rows], dtype=np.int32)
-        fresh = np.array([not self._n_unseen(each.running) for each in rows], dtype=np.int32)
+    def _asked(self, chosen_for: SequenceOf[Running]) -> Asked:
+        """What the device is told of the sequences' rows."""
+        n = len(chosen_for)
+        masked = np.array([each.sequence.grammar is not None for each in chosen_for], dtype=np.int32)
+        fresh = np.array([not self._n_unseen(each) for each in chosen_for], dtype=np.int32)
         states, row_ids = np.zeros((n, 3), dtype=np.int32), np.full(n, -1, dtype=np.int32)
-        places = _places(each for each in rows if not self._n_unseen(each.running))
-        if places and self._grammars is not None:
-            at = np.flatnonzero(masked & fresh)
+        at = np.flatnonzero(masked & fresh)
+        if len(at) and self._grammars is not None:
+            places = _places([chosen_for[row] for row in at.tolist()])
             states[at], row_ids[at] = self._grammars.where(places), self._grammars.row_ids(places)
-        samplings = [each.sequence.request.sampling for each in rows]
-        numbers = [[s.temperature, s.top_p, s.min_p] for s in samplings]
-        temperature, top_p, min_p = np.array(numbers, dtype=np.float64).reshape(-1, 3).T.copy()
+        samplings = [each.sequence.request.sampling for each in chosen_for]
         return Asked(
-            lanes=np.array([self._lane_of[each.key] for each in rows], dtype=np.int32),
+            lanes=np.array([self._lane_of[each.key] for each in chosen_for], dtype=np.int32),
             masked=masked,
             fresh=fresh,
             places=states,
             row_ids=row_ids,
-            top_k=np.array([s.top_k for s in samplings], dtype=np.int32),
-            temperature=temperature,
-            top_p=top_p,
-            min_p=min_p,
-            uniform=np.array([self._number(each.running) for each in rows], dtype=np.float64),
+            top_k=np.array([each.top_k for each in samplings], dtype=np.int32),
+            temperature=np.array([each.temperature for each in samplings], dtype=np.float64),
+            top_p=np.array([each.top_p for each in samplings], dtype=np.float64),
+            min_p=np.array([each.min_p for each in samplings], dtype=np.float64),
+            uniform=np.array([self._number(each) for each in chosen_for], dtype=np.float64),
         )
 
     def _number(self, running: Running) -> float:
@@ -266,35 +257,36 @@ class OverlappedLoop(StepLoop):
         landed, self._flying = self._flying, ahead
         if landed is None:
             return []
-        rows = [each for each in landed.rows.values() if self.places.running.get(each.key) is each.running]
+        held = [each for each in landed.rows if self.places.running.get(each.key) is each]
+        sequences = [each.sequence for each in held]
         try:
             became = Became(*receive(landed.arrival, self.counts, work_behind=ahead is not None))
             now = self._clock()
             self._note_cost(landed.work, landed.load, now - max(landed.began, self._landed_at))
             self._landed_at = now
-            ends = self._settle_rows(landed, rows, became)
+            ends = self._settle_rows(landed, held, became)
         except Exception as error:
-            return self._fail_step([each.sequence for each in rows], error)
-        return self._send([each.sequence for each in rows], ends)
+            return self._fail_step(sequences, error)
+        return self._send(sequences, ends)
 
-    def _settle_rows(self, landed: _Pass, rows: SequenceOf[Checked], became: Became) -> Ends:
-        at = np.array([landed.numbers[each.key] for each in rows], dtype=np.int64)
-        tokens, outcomes, row_ids = (each[at].tolist() for each in became)
-        sequences = [each.sequence for each in rows]
+    def _settle_rows(self, landed: _Pass, held: SequenceOf[Running], became: Became) -> Ends:
+        rows = [landed.rows[each] for each in held]
+        tokens, outcomes, row_ids = (each[rows].tolist() for each in became) if rows else ([], [], [])
+        sequences = [each.sequence for each in held]
         before = [len(each.ids) for each in sequences]
-        ends = self._settler.settle(sequences, at.tolist(), tokens, None)
-        agreed = self._agreed(rows, outcomes, row_ids)
+        ends = self._settler.settle(sequences, rows, tokens, None)
+        agreed = self._agreed(held, outcomes, row_ids)
         self._count_misses(landed, outcomes)
-        for each, token, n_before, is_same in zip(rows, tokens, before, agreed, strict=True):
-            self._follow_up(each, token, n_before, ends, is_same=is_same)
+        for running, token, n_before, is_same in zip(held, tokens, before, agreed, strict=True):
+            self._follow_up(running, token, n_before, ends, is_same=is_same)
         return ends
 
-    def _agreed(self, rows: SequenceOf[Checked], outcomes: SequenceOf[int], row_ids: SequenceOf[int]) -> list[bool]:
+    def _agreed(self, held: SequenceOf[Running], outcomes: SequenceOf[int], row_ids: SequenceOf[int]) -> list[bool]:
         """Whether the device has each sequence's grammar where the host has it now."""
-        agreed = [True] * len(rows)
-        at = [n for n, each in enumerate(rows) if each.sequence.grammar is not None]
+        agreed = [True] * len(held)
+        at = [n for n, each in enumerate(held) if each.sequence.grammar is not None]
         if at and self._grammars is not None:
-            known = self._grammars.row_ids(_places(rows[n] for n in at)).tolist()
+            known = self._grammars.row_ids(_places([held[n] for n in at])).tolist()
             for n, row_id in zip(at, known, strict=True):
                 agreed[n] = outcomes[n] == ADVANCED and row_ids[n] == row_id
         return agreed
@@ -305,27 +297,25 @@ class OverlappedLoop(StepLoop):
         if landed.there is not None:
             landed.there.note_missed(missed)
 
-    def _follow_up(self, row: Checked, token: int, n_before: int, ends: Ends, *, is_same: bool) -> None:
-        """What the settling of a row means for its row in the pass that runs now, and for the sequence's next one."""
-        running, sequence = row.running, row.sequence
-        added = sequence.ids.view[n_before:].tolist()
-        is_taken = added[:1] == [token]
-        is_over = sequence.key in ends
-        ahead = self._flying.row_of(running) if self._flying is not None else None
-        if ahead is not None and self._flying is not None and not (is_same and added == [token] and not is_over):
-            self.counts.void_rows += 1
-            del self._flying.rows[sequence.key]
-            if not is_taken or (len(added) == 1 and not is_over):  # its KV is not this text's, or is asked for again
-                self._forget_last(running)
-        if isinstance(ends.get(sequence.key), LogitsGone):
+    def _follow_up(self, running: Running, token: int, n_before: int, ends: Ends, *, is_same: bool) -> None:
+        """What a settled token means for the sequence's row in the pass that runs now, and for its next one."""
+        sequence, ahead = running.sequence, self._flying
+        end = ends.get(sequence.key)
+        if ahead is not None and running in ahead.rows:
+            added = sequence.ids.view[n_before:].tolist()
+            if not is_same or end is not None or added != [token]:
+                self.counts.void_rows += 1
+                del ahead.rows[running]
+                if added[:1] != [token] or (len(added) == 1 and end is None):
+                    self._forget_last(running)  # its KV is of another token, or is asked for again
+        if isinstance(end, LogitsGone):
             del ends[sequence.key]
             self._ask_again(running)
             return
         sequence.draws.use(1)
-        end = ends.get(sequence.key)
         if self._drafter is not None and not isinstance(end, Exception):
             said_so = end == "stop" and sequence.text.matched_stop is None
-            self._drafter.follow(sequence, row.draft, 0, ended_itself=said_so)
+            self._drafter.follow(sequence, plain(sequence), 0, ended_itself=said_so)
 
     def _forget_last(self, running: Running) -> None:
         running.n_computed -= 1
@@ -348,5 +338,5 @@ class OverlappedLoop(StepLoop):
         super()._drop(sequence, remember=remember)
 
 
-def _places(rows: Any) -> list[Constrained]:
-    return [each.sequence.grammar for each in rows if each.sequence.grammar is not None]
+def _places(held: SequenceOf[Running]) -> list[Constrained]:
+    return [each.sequence.grammar for each in held if each.sequence.grammar is not None]

@@ -24,6 +24,7 @@ from rootform.engine.lanes import Asked, Lanes
 from rootform.engine.limits import derive_limits
 from rootform.engine.model_paged import PagedModel, load_paged_model
 from rootform.engine.overlap import OverlappedLoop
+from rootform.engine.places import Places
 from rootform.engine.step import StepLoop
 from rootform.engine.tables_there import TablesThere
 from rootform.engine.tokenizer import Tokenizer
@@ -374,6 +375,28 @@ def test_constrained_texts_are_the_same(
     assert stats.overlapped_passes > 0
     # a token that the close-out rule refuses is chosen again by the host, and nothing else needs it
     assert (stats.lockstep_passes > 0) == any(closed_early for *_, closed_early in wanted)
+
+
+def test_a_refused_first_token_after_a_prompt_that_the_tree_took_over(
+    speaking: tuple[PagedModel, Tokenizer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its last token is in the tree's pages where its length is a multiple of theirs: it waits for a place again."""
+    model, tokenizer = speaking
+    prompts = [tuple(range(start, start + n)) for start in (40, 44, 51) for n in (15, 16)]
+
+    def texts(*, overlap: bool) -> list[tuple[str, bool]]:
+        with Engine.from_parts(model, tokenizer, drafts=False, overlap=overlap) as engine:
+            done = engine.generate(prompts, regex="[a-c]|[d-z][0-9]{30}", max_tokens=2)
+        assert isinstance(done, list)
+        return [(each.text, each.closed_early) for each in done]
+
+    put_back: list[int] = []
+    original = Places.put_back
+    monkeypatch.setattr(Places, "put_back", lambda self, key: (put_back.append(key), original(self, key))[1])
+    wanted = texts(overlap=False)
+    assert texts(overlap=True) == wanted
+    assert any(closed_early for _, closed_early in wanted)
+    assert put_back
 
 
 def automaton_of(schema: dict[str, Any]) -> tuple[Automaton, int]:

@@ -25,6 +25,7 @@ from rootform.engine.limits import derive_limits
 from rootform.engine.memory_paged import PagedMemory
 from rootform.engine.model import load_model
 from rootform.engine.model_paged import CardLimits, PagedModel, card_limits, load_paged_model
+from rootform.engine.overlap import OverlappedLoop
 from rootform.engine.paged_plan import compose
 from rootform.engine.paged_step import MOST_TREE_TOKENS
 from rootform.engine.ports import Model
@@ -91,7 +92,7 @@ def read(memory: PagedMemory, pages: np.ndarray, n_tokens: int) -> list[float]:
 @given(
     calls=st.lists(
         st.tuples(
-            st.sampled_from(["open", "write", "publish", "share", "truncate", "close", "forget"]),
+            st.sampled_from(["open", "write", "grow", "publish", "share", "truncate", "close", "forget"]),
             st.integers(0, 99),
             st.integers(0, 99),
         ),
@@ -126,6 +127,11 @@ def test_any_life_keeps_values_and_gives_all_room_back(calls: list[tuple[str, in
             room = len(memory[slot].pages) * size - memory[slot].n_tokens
             if room:
                 write(memory, slot, min(b + 1, room))
+        elif verb == "grow":
+            before, room = memory.free_pages, len(memory[slot].pages)
+            grew = memory.grow(slot, room * size + b)
+            assert grew == (before >= -(-b // size))
+            assert len(memory[slot].pages) - room == before - memory.free_pages == (-(-b // size) if grew else 0)
         elif verb in ("publish", "share") and memory[slot].n_tokens // size > len(trunk):
             before = memory.free_pages
             pages = memory.share(slot, len(trunk) * size, memory[slot].n_tokens // size * size)
@@ -262,7 +268,14 @@ def save(config: Any, folder: Path) -> Path:
     return folder
 
 
-def outputs(model: Model, *, prefix_cache: bool = True, **fields: Any) -> tuple[list[list[int]], StepLoop]:
+def outputs(
+    model: Model,
+    *,
+    prefix_cache: bool = True,
+    kind: Callable[..., StepLoop] = StepLoop,
+    drafts: bool = True,
+    **fields: Any,
+) -> tuple[list[list[int]], StepLoop]:
     """Of each prompt, submitted together."""
     limits = derive_limits(
         context_tokens=model.context_tokens,
@@ -270,7 +283,7 @@ def outputs(model: Model, *, prefix_cache: bool = True, **fields: Any) -> tuple[
         total_pages=model.memory.total_pages,
         prefill_tokens=60,
     )
-    loop = StepLoop(model, [b"x"] * VOCAB, frozenset(), limits, prefix_cache=prefix_cache)
+    loop = kind(model, [b"x"] * VOCAB, frozenset(), limits, prefix_cache=prefix_cache, drafts=drafts)
     ids: dict[int, list[int]] = {n: [] for n in range(len(PROMPTS))}
     for n, prompt in enumerate(PROMPTS):
         loop.add(Request(request_id=n, prompt_ids=tuple(prompt), max_new_tokens=10, **fields))
@@ -312,6 +325,14 @@ def test_the_same_tokens_when_memory_is_short(folder: Path) -> None:
     assert outputs(model)[0] == wanted
 
 
+def test_the_same_tokens_from_passes_that_overlap(family: Path) -> None:
+    model = load_paged_model(family, dtype="float32", kv_bytes=2_000_000, device="cpu", page_tokens=8)
+    wanted, _ = outputs(load_model(family, kv_bytes=2_000_000))
+    got, loop = outputs(model, kind=OverlappedLoop, drafts=False)
+    assert got == wanted
+    assert loop.counts.overlapped_passes == loop.counts.forward_passes
+
+
 def test_pages_of_one_token(folder: Path) -> None:
     model = load_paged_model(folder, dtype="float32", kv_bytes=2_000_000, device="cpu", page_tokens=1)
     assert outputs(model)[0] == outputs(load_model(folder, kv_bytes=2_000_000))[0]
@@ -335,9 +356,11 @@ def test_graphs_give_the_same_tokens_and_take_what_fits(folder: Path) -> None:
     assert model.graphs is not None
     assert model.graphs.sizes == [4, 16]
     wanted, _ = outputs(load_model(folder, kv_bytes=2_000_000))
-    got, loop = outputs(model)
-    assert got == wanted
-    assert 0 < model.graphs.replayed < loop.counts.forward_passes  # prompts run outside
+    for kind, drafts in ((StepLoop, True), (OverlappedLoop, False)):
+        before = model.graphs.replayed
+        got, loop = outputs(model, kind=kind, drafts=drafts)
+        assert got == wanted
+        assert 0 < model.graphs.replayed - before < loop.counts.forward_passes  # prompts run outside
 
 
 def test_constrained_output_through_the_engine(tiny_model: Path) -> None:
@@ -453,4 +476,27 @@ def test_the_same_tokens_on_a_gpu(family: Path) -> None:
     model = load_paged_model(family, dtype="float32", kv_bytes=2_000_000, device="cuda", batch_rows=16)
     wanted, _ = outputs(load_model(family, kv_bytes=2_000_000))
     assert outputs(model)[0] == wanted
+    assert outputs(model, kind=OverlappedLoop, drafts=False)[0] == wanted
     assert model.graphs is None or model.graphs.replayed > 0
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_passes_overlap_on_a_gpu_and_say_the_same(tiny_model: Path) -> None:
+    """Grammars, draws, the close-out rule; and no wait with nothing queued behind it but at the end of all."""
+    schema = '{"type": "object", "properties": {"a": {"type": "string", "maxLength": 20}, "b": {"enum": ["in", "en"]}}}'
+    paged = load_paged_model(tiny_model, dtype="float32", kv_bytes=2**22, device="cuda", batch_rows=16)
+    tokenizer = Tokenizer.load(tiny_model)
+    said = []
+    for overlap in (False, True):
+        with Engine.from_parts(paged, tokenizer, drafts=False, overlap=overlap) as engine:
+            prompts = [f"document {n}" for n in range(12)]
+            ways = {"schema": schema, "max_tokens": 40}, {"max_tokens": 60}, {"max_tokens": 30, "temperature": 1.0}
+            said.append([])
+            for way in ways:
+                done = engine.generate(prompts, seed=5, **way)  # type: ignore[arg-type]
+                said[-1] += [each.text for each in done]  # type: ignore[union-attr]
+            stats = engine.stats()
+    assert said[0] == said[1]
+    assert stats.device_stalls <= stats.lockstep_passes + len(ways)
+    assert stats.overlapped_passes > stats.lockstep_passes
