@@ -30,6 +30,7 @@ from .work import Limit
 DEFAULT_MAX_BYTES = 512 << 20
 
 _MOST_GENERATIONS = 128
+_ROOM = 4 << 20  # bytes that a constraint hardly takes, with its rows: how much there is left is not asked each time
 _SLOT_BITS = 20  # a slot: the number of its generation, then its slot there
 _SLOT_MASK = (1 << _SLOT_BITS) - 1
 _ROW_BITS = 24  # a row likewise
@@ -87,6 +88,7 @@ class Generations:
         self._live: weakref.WeakValueDictionary[int, Generation] = weakref.WeakValueDictionary()  # by number
         self._dropped: queue.SimpleQueue[Automaton] = queue.SimpleQueue()
         self._current = self._begin()
+        self._room_for = 0  # constraints for which there is room, whatever is said of memory
 
     @property
     def current(self) -> Generation:
@@ -130,10 +132,10 @@ class Generations:
 
     def collect(self) -> None:
         """Give back the memory of generations that nobody needs any more. `compile` does so too."""
-        while True:
+        while not self._dropped.empty():
             try:
                 self._dropped.get_nowait().dismantle()
-            except queue.Empty:
+            except queue.Empty:  # another thread was quicker
                 return
 
     @property
@@ -147,8 +149,12 @@ class Generations:
 
     def _with_room(self) -> Generation:
         with self._lock:
-            if self._current.automaton.nbytes > self._share and len(self._live) < _MOST_GENERATIONS:
-                self._current = self._begin()
+            self._room_for -= 1
+            if self._room_for < 0:
+                left = self._share - self._current.automaton.nbytes
+                if left < 0 and len(self._live) < _MOST_GENERATIONS:
+                    self._current = self._begin()
+                self._room_for = max(left, 0) // _ROOM
             return self._current
 
     def _begin(self) -> Generation:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 
 import msgspec
 
@@ -30,10 +31,6 @@ class InOrder:
         self._members: dict[int, Member] = {}
         self._choices: dict[int, int] = {}
         self._tails = parts.tails(plan)
-        others = [write(other) for other in plan.others]
-        self._other = POOL.alt(*[POOL.concat(other.key, form.colon, other.ways[0].value) for other in others])
-        more = POOL.repeat(POOL.concat(form.comma, self._other), 0, None)
-        self._end = POOL.concat(more, form.close_object)
 
     def whole(self) -> int:
         """The object."""
@@ -47,6 +44,20 @@ class InOrder:
         """Write all that is shared, so that no text has to wait for long."""
         for i in reversed(range(0, len(self._plan.members), _STRIDE)):
             self.behind(i)
+
+    @cached_property
+    def _other(self) -> int:
+        """A member that is not listed."""
+        others = [self._write(other) for other in self._plan.others]
+        return POOL.alt(*[POOL.concat(other.key, self._form.colon, other.ways[0].value) for other in others])
+
+    @cached_property
+    def _end(self) -> int:
+        """What may follow the last of the listed members."""
+        if not self._plan.others:
+            return self._form.close_object
+        more = POOL.repeat(POOL.concat(self._form.comma, self._other), 0, None)
+        return POOL.concat(more, self._form.close_object)
 
     def _needed(self, first: int) -> int:
         """The first member from there on that is required; if none is, how many members there are."""
