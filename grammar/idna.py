@@ -85,19 +85,32 @@ def is_label(label: str) -> bool:
     """Whether a label, not of ASCII alone and of allowed characters and ASCII, is as the rules say. Any length."""
     if label[0] == "-" or label[-1] == "-" or label[2:4] == "--":
         return False
-    if unicodedata.category(label[0])[0] == "M" or not unicodedata.is_normalized("NFC", label):
+    if begins_with_mark(label) or not unicodedata.is_normalized("NFC", label):
         return False
     return not is_hopeless(label) and _has_its_context(label) and _has_its_direction(label)
 
 
+def begins_with_mark(label: str) -> bool:
+    """Whether it begins with a combining mark."""
+    return unicodedata.category(label[:1] or "a")[0] == "M"
+
+
 def is_hopeless(label: str) -> bool:
     """Whether more characters behind U+0080, wherever they come, would not make it one."""
+    barred = barred_directions(label)
+    if barred and any(unicodedata.bidirectional(char) in barred for char in label):
+        return True
+    return not _no_two_kinds_of_digits(label) or ("\xb7" in label and not _are_between_l(label))
+
+
+@lru_cache(1 << 10)
+def barred_directions(label: str) -> frozenset[str]:
+    """Characters of these directions cannot stand in a label that has those it has."""
     kinds = {unicodedata.bidirectional(char) for char in label}
-    if not kinds.isdisjoint(("R", "AL", "AN")) and ("L" in kinds or {"EN", "AN"} <= kinds):
-        return True
-    if not _no_two_kinds_of_digits(label):
-        return True
-    return "\xb7" in label and not _are_between_l(label)
+    barred = {"R", "AL", "AN"} if "L" in kinds else set()
+    if not kinds.isdisjoint(("R", "AL", "AN")):
+        barred |= {"L", *(("EN",) if "AN" in kinds else ()), *(("AN",) if "EN" in kinds else ())}
+    return frozenset(barred)
 
 
 def _no_two_kinds_of_digits(label: str) -> bool:

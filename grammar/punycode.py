@@ -10,11 +10,12 @@ or 63 whose letters of ASCII begin with a hyphen and end with two.
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
-from .idna import LAST, LONGEST, PREFIX, is_hopeless, is_label, next_allowed
+from .idna import LAST, LONGEST, PREFIX, barred_directions, begins_with_mark, is_hopeless, is_label, next_allowed
 from .work import tick
 
 ROOM = LONGEST - len(PREFIX)
@@ -181,10 +182,9 @@ def _ending(text: str, count: int) -> str | None:
 
 def _digits(reading: Reading, count: int) -> str | None:
     """Exactly so many digits that make a label."""
-    places = _places(reading.label)
-    for number, size in _numbers(reading, count if places else count - 1):
-        at = (reading.at + reading.delta + reading.weight * number) % (len(reading.label) + 1)
-        if size == count and at not in places:
+    places, barred = _places(reading.label), barred_directions(reading.label)
+    for number, size, code, at in _numbers(reading, count if places else count - 1):
+        if (size == count and at not in places) or (barred and unicodedata.bidirectional(chr(code)) in barred):
             continue
         after = _with_character(reading, reading.delta + reading.weight * number)
         if after is not None:
@@ -196,9 +196,9 @@ def _digits(reading: Reading, count: int) -> str | None:
 
 @lru_cache(1 << 10)
 def _places(label: str) -> frozenset[int]:
-    """Where one character has to come for hyphens to stand where they may."""
+    """Where one character has to come for hyphens, and a mark at the beginning, to stand where they may."""
     places = set(range(len(label) + 1))
-    if label[:1] == "-":
+    if label[:1] == "-" or begins_with_mark(label):
         places &= {0}
     if label[-1:] == "-":
         places &= {len(label)}
@@ -209,8 +209,11 @@ def _places(label: str) -> frozenset[int]:
     return frozenset(places)
 
 
-def _numbers(reading: Reading, most: int) -> Iterator[tuple[int, int]]:
-    """Rests of the number being read that insert an allowed character, with their digits, `most` at most; ascending."""
+def _numbers(reading: Reading, most: int) -> Iterator[tuple[int, int, int, int]]:
+    """Rests of the number being read that insert an allowed character, ascending: of `most` digits at most.
+
+    With each its digits, the character, and where it is inserted.
+    """
     size = len(reading.label) + 1
     number, weight = 0, 1
     above = 0
@@ -220,12 +223,13 @@ def _numbers(reading: Reading, most: int) -> Iterator[tuple[int, int]]:
         weight *= _BASE - limit
         while number < above:
             tick()
-            code = reading.code + (reading.at + reading.delta + reading.weight * number) // size
+            more, at = divmod(reading.at + reading.delta + reading.weight * number, size)
+            code = reading.code + more
             allowed = next_allowed(code)
             if allowed is None:
                 return
             if allowed == code:
-                yield number, digits
+                yield number, digits, code, at
                 number += 1
             else:
                 missing = (allowed - reading.code) * size - reading.at - reading.delta
