@@ -15,6 +15,11 @@ from .json_layout import QUOTE, Layout
 from .json_objects import Member, object_
 
 _MOST_ZEROS = 64  # written out where that may be shorter than an exponent
+_MOST_WRITTEN = 400  # zeros that a value may have without an exponent: floating point has 308 and 323
+_MOST_NEEDLESS = 8  # zeros that an exponent takes back
+
+# With bounds a value has finitely many states. Without, whether it shares a text with another language could not always
+# be told: all of `10000...`, which an exponent may make a 1, would be tried beside one that has no exponents.
 
 _ZEROS = POOL.repeat(POOL.literal(b"0"), 0, None)
 _MINUS = POOL.literal(b"-")
@@ -105,13 +110,15 @@ def _number(value: Number) -> int:
 class _Digits:
     """The spellings of the number 0.DDD * 10**point, D being its digits, the first and the last of them not 0.
 
-    How many digits stand before the point says what the exponent has to be. Any number may: each such count is an
-    expression of its own, made when first met.
+    How many digits stand before the point says what the exponent has to be: each such count is an expression of its
+    own, made when first met.
     """
 
     def __init__(self, digits: str, point: int) -> None:
         self._digits = digits
         self._point = point
+        self._most_whole = max(len(digits), min(point, _MOST_WRITTEN)) + _MOST_NEEDLESS
+        self._most_zeros = max(0, min(-point, _MOST_WRITTEN)) + _MOST_NEEDLESS
 
     def start(self) -> int:
         """All of them."""
@@ -120,9 +127,12 @@ class _Digits:
 
     def _after_whole(self, n: int) -> int:
         """What may follow n digits before the point."""
+        if n == self._most_whole:
+            return self._end(n)
         name = ("equal number", self._digits, self._point, n)
         if not POOL.is_defined(name):
-            stops = {n + 1, max(n + 1, len(self._digits)), max(n + 1, min(self._point, n + _MOST_ZEROS))}
+            far = min(self._point, n + _MOST_ZEROS, self._most_whole)
+            stops = {n + 1, max(n + 1, len(self._digits)), max(n + 1, far)}
             outline = POOL.alt(*[POOL.concat(self._between(n, stop), self._end(stop)) for stop in stops])
             POOL.define(name, lambda: POOL.concat(self._between(n, n + 1), self._after_whole(n + 1)), outline)
         return POOL.alt(self._end(n), POOL.ref(name))
@@ -135,9 +145,11 @@ class _Digits:
 
     def _after_zeros(self, n: int) -> int:
         """What may follow `0.` and n zeros."""
+        if n == self._most_zeros:
+            return self._fraction(n)
         name = ("equal fraction", self._digits, self._point, n)
         if not POOL.is_defined(name):
-            stops = {n, max(n, min(-self._point, n + _MOST_ZEROS))}
+            stops = {n, max(n, min(-self._point, n + _MOST_ZEROS, self._most_zeros))}
             zeros = [POOL.concat(POOL.literal(b"0" * (stop - n)), self._fraction(stop)) for stop in stops]
             one_more = POOL.literal(b"0")
             POOL.define(

@@ -9,6 +9,9 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import pytest
 
+from rootform.grammar.automaton import Automaton
+from rootform.grammar.batch import StateBatch
+from rootform.grammar.captures import derived
 from rootform.grammar.expr import POOL
 from rootform.grammar.vocab import Vocabulary
 
@@ -120,3 +123,44 @@ def toy_bytes() -> Vocabulary:
     words = [b'","', b'":"', b"},{", b'{"', b'"}', b"true", b"false", b"null", b"]]", b"}}"]
     tokens = [bytes([b]) for b in range(256)] + words
     return Vocabulary([*tokens, *[b""] * (301 - len(tokens))], [300], 301)
+
+
+@pytest.fixture(scope="session")
+def check_masks(tokens_of) -> Callable[[int, Vocabulary, random.Random], None]:
+    """Random walks along an expression, the masks held against brute force over the vocabulary.
+
+    Also: closing texts end well, forced bytes are those that come, going back is as if nothing had been.
+    """
+    return lambda expression, vocabulary, rng: _check_masks(expression, vocabulary, rng, tokens_of)
+
+
+def _check_masks(
+    expression: int, vocabulary: Vocabulary, rng: random.Random, tokens_of: Callable[[np.ndarray], set[int]]
+) -> None:
+    tokens, eos = vocabulary.tokens, set(vocabulary.eos_ids)
+    automaton = Automaton(vocabulary)
+    batch, root = StateBatch(automaton), automaton.root_of(expression)
+    slot = np.array([batch.open(root)])
+    for _ in range(12):
+        batch.restore(int(slot[0]), automaton.start(root))
+        text = b""
+        for _ in range(12):
+            row = int(batch.row_ids(slot)[0])
+            allowed = tokens_of(automaton.rows[row])
+            assert not batch.errors
+            rest = derived(expression, text)
+            wanted = {i for i, token in enumerate(tokens) if token and not POOL.is_empty(derived(rest, token))} - eos
+            assert allowed == wanted | (eos if POOL.nullable(rest) else set()), text
+            closing = b"".join(tokens[token] for token in batch.closing(int(slot[0])))
+            assert POOL.fullmatch(expression, text + closing), (text, closing)
+            if not wanted:
+                break
+            token = rng.choice(sorted(wanted))
+            forced, saved = batch.forced(int(slot[0])), batch.save(int(slot[0]))
+            assert tokens[token].startswith(forced) or forced.startswith(tokens[token])
+            other = next((i for i in range(len(tokens)) if i not in allowed), None)
+            assert other is None or not batch.advance(slot, np.array([other]))[0]
+            assert batch.advance(slot, np.array([rng.choice(sorted(wanted))]))[0]
+            batch.restore(int(slot[0]), saved)
+            assert batch.advance(slot, np.array([token]))[0]
+            text += tokens[token]

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rootform.grammar.expr import POOL
+from rootform.grammar.captures import derived
+from rootform.grammar.expr import EPSILON, POOL
 from rootform.grammar.json_equal import values_equal
 from rootform.grammar.json_layout import layout
 
@@ -52,6 +53,22 @@ def test_huge_exponents_are_not_written_out() -> None:
     assert POOL.fullmatch(expression, b"10.0E999998")
     assert not POOL.fullmatch(expression, b"10.0E999999")
     assert len(POOL.shortest(expression) or b"") == len("1e999999")
+
+
+@pytest.mark.parametrize("value", [1, 10, -120, Decimal("0.05"), Decimal("1e300"), Decimal("5e-324")])
+def test_whether_a_value_has_a_spelling_of_some_kind_is_told_with_few_states(
+    value: int | Decimal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also behind digits that only an exponent could make right, where none may stand."""
+    monkeypatch.setattr("rootform.grammar.witness.SEARCH_BUDGET", 700)
+    digits = POOL.concat(POOL.alt(EPSILON, POOL.literal(b"-")), POOL.repeat(POOL.byte_set(b"0123456789"), 1, None))
+    expression, exact = values_equal(COMPACT, value), Decimal(value)
+    whole = exact == exact.to_integral_value()
+    assert POOL.is_empty(POOL.and_(digits, expression)) == (not whole)
+    assert POOL.is_empty(POOL.and_(digits, values_equal(COMPACT, exact / 10), expression))
+    text = format(exact, "f").encode()
+    begun = POOL.and_(derived(digits, text + b"0"), derived(expression, text + b"0"))
+    assert POOL.is_empty(begun)
 
 
 @pytest.mark.parametrize(

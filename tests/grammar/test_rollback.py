@@ -6,7 +6,7 @@ import random
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from rootform.grammar.automaton import Automaton
@@ -88,6 +88,7 @@ def check_walk(automaton: Automaton, root: int, rng: random.Random, tokens_of) -
 
 @pytest.mark.parametrize("name", CONSTRAINTS)
 @given(seed=st.integers(0, 1 << 32))
+@example(seed=707844)
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_restoring_and_forking_is_replaying(name: str, seed: int, automata, tokens_of) -> None:
     check_walk(*automata[name], random.Random(seed), tokens_of)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from rootform.grammar.automaton import Automaton
 from rootform.grammar.batch import StateBatch
-from rootform.grammar.captures import has_others, has_values
+from rootform.grammar.captures import derived, has_others, has_values
 from rootform.grammar.counts import Tally, Way, left
 from rootform.grammar.errors import GrammarError
 from rootform.grammar.expr import POOL
@@ -212,12 +212,6 @@ def test_keys_that_are_not_listed_come_once(rng: random.Random) -> None:
 # -- masks ----------------------------------------------------------------------------------------------------
 
 
-def left_of(expression: int, text: bytes) -> int:
-    for byte in text:
-        expression = POOL.raw_derivative(expression, byte)
-    return expression
-
-
 def strings(*letters: bytes, low: int, high: int | None) -> int:
     return string(POOL.counted(POOL.byte_set(b"".join(letters)), low, high))
 
@@ -273,35 +267,8 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_masks_hold_just_the_tokens_that_can_be_gone_on_with(case: str, vocabulary: Vocabulary, tokens_of) -> None:
-    """Also: closing texts end well, forced bytes are those that come, going back is as if nothing had been."""
-    expression, rng = CASES[case](), random.Random(case)
-    automaton = Automaton(vocabulary)
-    batch, root = StateBatch(automaton), automaton.root_of(expression)
-    slot = np.array([batch.open(root)])
-    for _ in range(12):
-        batch.restore(int(slot[0]), automaton.start(root))
-        text = b""
-        for _ in range(12):
-            row = int(batch.row_ids(slot)[0])
-            allowed = tokens_of(automaton.rows[row])
-            assert not batch.errors
-            rest = left_of(expression, text)
-            wanted = {i for i, token in enumerate(TOKENS) if not POOL.is_empty(left_of(rest, token))}
-            assert allowed == wanted | ({EOS} if POOL.nullable(rest) else set()), text
-            closing = b"".join(TOKENS[token] for token in batch.closing(int(slot[0])))
-            assert POOL.fullmatch(expression, text + closing), (text, closing)
-            if not wanted:
-                break
-            token = rng.choice(sorted(wanted))
-            forced, saved = batch.forced(int(slot[0])), batch.save(int(slot[0]))
-            assert TOKENS[token].startswith(forced) or forced.startswith(TOKENS[token])
-            other = next((i for i in range(EOS) if i not in allowed), None)
-            assert other is None or not batch.advance(slot, np.array([other]))[0]
-            assert batch.advance(slot, np.array([rng.choice(sorted(wanted))]))[0]
-            batch.restore(int(slot[0]), saved)
-            assert batch.advance(slot, np.array([token]))[0]
-            text += TOKENS[token]
+def test_masks_hold_just_the_tokens_that_can_be_gone_on_with(case: str, vocabulary: Vocabulary, check_masks) -> None:
+    check_masks(CASES[case](), vocabulary, random.Random(case))
 
 
 @settings(deadline=None, max_examples=60)
@@ -313,9 +280,9 @@ def test_whether_a_text_can_still_become_another(taken: set[str], flexible: bool
     rule = Elements(form, (), (Way(body),), left(0, None, ()), frozenset(taken))
     for word in TEXT_WORDS:
         text = b'"' + word.encode()[:cut]
-        found = has_others(rule, left_of(body, text), text)
+        found = has_others(rule, derived(body, text), text)
         assert found is any(other.startswith(text[1:].decode()) for other in set(TEXT_WORDS) - taken)
-    assert has_others(rule, left_of(body, b'"a"'), b'"a"') is None
+    assert has_others(rule, derived(body, b'"a"'), b'"a"') is None
 
 
 def test_texts_share_the_walks_of_their_elements(vocabulary: Vocabulary) -> None:
