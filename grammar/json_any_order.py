@@ -7,33 +7,44 @@ searched for.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from .counts import Left, Way
 from .expr import EMPTY, POOL
 from .json_layout import Layout
 from .json_objects import Member, Point, closed, in_order, joined, point_after, written_ways
 from .pools import memo
+from .tallied_lengths import Option, TalliedLengths
 from .witness import NEVER
-
-_Shortest = tuple[int, int, int, int]
-"""Bytes of what stands before the first member, before another, at the end of an empty object, and of any other."""
 
 
 class _Entry:
     """A member, or a kind of them, as a pool has it: made once, so that names of many hold no more than which ones."""
 
-    __slots__ = ("_length", "member", "ways")
+    __slots__ = ("_lengths", "member", "ways")
 
     def __init__(self, form: Layout, member: Member) -> None:
         self.member = member
         self.ways: tuple[Way, ...] = written_ways(form, member)
-        self._length = -1
+        self._lengths: list[int] | None = None
+
+    @property
+    def lengths(self) -> list[int]:
+        """Bytes of the shortest text of each way. To be asked once all references inside are defined."""
+        if self._lengths is None:
+            self._lengths = [POOL.shortest_length(way.value) for way in self.ways]
+        return self._lengths
 
     @property
     def length(self) -> int:
-        """Bytes of its shortest text. To be asked once all references inside are defined."""
-        if self._length < 0:
-            self._length = min((POOL.shortest_length(way.value) for way in self.ways), default=NEVER)
-        return self._length
+        """Bytes of its shortest text."""
+        return min(self.lengths, default=NEVER)
+
+    def options(self, comma: int, n_tallies: int) -> list[Option]:
+        """What each way adds, behind a comma."""
+        counted = [tuple(int(i in way.counts) for i in range(n_tallies)) for way in self.ways]
+        pairs = zip(self.lengths, counted, strict=True)
+        return [Option(comma + length, (1, *counts)) for length, counts in pairs if length < NEVER]
 
 
 @memo
@@ -42,9 +53,9 @@ def _entry(form: Layout, member: Member) -> _Entry:
 
 
 @memo
-def _shortest(form: Layout) -> _Shortest:
-    length = POOL.shortest_length
-    return length(form.first), length(form.comma), length(form.close_empty_object), length(form.close_object)
+def _shortest(form: Layout) -> tuple[int, int]:
+    """Bytes of what stands before another member, and at the end."""
+    return POOL.shortest_length(form.comma), POOL.shortest_length(form.close_object)
 
 
 def any_order(form: Layout, members: tuple[Member, ...], others: tuple[Member, ...], start: Point) -> int:
@@ -81,29 +92,37 @@ class _Rest:
         return in_order(self._form, wanted, [other.member for other in self._others], point, briefly=True)
 
     def _next(self, members: tuple[_Entry, ...], point: Point) -> int:
-        lengths = _Lengths(_shortest(self._form), members, self._others)
+        lengths = _lengths_of(self._form, members, self._others, point.still)
         found: list[tuple[int, int]] = []
         for i, entry in enumerate(members):
             rest = members[:i] + members[i + 1 :]
+            least = lengths.besides(i)
             for way in entry.ways:
                 then = point_after(point, way)
                 if then is not None:
-                    found.append((way.value, self.ref(rest, then, lengths.without(entry, then.still))))
+                    found.append((way.value, self.ref(rest, then, least(then.still))))
+        least = lengths.besides(None)
         for other in self._others:
             for way in other.ways:
                 then = point_after(point, way)
                 if then is not None:
-                    found.append((way.value, self.ref(members, then, lengths.without(None, then.still))))
+                    found.append((way.value, self.ref(members, then, least(then.still))))
         stop = any(entry.member.required for entry in members)
         comma = self._form.first if point.first else self._form.comma
         return POOL.alt(EMPTY if stop else closed(self._form, point), *joined(comma, found))
 
 
+def _lengths_of(
+    form: Layout, members: tuple[_Entry, ...], others: tuple[_Entry, ...], still: Left
+) -> _Lengths | _Tallied:
+    return _Tallied(form, members, others, still) if still.tallies else _Lengths(form, members, others)
+
+
 class _Lengths:
     """How many bytes the rest of an object has at least, when one member of some was just written."""
 
-    def __init__(self, shortest: _Shortest, members: tuple[_Entry, ...], others: tuple[_Entry, ...]) -> None:
-        _, self._comma, _, self._end = shortest
+    def __init__(self, form: Layout, members: tuple[_Entry, ...], others: tuple[_Entry, ...]) -> None:
+        self._comma, self._end = _shortest(form)
         required = [entry for entry in members if entry.member.required]
         self._count = len(required)
         self._impossible = sum(entry.length >= NEVER for entry in required)
@@ -112,22 +131,23 @@ class _Lengths:
         self._others = others
         self._optional: list[int] | None = None
 
-    def without(self, written: _Entry | None, still: Left) -> int:
-        """That number, one of the members being written; -1 where it is not known. written: None for another one."""
-        if still.tallies:
-            return -1
+    def besides(self, index: int | None) -> Callable[[Left], int]:
+        """That number by what is to come, one of the members being written; None: another one."""
         count, total, impossible = self._count, self._sum, self._impossible
+        written = None if index is None else self._members[index]
         if written is not None and written.member.required:
             count -= 1
             impossible -= written.length >= NEVER
             total -= written.length if written.length < NEVER else 0
-        low, high = still.total
-        if impossible or (high is not None and count > high):
-            return NEVER
-        if low > count:
-            more = self._least(low - count, written)
-            total, count = total + more, low
-        return min(total + count * self._comma + self._end, NEVER)
+
+        def least(still: Left) -> int:
+            low, high = still.total
+            if impossible or (high is not None and count > high):
+                return NEVER
+            more = self._least(low - count, written) if low > count else 0
+            return min(total + more + max(low, count) * self._comma + self._end, NEVER)
+
+        return least
 
     def _least(self, wanted: int, written: _Entry | None) -> int:
         """Of so many members that need not come, but for the one that was written."""
@@ -138,3 +158,21 @@ class _Lengths:
             left.remove(written.length)
         other = min((other.length for other in self._others), default=NEVER)
         return sum(min(length, other) for length in left[:wanted]) + max(wanted - len(left), 0) * other
+
+
+class _Tallied:
+    """The same where members count towards tallies."""
+
+    def __init__(self, form: Layout, members: tuple[_Entry, ...], others: tuple[_Entry, ...], still: Left) -> None:
+        comma, self._end = _shortest(form)
+        n_tallies = len(still.tallies)
+        left_out = [Option(0, (0,) * (1 + n_tallies))]
+        options = [entry.options(comma, n_tallies) + ([] if entry.member.required else left_out) for entry in members]
+        self._tallied = TalliedLengths(options, [o for other in others for o in other.options(comma, n_tallies)], still)
+
+    def besides(self, index: int | None) -> Callable[[Left], int]:
+        """That number by what is to come; -1 where it takes too long to find."""
+        if not self._tallied.is_known:
+            return lambda _still: -1
+        lengths = self._tallied.besides(index)
+        return lambda still: min(self._tallied.least(lengths, still) + self._end, NEVER)

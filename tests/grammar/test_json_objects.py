@@ -124,17 +124,24 @@ def test_lengths_of_rests_in_any_order_are_those_of_the_shortest(rng: random.Ran
     keys = [key for key in KEYS if rng.random() < 0.8]
     required = {key for key in keys if KEYS[key] and rng.random() < 0.4}
     low, high = rng.choice([(0, None), (0, 3), (2, None), (3, 4), (1, 2)])
+    tallies = [Tally(low, rng.choice([None, low + 1])) for low in rng.choices([0, 1, 2], k=rng.choice([0, 0, 1, 2]))]
+    counts = {key: frozenset(i for i in range(len(tallies)) if rng.random() < 0.5) for key in keys}
 
     def as_member(key: bytes) -> Member:
-        return Member(POOL.literal(b'"' + key + b'"'), (Way(POOL.literal(values[key])),), key in required)
+        return Member(POOL.literal(b'"' + key + b'"'), (Way(POOL.literal(values[key]), counts[key]),), key in required)
+
+    def fits(found: tuple[bytes, ...]) -> bool:
+        totals = [sum(i in counts[key] for key in found) for i in range(len(tallies))]
+        counted = all(within(n, *tally) for n, tally in zip(totals, tallies, strict=True))
+        return counted and required <= set(found) and within(len(found), low, high)
 
     members, others = ([as_member(key) for key in keys if KEYS[key] is is_listed] for is_listed in (True, False))
-    made = object_(COMPACT, members, others, low, high, any_order=True)
+    made = object_(COMPACT, members, others, low, high, tallies, any_order=True)
     texts = []
     for n in range(6):
         for found in itertools.product(keys, repeat=n):
             listed = [key for key in found if KEYS[key]]
-            if len(set(listed)) == len(listed) and required <= set(found) and within(n, low, high):
+            if len(set(listed)) == len(listed) and fits(found):
                 texts.append(text_of(tuple((key, values[key]) for key in found)))
     for text in rng.sample(texts, min(len(texts), 8)):
         ends = [i + 1 for i, byte in enumerate(text) if byte in b"{,"]

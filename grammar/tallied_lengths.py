@@ -1,0 +1,106 @@
+"""How short what is still to come may be, where it counts towards tallies: dynamic programming over the counts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import reduce
+from math import prod
+from typing import NamedTuple
+
+from .counts import Left, Tally
+from .witness import NEVER
+
+MOST = 20_000
+"""Steps that finding all lengths may take: for each member, each count before it with each behind it."""
+
+Counts = tuple[int, ...]
+"""How many were written, then how many towards each tally; more than are needed count as those that are."""
+
+
+class Option(NamedTuple):
+    """One way to write a member: how long it is, and what it counts. Left out, it counts nothing and has no length."""
+
+    length: int
+    counts: Counts
+
+
+Lengths = dict[Counts, int]
+"""The least length for each count that can be come to."""
+
+
+class TalliedLengths:
+    """Of members each of which is written in one of some ways, all but one, and any number of others.
+
+    still: what is to come before any is written, and so the most that matters.
+    """
+
+    def __init__(self, members: Sequence[Sequence[Option]], others: Sequence[Option], still: Left) -> None:
+        self._bounds = (still.total, *still.tallies)
+        self._others = others
+        none = {(0,) * len(self._bounds): 0}
+        self.is_known = len(members) * prod(_most(bound) + 1 for bound in self._bounds) ** 2 <= MOST
+        if not self.is_known:
+            return
+        steps = [self._distinct(options) for options in members]
+        self._before, self._behind = [none], [none]
+        for step in steps[:-1]:
+            self._before.append(self._both(self._before[-1], step))
+        for step in reversed(steps[1:]):
+            self._behind.append(self._both(self._behind[-1], step))
+        self._behind.reverse()
+        self._all = self._with_others(reduce(self._both, steps, none))
+
+    def besides(self, index: int | None) -> Lengths:
+        """For all members but one; None: for all."""
+        if index is None:
+            return self._all
+        return self._with_others(self._both(self._before[index], self._behind[index]))
+
+    def least(self, lengths: Lengths, still: Left) -> int:
+        """Of those after which nothing more has to come; NEVER where there are none."""
+        wanted = (still.total, *still.tallies)
+        fitting = [length for counts, length in lengths.items() if all(map(_fits, counts, wanted))]
+        return min(fitting, default=NEVER)
+
+    def _distinct(self, options: Sequence[Option]) -> Lengths:
+        found: Lengths = {}
+        for length, counts in options:
+            found[counts] = min(length, found.get(counts, NEVER))
+        return found
+
+    def _both(self, first: Lengths, second: Lengths) -> Lengths:
+        found: Lengths = {}
+        for counts, length in first.items():
+            for others, more in second.items():
+                both = self._sum(counts, others)
+                if both is not None and length + more < found.get(both, NEVER):
+                    found[both] = length + more
+        return found
+
+    def _sum(self, first: Counts, second: Counts) -> Counts | None:
+        total = []
+        for a, b, (low, high) in zip(first, second, self._bounds, strict=True):
+            if high is not None and a + b > high:
+                return None
+            total.append(a + b if high is not None else min(a + b, low))
+        return tuple(total)
+
+    def _with_others(self, lengths: Lengths) -> Lengths:
+        """The same, any number of others being written too."""
+        found, todo = dict(lengths), list(lengths)
+        while todo:
+            counts = todo.pop()
+            for length, more in self._others:
+                both = self._sum(counts, more)
+                if both is not None and found[counts] + length < found.get(both, NEVER):
+                    found[both] = found[counts] + length
+                    todo.append(both)
+        return found
+
+
+def _most(bound: Tally) -> int:
+    return bound.low if bound.high is None else bound.high
+
+
+def _fits(count: int, bound: Tally) -> bool:
+    return bound.low <= count and (bound.high is None or count <= bound.high)
