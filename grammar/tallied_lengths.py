@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import reduce
-from math import prod
 from typing import NamedTuple
 
 from .counts import Left, Tally
@@ -38,17 +37,24 @@ class TalliedLengths:
         self._bounds = (still.total, *still.tallies)
         self._others = others
         none = {(0,) * len(self._bounds): 0}
-        self.is_known = len(members) * prod(_most(bound) + 1 for bound in self._bounds) ** 2 <= MOST
+        steps = [self._distinct(options) for options in members]
+        self._before = self._sums(none, steps)
+        self._behind = self._sums(none, steps[::-1])[::-1]
+        met = sum(len(a) * len(b) for a, b in zip(self._before, self._behind, strict=False))
+        self.is_known = len(self._before) == len(self._behind) == max(len(steps), 1) and met <= MOST
         if not self.is_known:
             return
-        steps = [self._distinct(options) for options in members]
-        self._before, self._behind = [none], [none]
-        for step in steps[:-1]:
-            self._before.append(self._both(self._before[-1], step))
-        for step in reversed(steps[1:]):
-            self._behind.append(self._both(self._behind[-1], step))
-        self._behind.reverse()
         self._all = self._with_others(reduce(self._both, steps, none))
+
+    def _sums(self, none: Lengths, steps: list[Lengths]) -> list[Lengths]:
+        """For all members before each; not for the last ones, where that would take too many steps."""
+        found, taken = [none], 0
+        for step in steps[:-1]:
+            taken += len(found[-1]) * len(step)
+            if taken > MOST:
+                break
+            found.append(self._both(found[-1], step))
+        return found
 
     def besides(self, index: int | None) -> Lengths:
         """For all members but one; None: for all."""
@@ -96,10 +102,6 @@ class TalliedLengths:
                     found[both] = found[counts] + length
                     todo.append(both)
         return found
-
-
-def _most(bound: Tally) -> int:
-    return bound.low if bound.high is None else bound.high
 
 
 def _fits(count: int, bound: Tally) -> bool:
