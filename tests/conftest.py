@@ -8,14 +8,16 @@ from pathlib import Path
 
 import pytest
 import uvicorn
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from rootform import Engine, HttpClient
 from rootform.server.app import create_app
 
-# `make test` tries the same examples on every machine, `make test-all` new ones each time (`Makefile`).
-settings.register_profile("repeatable", derandomize=True, deadline=None)
-settings.register_profile("new", deadline=None, print_blob=True)
+# `make test` tries the same examples on every machine, `make test-all` new ones each time (`Makefile`). A machine may
+# be slow: nothing is timed.
+_UNTIMED = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("repeatable", derandomize=True, **_UNTIMED)
+settings.register_profile("new", print_blob=True, **_UNTIMED)
 
 CHAT_TEMPLATE = (
     "{% for m in messages %}{{ m['role'] + ': ' + m['content'] + '\n' }}{% endfor %}"

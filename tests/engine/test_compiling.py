@@ -65,12 +65,12 @@ class Answer:
         self._first.set_result(outcome)
 
     def root(self) -> Root:
-        outcome = self._first.result(30)
+        outcome = self._first.result(120)
         assert isinstance(outcome, Root), outcome
         return outcome
 
     def error(self) -> RootformError:
-        outcome = self._first.result(30)
+        outcome = self._first.result(120)
         assert isinstance(outcome, RootformError)
         return outcome
 
@@ -84,7 +84,7 @@ def test_too_much_work_is_refused_while_others_go_on(make, endless) -> None:
     batch = GenerationBatch(compilers.generations)
     slot = batch.open(Answer(compilers, "a*b").root())
     bad = Answer(compilers, ENDLESS)
-    assert endless.wait(30)
+    assert endless.wait(120)
     good = Answer(compilers, "c+d")
     other = batch.open(good.root())
     while not bad.has_come:  # sequences step while it works
@@ -100,7 +100,7 @@ def test_requests_for_one_constraint_share_one_compilation(make, endless, monkey
     compilers = make(compile_seconds=30)
     first, second = Answer(compilers, ENDLESS), Answer(compilers, ENDLESS)
     assert first.compilation._work is second.compilation._work
-    assert endless.wait(30)
+    assert endless.wait(120)
     first.compilation.cancel()
     third = Answer(compilers, ENDLESS)
     assert third.compilation._work is second.compilation._work, "one still waits for it, so it goes on"
@@ -131,7 +131,7 @@ def test_many_endless_ones_do_not_keep_others_out_for_ever(make, endless) -> Non
 def test_closing_gives_up_what_is_being_compiled(make, endless) -> None:
     compilers = make(compile_seconds=3600)
     answer = Answer(compilers, ENDLESS)
-    assert endless.wait(30)
+    assert endless.wait(120)
     compilers.close()
     compilers._threads.shutdown(wait=True)
     assert not answer.has_come

@@ -96,10 +96,20 @@ class ScriptedEngine:
         with self._lock:
             self.calls.append(call)
             self.counts.running += 1
-        threading.Thread(target=self._run, args=(next(self._ids), call, text, job, stop)).start()
+            life = self.counts, self.cancelled  # a call that outlasts its test counts there
+        threading.Thread(target=self._run, args=(next(self._ids), call, text, job, stop, *life)).start()
         return job
 
-    def _run(self, request_id: int, call: Call, text: str, job: Job, stop: threading.Event) -> None:
+    def _run(
+        self,
+        request_id: int,
+        call: Call,
+        text: str,
+        job: Job,
+        stop: threading.Event,
+        counts: Stats,
+        cancelled: threading.Event,
+    ) -> None:
         tokens: list[TokenLogprob] = []
         try:
             if isinstance(call.constraint, Regex) and call.constraint.pattern == "(":
@@ -117,13 +127,13 @@ class ScriptedEngine:
             if "late failure" in text:
                 raise RuntimeError("a fuse blew")
         except Exception as error:
-            self._count("cancelled" if stop.is_set() else "failed")
+            self._count(counts, "cancelled" if stop.is_set() else "failed")
             job.fail(error)
             if stop.is_set():
-                self.cancelled.set()
+                cancelled.set()
             return
         written = b"".join(one.text for one in tokens)
-        self._count("finished")
+        self._count(counts, "finished")
         job.finish(
             Completion(
                 text=written.decode(),
@@ -151,11 +161,11 @@ class ScriptedEngine:
         others = tuple((byte + i, bytes([(byte + i) % 256]), -0.5 - i) for i in range(top))
         return TokenLogprob(token_id=byte, text=bytes([byte]), logprob=-0.5, top=others)
 
-    def _count(self, outcome: str) -> None:
+    def _count(self, counts: Stats, outcome: str) -> None:
         with self._lock:
-            self.counts.running -= 1
+            counts.running -= 1
             field = f"requests_{outcome}"
-            setattr(self.counts, field, getattr(self.counts, field) + 1)
+            setattr(counts, field, getattr(counts, field) + 1)
 
 
 @contextmanager
@@ -167,11 +177,11 @@ def serving(engine, **options) -> Iterator[str]:
     thread = threading.Thread(target=server.run, args=([listener],))
     thread.start()
     try:
-        assert ready.wait(10)
+        assert ready.wait(120)
         yield url_of(listener)
     finally:
         server.should_exit = True
-        thread.join(10)
+        thread.join(120)
         listener.close()
         assert not thread.is_alive()
 
@@ -207,7 +217,7 @@ def make_engine() -> Callable[[], ScriptedEngine]:
 
 @pytest.fixture(scope="session")
 def shared_client(shared: tuple[ScriptedEngine, str]) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=f"{shared[1]}/v1", api_key="none", max_retries=0, timeout=20) as client:
+    with openai.OpenAI(base_url=f"{shared[1]}/v1", api_key="none", max_retries=0, timeout=120) as client:
         yield client
 
 

@@ -11,8 +11,8 @@ TEXT = {"prompt": "x"}
 
 def post(url, body, path="/v1/chat/completions", **kwargs):
     if isinstance(body, (bytes, str)):
-        return httpx.post(url + path, content=body, timeout=20, **kwargs)
-    return httpx.post(url + path, json=body, timeout=20, **kwargs)
+        return httpx.post(url + path, content=body, timeout=120, **kwargs)
+    return httpx.post(url + path, json=body, timeout=120, **kwargs)
 
 
 def refusal(response, status=400):
@@ -235,13 +235,13 @@ def test_missing_fields(url):
 
 
 def test_wrong_paths_and_methods(url):
-    nowhere = refusal(httpx.get(url + "/v2/chat"), 404)
+    nowhere = refusal(httpx.get(url + "/v2/chat", timeout=120), 404)
     assert nowhere["message"].startswith("GET /v2/chat: there is nothing at this path")
-    assert refusal(httpx.get(url + "/v1/models/"), 404)["message"]
-    wrong = httpx.get(url + "/v1/completions")
+    assert refusal(httpx.get(url + "/v1/models/", timeout=120), 404)["message"]
+    wrong = httpx.get(url + "/v1/completions", timeout=120)
     assert refusal(wrong, 405)["message"] == "GET /v1/completions: this path takes POST"
     assert wrong.headers["allow"] == "POST"
-    assert refusal(httpx.post(url + "/health"), 405)["message"].startswith("POST /health: this path takes")
+    assert refusal(httpx.post(url + "/health", timeout=120), 405)["message"].startswith("POST /health: this path takes")
 
 
 def test_a_body_over_the_limit(url):
@@ -251,5 +251,5 @@ def test_a_body_over_the_limit(url):
     def pieces():
         yield from (b"x" * 10_000 for _ in range(11))
 
-    announced_nowhere = httpx.post(url + "/v1/completions", content=pieces(), timeout=20)
+    announced_nowhere = httpx.post(url + "/v1/completions", content=pieces(), timeout=120)
     assert "limit of 100000 bytes" in refusal(announced_nowhere, 413)["message"]
