@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import numpy as np
@@ -419,6 +420,9 @@ def test_killed_writers_leave_only_whole_files(tmp_path: Path, caplog: pytest.Lo
         for writer in writers:
             assert writer.stdout is not None
             assert writer.stdout.readline() == b"began\n"
+        while not any(tmp_path.rglob("*.kv")):  # the machine may be busy with other things
+            assert writers[0].poll() is None
+            time.sleep(0.01)
         with pytest.raises(subprocess.TimeoutExpired):  # they run on until they are killed
             writers[0].wait(timeout=float(rng.uniform(0.05, 0.4)))
         for writer in writers:
