@@ -18,6 +18,7 @@ import os
 import platform
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -166,6 +167,8 @@ def _on_a_card(given: argparse.Namespace, began: float) -> dict[str, Any] | None
     record["ceilings"] = ceilings._asdict()
     kernels = gpu_kernels.table(gpu_kernels.Sizes(), device, ceilings)
     print(gpu_kernels.describe(kernels) + "\n")
+    record["best_page_tokens"], told = gpu_kernels.best_page(kernels)
+    print(told + "\n")
     record["kernels"] = [row._asdict() for row in kernels]
 
     def left(share: float) -> float:
@@ -210,12 +213,18 @@ def _steps(models: str, ceilings: Any, seconds: float) -> list[dict[str, Any]]:
     return [row._asdict() for row in rows]
 
 
-def _workload(seconds: float) -> list[dict[str, Any]]:
-    from rootform.benchmarks import gpu_workload
+def _workload(seconds: float) -> dict[str, Any]:
+    from rootform.benchmarks import gpu_overlap, gpu_workload
+    from rootform.benchmarks.serving_workload import make_model
 
-    rows = gpu_workload.measure("cuda", seconds)
+    deadline = time.monotonic() + seconds
+    with tempfile.TemporaryDirectory() as name:
+        folder = make_model(gpu_workload.WORKLOAD_SHAPE, Path(name), 1)
+        passes = gpu_overlap.measure("cuda", folder, (64, 256), 0.3 * (deadline - time.monotonic()))
+        print(gpu_overlap.describe(passes) + "\n")
+        rows = gpu_workload.measure("cuda", folder, deadline - time.monotonic())
     print(gpu_workload.describe(rows) + "\n")
-    return [row._asdict() for row in rows]
+    return {"passes": [row._asdict() for row in passes], "requests": [row._asdict() for row in rows]}
 
 
 def _versions() -> dict[str, str]:

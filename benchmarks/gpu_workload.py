@@ -3,7 +3,6 @@ does about them, beside transformers' own generation."""
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,18 +15,27 @@ from rootform.engine.api import Engine
 from rootform.engine.model_paged import load_paged_model
 from rootform.engine.tokenizer import Tokenizer
 
-from .serving_workload import MAX_OUTPUT_TOKENS, SCHEMA, Shape, make_model, make_workload
+from .serving_workload import MAX_OUTPUT_TOKENS, SCHEMA, Shape, make_workload
 
 WORKLOAD_SHAPE = Shape("0.3b", 1024, 16, 16, 4, 4096, 32_000)
 
 
 class Row(NamedTuple):
-    """Tokens that came out, in so many seconds. name: who, and what was left out."""
+    """Tokens that came out, in so many seconds. name: who, and what was left out.
+
+    overlapped, lockstep: passes queued before the one before them was settled, and others, where passes may overlap.
+    stalls: times the device had nothing to do while the host settled; void_rows, misses: see api.EngineStats.
+    """
 
     name: str
     requests: int
     tokens: int
     seconds: float
+    overlapped: int | None = None
+    lockstep: int | None = None
+    stalls: int | None = None
+    void_rows: int | None = None
+    misses: int | None = None
 
     @property
     def rate(self) -> float:
@@ -35,31 +43,27 @@ class Row(NamedTuple):
 
 
 def measure(
-    device: str,
-    seconds: float,
-    *,
-    shape: Shape = WORKLOAD_SHAPE,
-    requests: int = 256,
-    shared: int = 2048,
-    own: int = 64,
+    device: str, folder: Path, seconds: float, *, requests: int = 256, shared: int = 2048, own: int = 64
 ) -> list[Row]:
-    """Each way of running the same requests, as far as time goes."""
+    """Each way of running the same requests, as far as time goes. folder: of a model made by make_model."""
     deadline = time.monotonic() + seconds
     rows: list[Row] = []
-    with tempfile.TemporaryDirectory() as name:
-        folder = make_model(shape, Path(name), 1)
-        prompts = make_workload(folder, 1, 0, requests, shared, own).prompts
-        ways: list[tuple[str, dict[str, Any]]] = [
-            ("rootform", {}),
-            ("rootform, no drafts", {"drafts": False}),
-            ("rootform, prefix read by each itself", {"together": False}),
-            ("rootform, no masks", {"schema": False}),
-        ]
-        for label, options in ways:
-            if time.monotonic() < deadline:
-                rows.append(_ours(label, folder, prompts, device, **options))
+    prompts = make_workload(folder, 1, 0, requests, shared, own).prompts
+    ways: list[tuple[str, dict[str, Any]]] = [
+        ("rootform", {}),
+        ("rootform, no drafts", {"drafts": False}),
+        ("rootform, no drafts, no overlap", {"drafts": False, "overlap": False}),
+        ("rootform, no overlap", {"overlap": False}),
+        ("rootform, prefix read by each itself", {"together": False}),
+        ("rootform, no masks", {"schema": False}),
+        ("rootform, no masks, no drafts", {"schema": False, "drafts": False}),
+        ("rootform, no masks, no drafts, no overlap", {"schema": False, "drafts": False, "overlap": False}),
+    ]
+    for label, options in ways:
         if time.monotonic() < deadline:
-            rows += _transformers(folder, prompts, device, deadline)
+            rows.append(_ours(label, folder, prompts, device, **options))
+    if time.monotonic() < deadline:
+        rows += _transformers(folder, prompts, device, deadline)
     return rows
 
 
@@ -70,6 +74,7 @@ def _ours(
     device: str,
     *,
     drafts: bool = True,
+    overlap: bool = True,
     together: bool = True,
     schema: bool = True,
 ) -> Row:
@@ -82,13 +87,19 @@ def _ours(
         model = load_paged_model(folder, dtype=dtype, device=device, batch_rows=len(prompts), kv_bytes=kv_bytes)
         options: dict[str, Any] = {"schema": SCHEMA} if schema else {"ignore_eos": True}
         n_most = MAX_OUTPUT_TOKENS if schema else 128
-        with Engine.from_parts(model, Tokenizer.load(folder), drafts=drafts, max_batch=len(prompts)) as engine:
+        tokenizer, most = Tokenizer.load(folder), len(prompts)
+        with Engine.from_parts(model, tokenizer, drafts=drafts, overlap=overlap, max_batch=most) as engine:
             engine.generate([tuple(prompts[0])], max_tokens=n_most, **options)  # compiles, and fills the prefix
+            before = engine.stats()
             began = time.perf_counter()
             done = engine.generate([tuple(each) for each in prompts], max_tokens=n_most, **options)
             took = time.perf_counter() - began
+            after = engine.stats()
         assert isinstance(done, list)
-        return Row(label, len(prompts), sum(len(each.token_ids) for each in done), took)
+        row = Row(label, len(prompts), sum(len(each.token_ids) for each in done), took)
+        names = "overlapped_passes", "lockstep_passes", "device_stalls", "void_rows", "grammar_misses"
+        counted = [getattr(after, name) - getattr(before, name) for name in names]
+        return Row(*row[:4], *counted) if overlap else row
     finally:
         paged_plan._WORTH_READINGS = worth
 
@@ -119,6 +130,10 @@ def _transformers(folder: Path, prompts: Sequence[Sequence[int]], device: str, d
 
 def describe(rows: list[Row]) -> str:
     """As a table of Markdown."""
-    lines = ["| engine | requests | tokens out | s | tokens / s |", "|---|---|---|---|---|"]
-    cells = (f"| {row.name} | {row.requests} | {row.tokens} | {row.seconds:.2f} | {row.rate:.0f} |" for row in rows)
-    return "\n".join([*lines, *cells])
+    names = "engine", "requests", "tokens out", "s", "tokens / s", *Row._fields[4:]
+    lines = ["| " + " | ".join(names).replace("_", " ") + " |", "|---" * len(names) + "|"]
+    for row in rows:
+        counted = ["" if each is None else str(each) for each in row[4:]]
+        cells = row.name, str(row.requests), str(row.tokens), f"{row.seconds:.2f}", f"{row.rate:.0f}", *counted
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)

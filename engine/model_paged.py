@@ -22,6 +22,7 @@ from .memory_paged import PagedMemory
 from .model import DTYPES, ClassesDecoder
 from .modelfiles import model_folder
 from .paged_llama import PagedLlama
+from .paged_plan import DEFAULT_PAGE_TOKENS
 from .paged_step import PagedAttention, Planner, StepArrays, inputs, on_device
 from .ports import ForwardBatch
 from .probe import probe
@@ -30,7 +31,6 @@ from .types import RootformError
 
 log = logging.getLogger(__name__)
 
-DEFAULT_PAGE_TOKENS = 16
 MOST_LANES = 4096
 """Sequences whose last tokens the device can keep."""
 

@@ -15,6 +15,8 @@ import numpy as np
 
 from .kernels.tree_attention import STRETCH_TOKENS, readers_of_unit
 
+DEFAULT_PAGE_TOKENS = 16
+
 # A prefix read together saves the reading of its tokens once for every further reader, and costs partial results to
 # be merged. Below this many saved readings each sequence reads it by itself.
 _WORTH_READINGS = 128

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from rootform.benchmarks import gpu, gpu_kernels, gpu_models, gpu_workload
+from rootform.benchmarks import gpu, gpu_kernels, gpu_models, gpu_overlap, gpu_workload
 from rootform.benchmarks.gpu_time import Ceilings, measure_ceilings
-from rootform.benchmarks.serving_workload import Shape
+from rootform.benchmarks.serving_workload import Shape, make_model
 
 CPU = torch.device("cpu")
 CEILINGS = Ceilings(1e12, 1e15)
@@ -52,6 +52,16 @@ def test_every_kernel_that_is_timed_runs():
     assert len(names) > 15
     assert all(row.ms > 0 and row.mib > 0 for row in rows)
     assert names[0] in gpu_kernels.describe(rows)
+    best, told = gpu_kernels.best_page(rows)
+    assert best in gpu_kernels.PAGE_SIZES
+    assert f"pages of {best} tokens are best here" in told
+    assert all(f"{size}: " in told for size in gpu_kernels.PAGE_SIZES)
+
+
+def test_the_smallest_of_the_good_page_sizes_is_chosen():
+    times = {1: 3.0, 16: 1.01, 32: 1.0, 64: 1.5}
+    rows = [gpu_kernels.Row(f"decode, pages of {size}", ms, 1.0, 0.5) for size, ms in times.items()]
+    assert gpu_kernels.best_page([*rows, gpu_kernels.Row("decode, more, pages of 64", 0.1, 1.0, 0.5)])[0] == 16
 
 
 def test_a_prefix_read_together_or_by_each_is_the_same_attention():
@@ -74,13 +84,33 @@ def test_steps_are_timed_with_graphs_and_without_shared_or_not():
     assert "| mini | 3 | 70 | 32, each its own copy |" in gpu_models.describe(rows)
 
 
+MINI = Shape("mini", 32, 1, 2, 1, 64, 700)
+
+
+def test_passes_are_timed_on_every_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(gpu_overlap, "_WARM", 2)
+    monkeypatch.setattr(gpu_overlap, "_TIMED", 4)
+    rows = gpu_overlap.measure("cpu", make_model(MINI, tmp_path, 1), (3,), 60)
+    names = [row.name for row in rows]
+    assert names[:4] == [
+        "overlap",
+        "settled before the next",
+        "overlap, masks",
+        "settled before the next, masks",
+    ]
+    assert [row.waits is not None for row in rows[:4]] == [True, False, True, False]
+    assert all((row.syncs, row.waits or 0, row.stalls or 0) == (0, 0, 0) and row.ms > 0 for row in rows)
+    assert "| overlap, masks | 3 |" in gpu_overlap.describe(rows)
+
+
 @pytest.mark.slow
-def test_the_workload_gives_the_same_tokens_whatever_is_left_out():
-    mini = Shape("mini", 32, 1, 2, 1, 64, 700)
-    rows = gpu_workload.measure("cpu", 120, shape=mini, requests=3, shared=40, own=10)
+def test_the_workload_gives_the_same_tokens_whatever_is_left_out(tmp_path: Path):
+    rows = gpu_workload.measure("cpu", make_model(MINI, tmp_path, 1), 200, requests=3, shared=40, own=10)
     names = [row.name for row in rows]
     assert names[0] == "rootform"
     assert names[-1] == "transformers generate"
-    assert rows[0].tokens == rows[1].tokens == rows[2].tokens > 100
+    assert len({row.tokens for row in rows[:5]}) == 1
+    assert rows[0].tokens > 100
     assert all(row.rate > 0 for row in rows)
+    assert rows[1].overlapped
     assert "| rootform, no drafts | 3 |" in gpu_workload.describe(rows)
