@@ -60,6 +60,10 @@ class Rule(Hashable, Protocol):
         """Whether each beginning of a text that is not taken can be gone on with, and each `loosely` be ended."""
         ...
 
+    def changed(self, change: Callable[[int], int]) -> Rule:
+        """The same of other expressions: each that the rule is made of as `change` has it."""
+        ...
+
 
 class Either(NamedTuple):
     """Several rules at once, each for the texts of a body of its own that stands behind `begun`."""
@@ -98,6 +102,10 @@ class Either(NamedTuple):
     def is_free(self) -> bool:
         """Whether all are."""
         return all(is_free(rule) for _, rule in self.choices)
+
+    def changed(self, change: Callable[[int], int]) -> Either:
+        """Each changed."""
+        return self._replace(choices=tuple((change(body), rule.changed(change)) for body, rule in self.choices))
 
     def _rules(self, text: bytes) -> list[Any]:
         return [rule for body, rule in self.choices if POOL.fullmatch(body, text[self.begun :])]

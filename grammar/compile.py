@@ -131,6 +131,8 @@ class _Restricted:
             return POOL.frame(self.of(node[1]))
         if kind == Kind.WORDS:
             return self.of(POOL.definition(item))
+        if kind == Kind.CAPTURE:
+            return POOL.capture(self.of(node[1]), node[2], node[3].changed(self.of))
         return self._reference(item, node[1]) if kind == Kind.REF else item
 
     def _reference(self, item: int, key: object) -> int:

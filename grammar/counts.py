@@ -6,7 +6,7 @@ the same point share their expressions.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from .errors import GrammarError
@@ -28,6 +28,10 @@ class Way(NamedTuple):
 
     value: int
     counts: frozenset[int] = frozenset()
+
+    def changed(self, change: Callable[[int], int]) -> Way:
+        """The same of another expression."""
+        return self._replace(value=change(self.value))
 
 
 class Left(NamedTuple):

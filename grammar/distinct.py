@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import NamedTuple
 
 from .captures import derived, has_values, rests
@@ -39,7 +39,7 @@ def distinct_object(
 class Keys(NamedTuple):
     """An object at the start of a member: what is to come, and the keys that were written without being listed.
 
-    members: those of the listed ones that may come, in order unless any_order.
+    members: those of the listed ones that may come, in order unless any_order. are_sure: all members can be written.
     """
 
     form: Layout
@@ -48,6 +48,7 @@ class Keys(NamedTuple):
     any_order: bool
     still: Left
     seen: frozenset[str]
+    are_sure: bool = True
 
     def rest(self, *, first: bool) -> int:
         """The end of the object, if it may be here, or a key and what follows."""
@@ -110,8 +111,16 @@ class Keys(NamedTuple):
 
     def is_free(self) -> bool:
         """Whether there are more keys of each kind than could be used up."""
+        if not self.are_sure and not _are_possible(self.members, self.others):
+            return False
         needed = max(tally.low for tally in (self.still.total, *self.still.tallies))
         return all(has_values(other.key, len(self.seen) + needed + 2) for other in self._others())
+
+    def changed(self, change: Callable[[int], int]) -> Keys:
+        """Objects of other members, some of which there may be no text of."""
+        members = tuple(member.changed(change) for member in self.members)
+        others = tuple(other.changed(change) for other in self.others)
+        return self._replace(form=self.form.changed(change), members=members, others=others, are_sure=False)
 
     # -- inside -----------------------------------------------------------------------------------------------
 
@@ -177,6 +186,12 @@ class Keys(NamedTuple):
             return []
         shortest = _shortest_keys(other.key, 1 << (wanted + len(self.seen) - 1).bit_length())
         return [text for text in shortest if read(text) not in self.seen][:wanted]
+
+
+@memo
+def _are_possible(members: tuple[Member, ...], others: tuple[Member, ...]) -> bool:
+    """Whether each that has to come can be written, and all that come with it."""
+    return all(member.is_possible() for member in (*members, *others))
 
 
 @memo

@@ -8,6 +8,7 @@ how deep it is, so each depth has a layout of its own. There is no whitespace be
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from .constraints import Escapes, Spacing
@@ -48,6 +49,13 @@ class Layout(NamedTuple):
     def inner(self) -> Layout:
         """The layout of elements and values of members."""
         return layout(self.spacing, self.escapes, self.depth + 1) if self.spacing in WIDTHS else self
+
+    def changed(self, change: Callable[[int], int]) -> Layout:
+        """The same of other expressions."""
+        return self._replace(**{name: change(getattr(self, name)) for name in _TOKENS})
+
+
+_TOKENS = ("first", *(name for name in Layout._fields if name.startswith(("open", "close", "comma", "colon"))))
 
 
 @memo

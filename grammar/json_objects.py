@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from .counts import Left, Tally, Way, check_states, left, repeated
@@ -16,6 +16,14 @@ class Member(NamedTuple):
     key: int
     ways: tuple[Way, ...]
     required: bool
+
+    def changed(self, change: Callable[[int], int]) -> Member:
+        """The same of other expressions."""
+        return self._replace(key=change(self.key), ways=tuple(way.changed(change) for way in self.ways))
+
+    def is_possible(self) -> bool:
+        """Whether it can be written."""
+        return not POOL.is_empty(self.key) and any(not POOL.is_empty(way.value) for way in self.ways)
 
 
 UNCOUNTED = left(0, None, ())

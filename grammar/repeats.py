@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from itertools import combinations
 from typing import NamedTuple
 
@@ -104,6 +104,13 @@ class Repeats(NamedTuple):
     def is_free(self) -> bool:
         """Always: elements that cannot be gone on with are left out."""
         return True
+
+    def changed(self, change: Callable[[int], int]) -> Repeats:
+        """Arrays of other elements."""
+        prefix = tuple(tuple(way.changed(change) for way in ways) for ways in self.prefix)
+        items = tuple(way.changed(change) for way in self.items)
+        shared = tuple((change(one), change(other), change(both)) for one, other, both in self.shared)
+        return self._replace(form=self.form.changed(change), prefix=prefix, items=items, shared=shared)
 
     # -- inside -----------------------------------------------------------------------------------------------
 
@@ -232,3 +239,7 @@ class _Forgetful(NamedTuple):
     def is_free(self) -> bool:
         """Never: what is let through here has to be looked at again, with all remembered."""
         return False
+
+    def changed(self, change: Callable[[int], int]) -> _Forgetful:
+        """Arrays of other elements."""
+        return _Forgetful(self.rule.changed(change))

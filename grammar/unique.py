@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import NamedTuple
 
 from .captures import derived, has_values, rests, values_of
@@ -104,6 +104,12 @@ class Elements(NamedTuple):
         needed = max(tally.low for tally in (self.still.total, *self.still.tallies))
         wanted = len(self.seen) + len(self.prefix) + needed + 2
         return all(has_values(way.value, wanted) for ways in (*self.prefix, self.items) for way in ways)
+
+    def changed(self, change: Callable[[int], int]) -> Elements:
+        """Arrays of other elements."""
+        prefix = tuple(tuple(way.changed(change) for way in ways) for ways in self.prefix)
+        items = tuple(way.changed(change) for way in self.items)
+        return self._replace(form=self.form.changed(change), prefix=prefix, items=items)
 
     # -- inside -----------------------------------------------------------------------------------------------
 

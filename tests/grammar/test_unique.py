@@ -7,6 +7,7 @@ import json
 import random
 from decimal import Decimal
 
+import jsonschema
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
@@ -15,6 +16,8 @@ from hypothesis import strategies as st
 from rootform.grammar.automaton import Automaton
 from rootform.grammar.batch import StateBatch
 from rootform.grammar.captures import derived, has_others, has_values
+from rootform.grammar.compile import expression_of
+from rootform.grammar.constraints import JsonSchema
 from rootform.grammar.counts import Tally, Way, left
 from rootform.grammar.errors import GrammarError
 from rootform.grammar.expr import POOL
@@ -314,3 +317,49 @@ def test_names_that_cannot_be_counted_are_refused() -> None:
     others = [Member(string(ANY_TEXT), ONE, False)]
     with pytest.raises(GrammarError, match="more than 64 members"):
         object_(COMPACT, [], others, 65, distinct=True)
+
+
+# -- tokenizers that lack bytes -------------------------------------------------------------------------------
+
+ACCENTED = ("é", "ü", "a", "bé")
+LACKING = {
+    "enum": {"enum": [*ACCENTED, 1, 10]},
+    "few left": {"enum": ["é", "a", "aü"]},
+    "any string": {"type": "string", "maxLength": 2},
+    "pairs": {"type": "array", "items": {"enum": ["é", "a"]}, "maxItems": 2},
+}
+LACKING_SCHEMAS = [
+    *({"type": "array", "items": items, "uniqueItems": True} for items in LACKING.values()),
+    {"type": "array", "items": LACKING["enum"], "uniqueItems": True, "minItems": 2, "maxItems": 3},
+    {"type": "array", "prefixItems": [LACKING["enum"], LACKING["few left"]], "uniqueItems": True, "minItems": 2},
+    {"type": "array", "items": LACKING["few left"], "not": {"uniqueItems": True}},
+    {"properties": {"é": True}, "additionalProperties": {"type": "null"}, "minProperties": 1, "maxProperties": 3},
+    {"anyOf": [
+        {"type": "array", "items": LACKING["few left"], "uniqueItems": True, "minItems": 2},
+        {"type": "array", "items": {"const": "b"}},
+    ]},
+    {"anyOf": [
+        {"type": "object", "properties": {"x": {"const": "é"}}, "required": ["x"], "minProperties": 2},
+        {"type": "object", "properties": {"a": {"type": "null"}}, "additionalProperties": False},
+    ]},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("schema", LACKING_SCHEMAS, ids=lambda schema: json.dumps(schema, ensure_ascii=False))
+def test_tokenizers_that_lack_bytes_come_to_no_dead_end(schema: object, check_masks) -> None:
+    """What no tokens can spell is left out of what was to be compared as well."""
+    spelled = [bytes([byte]) for byte in b'0123456789abelnux{}[]",:.+-']
+    lacking = Vocabulary([*spelled, b'"a', b'","', b'["', b"null", b"1,1", b""], [len(spelled) + 5], len(spelled) + 6)
+    constraint = JsonSchema(json.dumps(schema), escapes="minimal")
+    expression = expression_of(constraint, lacking.single_bytes)
+    check_masks(expression, lacking, random.Random(json.dumps(schema)))
+    text = POOL.shortest(expression) or b""
+    assert set(text) <= set(b"".join(spelled))
+    jsonschema.validate(json.loads(text), schema)
+
+
+def test_elements_that_cannot_be_spelled_are_no_elements() -> None:
+    schema = {"type": "array", "items": {"enum": ["é", "a"]}, "uniqueItems": True, "minItems": 2}
+    letters = sum(1 << byte for byte in b'a[]",')
+    with pytest.raises(GrammarError, match="no tokens to spell"):
+        expression_of(JsonSchema(json.dumps(schema), escapes="minimal"), letters)
