@@ -15,7 +15,7 @@ import numpy as np
 
 from . import frame_kernels, kernels, verbatim
 from .chars import JSON_CHAR
-from .collector import paused
+from .collector import PAUSED
 from .compile import expression_of, place_of
 from .constraints import Constraint, bytes_of_constraint
 from .crossings import Crossings
@@ -108,7 +108,7 @@ class Automaton:
             known = self._roots.get(constraint)
         if known is None:
             try:
-                with using(self.exprs), within(limit), paused():
+                with using(self.exprs), within(limit), PAUSED:
                     expression = expression_of(constraint, self.vocabulary.single_bytes)
                     self.exprs.byte_classes(expression)  # so that others need not wait for it below
                     if self.exprs.shortest_length(expression) > LONGEST:

@@ -172,20 +172,30 @@ def json_char(members: CodePoints) -> int:
 
 def _surrogate_pairs(members: CodePoints) -> int:
     """Behind the first backslash: `uD83D\\uDE00` for the members beyond the basic plane."""
-    tails: dict[int, list[tuple[int, int]]] = {}
-    for lo, hi in _clipped(members, 0x10000, sys.maxunicode):
-        for high in range((lo - 0x10000) >> 10, ((hi - 0x10000) >> 10) + 1):
-            base = 0x10000 + (high << 10)
-            low_range = (max(lo, base) - base + 0xDC00, min(hi, base + 0x3FF) - base + 0xDC00)
-            tails.setdefault(high + 0xD800, []).append(low_range)
+    lows: dict[int, list[tuple[int, int]]] = {}  # of high units whose low units are not all in the set
     highs: dict[tuple[tuple[int, int], ...], list[tuple[int, int]]] = {}
-    for high, lows in tails.items():
-        highs.setdefault(tuple(lows), []).append((high, high))
+    for lo, hi in _clipped(members, 0x10000, sys.maxunicode):
+        blocks, edges = _blocks(lo, hi, 0x400)
+        if blocks:
+            highs.setdefault((_LOW_UNITS,), []).append((_high_unit(blocks[0]), _high_unit(blocks[-1])))
+        for start, end in edges:
+            low_range = _LOW_UNITS[0] + (start & 0x3FF), _LOW_UNITS[0] + (end & 0x3FF)
+            lows.setdefault(_high_unit(start >> 10), []).append(low_range)
+    for high, found in lows.items():
+        highs.setdefault(tuple(found), []).append((high, high))
     parts = [
-        POOL.concat(POOL.literal(b"u"), _hex(_merged(high)), POOL.literal(b"\\u"), _hex(low))
+        POOL.concat(POOL.literal(b"u"), _hex(_merged(sorted(high))), POOL.literal(b"\\u"), _hex(low))
         for low, high in highs.items()
     ]
     return POOL.alt(*parts)
+
+
+_LOW_UNITS = (0xDC00, 0xDFFF)
+
+
+def _high_unit(block: int) -> int:
+    """The first half of the characters in a block of 1024."""
+    return 0xD800 - 0x40 + block
 
 
 def _merged(ranges: list[tuple[int, int]]) -> CodePoints:
@@ -214,17 +224,29 @@ def _digits(members: CodePoints, places: int, bits: int, spell: Callable[[int], 
     """Numbers of the set as one leading digit, spelled by `spell`, and `places` digits of `bits` bits behind it."""
     if not members:
         return EMPTY
+    whole: list[int] = []  # digits that any may follow
     below: dict[int, list[tuple[int, int]]] = {}
     size = 1 << bits * places
     for lo, hi in members:
-        for digit in range(lo // size, hi // size + 1):
-            start = digit * size
-            below.setdefault(digit, []).append((max(lo, start) - start, min(hi, start + size - 1) - start))
+        blocks, edges = _blocks(lo, hi, size)
+        whole += blocks
+        for start, end in edges:
+            below.setdefault(start // size, []).append((start % size, end % size))
     leads: dict[int, list[int]] = {}
-    for digit, rest in below.items():
-        tail = _continuation(tuple(rest), places - 1, bits) if places else EPSILON
-        leads.setdefault(tail, []).extend(spell(digit))
+    for digits, rest in [(whole, [(0, size - 1)]), *(([digit], rest) for digit, rest in below.items())]:
+        if digits:
+            tail = _continuation(tuple(rest), places - 1, bits) if places else EPSILON
+            leads.setdefault(tail, []).extend(byte for digit in digits for byte in spell(digit))
     return POOL.alt(*[POOL.concat(POOL.byte_set(lead), tail) for tail, lead in leads.items()])
+
+
+def _blocks(lo: int, hi: int, size: int) -> tuple[range, list[tuple[int, int]]]:
+    """Of a range the blocks of a size that are inside, and what is left before and behind, in one block each."""
+    first, last = -(-lo // size), (hi + 1) // size - 1
+    edges = [(lo, min(hi, first * size - 1))] if lo // size < first else []
+    if hi // size > last and hi // size >= first:
+        edges.append((max(lo, (last + 1) * size), hi))
+    return range(first, last + 1), edges
 
 
 def _clipped(members: CodePoints, first: int, last: int) -> CodePoints:

@@ -10,31 +10,27 @@ from __future__ import annotations
 
 import gc
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 _MOST = 500_000
 """Objects made since the last search, beyond which there is one even if some thread is always compiling."""
 
 
 class _Pause:
-    """Owner of `gc.disable` and `gc.enable`, for all threads of the process."""
+    """Owner of `gc.disable` and `gc.enable`, for all threads of the process: `with` it, they are off."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._inside = 0
         self._was_on = False
 
-    def enter(self) -> None:
-        """One more thread is compiling."""
+    def __enter__(self) -> None:
         with self._lock:
             if not self._inside:
                 self._was_on = gc.isenabled()
                 gc.disable()
             self._inside += 1
 
-    def leave(self) -> None:
-        """One thread is done."""
+    def __exit__(self, *_: object) -> None:
         with self._lock:
             self._inside -= 1
             if self._was_on and not self._inside:
@@ -44,14 +40,5 @@ class _Pause:
             gc.collect(0)
 
 
-_pause = _Pause()
-
-
-@contextmanager
-def paused() -> Iterator[None]:
-    """Inside, in no thread, is any garbage searched for; where that was turned off before, it stays off."""
-    _pause.enter()
-    try:
-        yield
-    finally:
-        _pause.leave()
+PAUSED = _Pause()
+"""Inside, in no thread, is any garbage searched for; where that was turned off before, it stays off."""

@@ -106,13 +106,12 @@ Constraint = Regex | Choice | JsonSchema | JsonObject | Grammar | StructuralTag
 
 def bytes_of_constraint(constraint: Constraint) -> int:
     """Memory of a constraint's own texts."""
-    todo: list[object] = list(msgspec.structs.astuple(constraint))
+    todo = [msgspec.structs.astuple(constraint)]
     total = 0
     while todo:
         item = todo.pop()
-        total += sys.getsizeof(item)
-        if isinstance(item, tuple):
-            todo += item
+        total += sum(map(sys.getsizeof, item))
+        todo += [inner for inner in item if type(inner) is tuple]
     return total
 
 

@@ -109,15 +109,20 @@ def look() -> None:
         limit.look()
 
 
-@contextmanager
-def within(limit: Limit | None) -> Iterator[None]:
+class within:
     """Inside, the work of this thread is limited; None: not at all."""
-    before = _current.limit
-    _current.limit = limit
-    try:
-        yield
-    finally:
-        _current.limit = before
+
+    __slots__ = ("_before", "_limit")
+
+    def __init__(self, limit: Limit | None) -> None:
+        self._limit = limit
+
+    def __enter__(self) -> None:
+        self._before = _current.limit
+        _current.limit = self._limit
+
+    def __exit__(self, *_: object) -> None:
+        _current.limit = self._before
 
 
 def let_go(*containers: dict[Any, Any] | list[Any]) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from rootform.grammar import collector
 from rootform.grammar.automaton import Automaton
-from rootform.grammar.collector import paused
+from rootform.grammar.collector import PAUSED
 from rootform.grammar.constraints import JsonSchema
 from rootform.grammar.errors import GrammarError
 from rootform.grammar.vocab import Vocabulary
@@ -25,9 +25,9 @@ def _as_before() -> Iterator[None]:
 
 
 def test_off_inside_and_on_again_behind() -> None:
-    with paused():
+    with PAUSED:
         assert not gc.isenabled()
-        with paused():
+        with PAUSED:
             assert not gc.isenabled()
         assert not gc.isenabled()
     assert gc.isenabled()
@@ -35,7 +35,7 @@ def test_off_inside_and_on_again_behind() -> None:
 
 def test_stays_off_where_it_was_off() -> None:
     gc.disable()
-    with paused():
+    with PAUSED:
         assert not gc.isenabled()
     assert not gc.isenabled()
 
@@ -44,12 +44,12 @@ def test_on_again_only_when_the_last_thread_is_done() -> None:
     entered, go_on = threading.Event(), threading.Event()
 
     def compile_slowly() -> None:
-        with paused():
+        with PAUSED:
             entered.set()
             assert go_on.wait(10)
 
     thread = threading.Thread(target=compile_slowly)
-    with paused():
+    with PAUSED:
         thread.start()
         assert entered.wait(10)
     assert not gc.isenabled()
@@ -68,11 +68,11 @@ def test_threads_that_always_compile_do_not_put_it_off_for_ever(monkeypatch: pyt
 
     monkeypatch.setattr(collector, "_MOST", 1000)
     gone: list[int] = []
-    with paused():
+    with PAUSED:
         for _ in range(2000):
             Circle(gone)
         assert not gone
-        with paused():
+        with PAUSED:
             pass
         assert len(gone) == 2000
 
