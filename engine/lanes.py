@@ -2,9 +2,9 @@
 
 Each has a lane: its last token, its place in the grammar (state, register, stack) and the mask row of that place. A
 pass reads the last tokens as its inputs, and its results go back to the lanes, so that the next one can be queued
-before the host has seen them. All that the host knows ahead comes with the pass: pages, positions, how tokens are drawn,
-and the numbers they are drawn by; and the place of a sequence whose lane does not hold it, or holds what the host
-decided against.
+before the host has seen them. All that the host knows ahead comes with the pass: pages, positions, how tokens are
+drawn, and the numbers they are drawn by; and the place of a sequence whose lane does not hold it, or holds what the
+host decided against.
 """
 
 from __future__ import annotations
@@ -42,11 +42,19 @@ class Asked(NamedTuple):
 
 class Became(NamedTuple):
     """What a pass came to, (m,) int32: tokens, -1 where nothing was allowed; what became of the grammars
-    (kernels.grammar.advance), and their mask rows, -1 where they are not known or there is none."""
+    (kernels.grammar.advance), and their mask rows, -1 where they are not known or there is none; and float32, the
+    logprobs of the tokens among those allowed."""
 
     tokens: np.ndarray
     outcomes: np.ndarray
     row_ids: np.ndarray
+    logprobs: np.ndarray
+
+    @classmethod
+    def of(cls, results: np.ndarray) -> Became:
+        """results: what Lanes.take_on returned."""
+        tokens, outcomes, row_ids, logprobs = results
+        return cls(tokens, outcomes, row_ids, logprobs.view(np.float32))
 
 
 class Lanes:
@@ -62,23 +70,23 @@ class Lanes:
         """Queue the choice of a token for each row of logits, and all that follows from it.
 
         there: the tables of the grammar that holds in masked rows; None: there are none.
-        Returns (3, m) int32, for Became.
+        Returns (4, m) int32, for Became.of.
         """
         if not len(asked.lanes):  # a pass of prompts alone
-            return self._tokens.new_empty((3, 0))
+            return self._tokens.new_empty((4, 0))
         lanes, masked, fresh, places, row_ids, draws = self._on_device(asked)
         is_fresh = fresh.bool()
         at = lanes.long()
         self._places[at] = torch.where(is_fresh[:, None], places, self._places[at])
         row_ids = torch.where(is_fresh, row_ids, self._row_ids[at])
-        tokens, _ = sample(logits, self._no_rows if there is None else there.rows, row_ids, draws)
+        tokens, logprobs = sample(logits, self._no_rows if there is None else there.rows, row_ids, draws)
         outcomes, after = torch.zeros_like(tokens), torch.full_like(tokens, -1)
         if there is not None:
             slots = torch.where(masked.bool(), lanes, -1)
             after, outcomes = advance(self._places, slots, tokens, there.tables, there.widest)
         self._tokens[at] = tokens
         self._row_ids[at] = after
-        return torch.stack([tokens, outcomes, after])
+        return torch.stack([tokens, outcomes, after, logprobs.view(torch.int32)])
 
     def _on_device(
         self, asked: Asked

@@ -23,11 +23,11 @@ from .lanes import Asked, Became, Lanes
 from .passes import Checked, Load
 from .ports import ForwardBatch, Memory, Model
 from .running import Constrained, Running, Sequence
-from .sample import Scores
+from .sample import Logprob, Scores
 from .settle import Ends, LogitsGone
 from .step import StepLoop
 from .tables_there import TablesThere
-from .types import Event, RootformError
+from .types import Event, RootformError, Sampling
 
 
 class GrowingMemory(Memory, Protocol):
@@ -69,6 +69,22 @@ class _Pass:
     work: Work
     began: float
     there: TablesThere | None
+
+
+class _Told:
+    """settle.Chosen of what the device told: how likely each token was that it chose. logprobs: (m,) float32."""
+
+    def __init__(self, logprobs: np.ndarray) -> None:
+        self._logprobs = logprobs
+
+    def logprob(self, row: int, token_id: int, n_top: int) -> Logprob:
+        """See sample.Scores; of the token that was chosen, and of no others."""
+        assert n_top == 0
+        return Logprob(float(self._logprobs[row]), [])
+
+    def preferred(self, row: int, sampling: Sampling, random: np.random.Generator) -> np.ndarray:
+        """Raises LogitsGone."""
+        raise LogitsGone
 
 
 class OverlappedLoop(StepLoop):
@@ -122,7 +138,7 @@ class OverlappedLoop(StepLoop):
     def _goes_ahead(self, loaded: SequenceOf[Running]) -> bool:
         """Whether the device can choose the tokens of all of them by itself."""
         sequences = [running.sequence for running in loaded]
-        if any(each.request.top_logprobs is not None or each.key in self._needs_host for each in sequences):
+        if any(each.request.top_logprobs or each.over_vocabulary or each.key in self._needs_host for each in sequences):
             return False
         if self._drafter is not None and any(self._drafter.pays(each) for each in sequences):
             return False
@@ -260,7 +276,7 @@ class OverlappedLoop(StepLoop):
         held = [each for each in landed.rows if self.places.running.get(each.key) is each]
         sequences = [each.sequence for each in held]
         try:
-            became = Became(*receive(landed.arrival, self.counts, work_behind=ahead is not None))
+            became = Became.of(receive(landed.arrival, self.counts, work_behind=ahead is not None))
             now = self._clock()
             self._note_cost(landed.work, landed.load, now - max(landed.began, self._landed_at))
             self._landed_at = now
@@ -271,10 +287,10 @@ class OverlappedLoop(StepLoop):
 
     def _settle_rows(self, landed: _Pass, held: SequenceOf[Running], became: Became) -> Ends:
         rows = [landed.rows[each] for each in held]
-        tokens, outcomes, row_ids = (each[rows].tolist() for each in became) if rows else ([], [], [])
+        tokens, outcomes, row_ids, _ = (each[rows].tolist() for each in became) if rows else ([], [], [], [])
         sequences = [each.sequence for each in held]
         before = [len(each.ids) for each in sequences]
-        ends = self._settler.settle(sequences, rows, tokens, None)
+        ends = self._settler.settle(sequences, rows, tokens, _Told(became.logprobs))
         agreed = self._agreed(held, outcomes, row_ids)
         self._count_misses(landed, outcomes)
         for running, token, n_before, is_same in zip(held, tokens, before, agreed, strict=True):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence as SequenceOf
+from typing import Protocol
 
 import numpy as np
 
 from .grammars import Grammars, Taken
 from .running import Sequence
-from .sample import Logprob, Scores
-from .types import Delta, FinishReason, TokenLogprob
+from .sample import Logprob
+from .types import Delta, FinishReason, Sampling, TokenLogprob
 
 Ends = dict[int, FinishReason | Exception]
 """The sequences that ended, by key: how they finished, or what they failed with."""
@@ -24,6 +25,18 @@ class LogitsGone(Exception):
     """
 
 
+class Chosen(Protocol):
+    """What is known of the logits that tokens were chosen by: all of it (sample.Scores), or what a device told."""
+
+    def logprob(self, row: int, token_id: int, n_top: int) -> Logprob:
+        """See sample.Scores."""
+        ...
+
+    def preferred(self, row: int, sampling: Sampling, random: np.random.Generator) -> np.ndarray:
+        """See sample.Scores. May raise LogitsGone."""
+        ...
+
+
 class Settler:
     """Adds tokens to sequences. eos_ids: tokens that end the output (and are no part of it)."""
 
@@ -32,12 +45,12 @@ class Settler:
         self._eos_ids = eos_ids
 
     def settle(
-        self, sequences: SequenceOf[Sequence], rows: SequenceOf[int], tokens: SequenceOf[int], scores: Scores | None
+        self, sequences: SequenceOf[Sequence], rows: SequenceOf[int], tokens: SequenceOf[int], scores: Chosen
     ) -> Ends:
         """Add the sampled token of each sequence (or the next best that the close-out rule allows), then forced ones.
 
-        tokens: (n,) ids, sampled from these rows of the scores.  scores None: they are not there any more, and nobody
-        asked for logprobs; a sequence that needs a next best token ends in LogitsGone.
+        tokens: (n,) ids, sampled from these rows of the scores. A sequence that needs a next best token, where the
+        scores do not know it, ends in LogitsGone, and nothing has changed in it.
         """
         ends: Ends = {}
         constrained: list[tuple[int, Sequence, int]] = []
@@ -126,17 +139,17 @@ class Settler:
         return self._grammars.take(places, tokens, [each.remaining for each in sequences])
 
     def _add_taken(
-        self, sequence: Sequence, answer: Taken, scores: Scores | None, row: int, ends: Ends, *, is_forced: bool
+        self, sequence: Sequence, answer: Taken, scores: Chosen | None, row: int, ends: Ends, *, is_forced: bool
     ) -> Taken:
         """Add what was taken; or, where nothing was, what the close-out rule allows.
 
-        is_forced: the text is; it was not the model that was asked.
+        is_forced: the text is.  scores None: it was not the model that was asked.
         """
         if answer.error is None and answer.token is None:
-            if scores is None and not is_forced:
-                answer = Taken(None, LogitsGone())
-            else:
+            try:
                 answer = self._close_out(sequence, None if is_forced else scores, row)
+            except LogitsGone as gone:
+                answer = Taken(None, gone)
         if answer.error is not None:
             ends[sequence.key] = answer.error
         elif answer.token is not None and answer.token in self._eos_ids:
@@ -147,14 +160,14 @@ class Settler:
             self._add(sequence, answer.token, _likelihood(sequence, scores, row, answer.token), ends)
         return answer
 
-    def _close_out(self, sequence: Sequence, scores: Scores | None, row: int) -> Taken:
+    def _close_out(self, sequence: Sequence, scores: Chosen | None, row: int) -> Taken:
         """The token that the model likes best among those that leave room to finish, taken."""
         assert self._grammars is not None
         assert sequence.grammar is not None
         preferred = np.zeros(0, np.int64)  # where text is forced there is nothing to choose but how it is spelled
         if scores is not None:
-            sequence.grammar.closed_early = True
             preferred = scores.preferred(row, sequence.request.sampling, sequence.draws.aside(sequence.n_output))
+            sequence.grammar.closed_early = True
         return self._grammars.close_out(sequence.grammar, preferred, sequence.remaining)
 
     def _add(self, sequence: Sequence, token: int, likelihood: Logprob | None, ends: Ends) -> None:
@@ -168,7 +181,7 @@ class Settler:
             ends[sequence.key] = "stop"
 
 
-def _likelihood(sequence: Sequence, scores: Scores | None, row: int, token: int) -> Logprob | None:
+def _likelihood(sequence: Sequence, scores: Chosen | None, row: int, token: int) -> Logprob | None:
     """None: not asked for. scores None: the token was forced."""
     n_top = sequence.request.top_logprobs
     if n_top is None:

@@ -218,6 +218,28 @@ def test_a_request_that_needs_the_host_makes_its_passes_ordinary_ones(model: Pag
     assert 0 < run.loop.counts.lockstep_passes < run.loop.counts.forward_passes
 
 
+def test_the_logprob_of_the_token_itself_comes_from_the_device(speaking: tuple[PagedModel, Tokenizer]) -> None:
+    ways: list[dict[str, Any]] = [
+        {"temperature": 1.0, "seed": 5},
+        {"regex": "[a-z]{4,40}[.]", "max_tokens": 12},
+        {"regex": "(ab|cd[0-9])x{3}", "temperature": 3.0, "seed": 1},
+    ]
+    found: list[list[Completion]] = []
+    for overlap in (False, True):
+        with Engine.from_parts(*speaking, drafts=False, overlap=overlap) as engine:
+            said = [engine.generate("some text", **{"max_tokens": 20} | way, top_logprobs=0) for way in ways]
+            found.append([each for each in said if isinstance(each, Completion)])
+            stats = engine.stats()
+    assert stats.overlapped_passes > stats.lockstep_passes
+    for ordinary, overlapped in zip(*found, strict=True):
+        assert ordinary.token_ids == overlapped.token_ids
+        pairs = list(zip(ordinary.logprobs, overlapped.logprobs, strict=True))
+        assert len(pairs) == len(ordinary.token_ids)
+        for one, other in pairs:
+            assert other.logprob == pytest.approx(one.logprob, abs=1e-5)
+            assert (one.token_id, one.top) == (other.token_id, other.top) == (one.token_id, ())
+
+
 def test_a_failure_ends_those_it_touched_and_nobody_else(model: PagedModel, monkeypatch: pytest.MonkeyPatch) -> None:
     run = Run(model)
     first = run.add(**REQUESTS[0])
@@ -313,7 +335,7 @@ def test_the_chain_of_a_pass_reads_nothing_back(monkeypatch: pytest.MonkeyPatch)
     asked = Asked(np.arange(n, dtype=np.int32), ints, ints, np.zeros((n, 3), dtype=np.int32), ints, ints, *doubles)
     logits = torch.empty((n, 7), device="meta")
     results = Lanes(torch.zeros(8, dtype=torch.int32, device="meta")).take_on(logits, asked, there)
-    assert results.shape == (3, n)
+    assert results.shape == (4, n)
     with pytest.raises((RuntimeError, NotImplementedError)):
         results.tolist()
 
