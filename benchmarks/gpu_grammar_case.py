@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import torch
 
-from rootform.engine.kernels import grammar
+from rootform.engine import lanes
+from rootform.engine.kernels import grammar, sampling
+from rootform.engine.tables_there import TablesThere
 from rootform.grammar.automaton import Automaton
 from rootform.grammar.batch import StateBatch
 from rootform.grammar.constraints import JsonSchema
 from rootform.grammar.vocab import Vocabulary
 
-from .gpu_cases import moved
+from .gpu_cases import assert_close, moved
 
 
 @dataclass(frozen=True)
@@ -80,4 +84,58 @@ class Advance:
         return int(random.choice(allowed)) if len(allowed) else 0
 
 
-CASES: dict[str, Any] = {"advance": Advance()}
+@dataclass(frozen=True)
+class Chain:
+    """Passes over lanes, one after the other, each going on from what the last one left on the device: choice of tokens
+    and advance of grammars by kernels, and by their twins. Some sequences have no grammar, some are sent elsewhere by
+    the host now and then, and tables grow old and are brought up."""
+
+    passes: int = 8
+
+    def run(self, device: str) -> None:
+        ours, wanted = self.results(device, with_kernels=True), self.results("cpu", with_kernels=False)
+        met: set[int] = set()
+        for got, expected in zip(ours, wanted, strict=True):
+            assert got[:3].tolist() == expected[:3].tolist()
+            assert_close(got[3].view(torch.float32), expected[3].view(torch.float32), torch.float32)
+            met |= set(expected[1].tolist())
+        assert {grammar.ADVANCED, grammar.NO_TRANSITION} <= met, f"the passes met only {met}"
+
+    def results(self, device: str, *, with_kernels: bool) -> list[torch.Tensor]:
+        """Of every pass, on the CPU."""
+        torch.manual_seed(0)
+        batch, steps = Advance().walk()
+        automaton, slots = batch._automaton, steps[0][1][steps[0][1] >= 0]
+        n, size = len(slots), automaton.vocabulary.size
+        there = TablesThere(automaton, torch.device(device))
+        made = lanes.Lanes(torch.zeros(16, dtype=torch.int32, device=device))
+        masked = (np.arange(n) % 3 > 0).astype(np.int32)
+        chosen = {"sample": sampling.sample_triton, "advance": grammar.advance_triton} if with_kernels else {}
+        found = []
+        for at in range(self.passes):
+            fresh = np.full(n, at == 0) | (np.arange(n) % 4 == at % 4)
+            there.note_missed(at % 3)
+            rows = batch.row_ids(slots)
+            there.bring_up()
+            asked = lanes.Asked(
+                lanes=np.arange(n, dtype=np.int32)[::-1].copy(),
+                masked=masked,
+                fresh=fresh.astype(np.int32),
+                places=np.array([batch.save(int(slot)) for slot in slots], dtype=np.int32),
+                row_ids=np.where(masked, rows, -1).astype(np.int32),
+                top_k=np.full(n, at, dtype=np.int32),
+                temperature=np.array([0.0, 1.0, 0.7] * n)[:n],
+                top_p=np.linspace(0.5, 1.0, n),
+                min_p=np.zeros(n),
+                uniform=np.linspace(0.05, 0.9, n),
+            )
+            logits = torch.randn(n, size).to(device)
+            with ExitStack() as stack:
+                for name, kernel in chosen.items():
+                    stack.enter_context(mock.patch.object(lanes, name, kernel))
+                found.append(made.take_on(logits, asked, there).cpu())
+            batch.advance(slots, found[-1][0].numpy())
+        return found
+
+
+CASES: dict[str, Any] = {"advance": Advance(), "chain of passes": Chain()}
