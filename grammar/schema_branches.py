@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from .errors import GrammarError
 from .schema_accepts import Judge
 from .schema_clauses import Track, flipped, objects_as
-from .schema_negation import having, without_member
+from .schema_negation import having
 from .schema_possible import Possible, Tags, exclude_each_other
 from .schema_rules import Literal, opposite
 from .schema_shapes import ANYTHING, NOTHING, TYPES, Shape, is_tracked, meet, of_types, union
@@ -74,7 +74,7 @@ class Branches:
         whole = self._read(flipped(literal))
         conj = self._judge.member(self._read(literal).objects[0], tag)
         rest = self.both(replace(NOTHING, objects=whole.objects), objects_as(having(tag, conj)))
-        return replace(whole, objects=(without_member(tag), having(tag, opposite(conj)), *rest.objects))
+        return replace(whole, objects=(replace(having(tag, opposite(conj)), required=()), *rest.objects))
 
     def one_of(self, around: Shape, inner: list[Literal], track: Track) -> Shape:
         """One branch and none of those that some value might satisfy as well; each type of values by itself."""

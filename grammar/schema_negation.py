@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+from msgspec.structs import replace
+
 from .numbers import Interval
 from .schema_rules import (
     EVERY_ELEMENT,
@@ -124,18 +126,28 @@ def _not_array(rule: ArrayRule) -> tuple[ArrayRule, ...]:
 
 
 def _not_object(rule: ObjectRule) -> tuple[ObjectRule, ...]:
-    found = [without_member(name) for name in rule.required]
+    breaking = list(map(_breaking, rule.members))
+    found = [_lacking(name, breaking) for name in rule.required]
     if rule.min_properties:
         found.append(ObjectRule(max_properties=rule.min_properties - 1))
     if rule.max_properties is not None:
         found.append(ObjectRule(min_properties=rule.max_properties + 1))
-    found += map(_breaking, rule.members)
+    found += breaking
     found += [ObjectRule(members=(part,)) for part in rule.broken]
     if rule.values is not None:
         found.append(ObjectRule(excluded=rule.values))
     if rule.excluded:
         found.append(ObjectRule(values=rule.excluded))
     return tuple(found)
+
+
+def _lacking(name: str, breaking: list[ObjectRule]) -> ObjectRule:
+    """Objects without a member; or with one that breaks what one part says of it alone, which is the same rule."""
+    for rule in breaking:
+        if rule.required == (name,):
+            breaking.remove(rule)
+            return replace(rule, required=())
+    return without_member(name)
 
 
 def _breaking(part: Members) -> ObjectRule:
