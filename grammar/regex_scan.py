@@ -8,6 +8,8 @@ from typing import Literal
 from . import chars
 from .chars import CodePoints
 from .errors import GrammarError
+from .unicode_extensions import script_extensions
+from .unicode_properties import binary_property
 from .unicode_scripts import script
 
 Dialect = Literal["python", "ecma"]
@@ -24,9 +26,9 @@ _CATEGORY_NAMES = {
     "Symbol": "S", "Math_Symbol": "Sm", "Currency_Symbol": "Sc", "Modifier_Symbol": "Sk", "Other_Symbol": "So",
     "Separator": "Z", "Space_Separator": "Zs", "Line_Separator": "Zl", "Paragraph_Separator": "Zp", "Other": "C",
     "Control": "Cc", "Format": "Cf", "Private_Use": "Co", "Unassigned": "Cn",
+    "Combining_Mark": "M", "digit": "Nd", "punct": "P", "cntrl": "Cc",
 }  # fmt: skip
 _PROPERTY = re.compile(r"\{(?:(\w+)=)?(\^?[\w&-]+)\}|([A-Z])")
-_BINARY = {"Any": chars.ANY_CHARACTER, "ASCII": chars.code_points([(0, 127)])}
 
 
 class Scanner:
@@ -112,14 +114,14 @@ class Scanner:
         return chars.characters(" \t\n\r\f\v") if self.ascii else chars.white_space()
 
     def property(self, start: int, *, negated: bool) -> CodePoints:
-        """A general category or a script: \\p{Lu}, \\p{gc=Lu}, \\pL, \\p{Greek}, \\p{Script=Greek}, \\p{IsGreek}."""
+        """A general category, a script, or a binary property: \\p{Lu}, \\pL, \\p{gc=Lu}, \\p{Greek}, \\p{Emoji}."""
         found = _PROPERTY.match(self.text, self.at)
         name = (found[2] or found[3]) if found else ""
         if name.startswith("^"):
             name, negated = name[1:], not negated
         members = _property(found[1], name) if found else ()
         if not found or not members:
-            reason = "only general categories and scripts are known"
+            reason = "only general categories, scripts and binary properties are known"
             raise self.error(reason, "\\p", start, "write \\p{L}, \\p{Lu}, \\p{Script=Greek} or a class")
         self.at = found.end()
         return chars.complement(members) if negated else members
@@ -185,8 +187,6 @@ def _is_single(members: CodePoints) -> bool:
 
 def _property(kind: str | None, name: str) -> CodePoints:
     """The characters with a property; empty when it is not known."""
-    if kind is None and name in _BINARY:
-        return _BINARY[name]
     if kind in (None, "gc", "General_Category"):
         short = _CATEGORY_NAMES.get(name, name)
         if short in ("LC", "L&"):
@@ -194,6 +194,9 @@ def _property(kind: str | None, name: str) -> CodePoints:
         members = chars.category(short) if len(short) <= 2 else ()
         if members or kind is not None:
             return members
+    if kind in ("scx", "Script_Extensions"):
+        return script_extensions(name)
     if kind in (None, "sc", "Script"):
-        return script(name) or (script(name[2:]) if kind is None and name.startswith("Is") else ())
+        others = binary_property(name) if kind is None else ()
+        return others or script(name) or (script(name[2:]) if kind is None and name.startswith("Is") else ())
     return ()

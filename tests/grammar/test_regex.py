@@ -5,12 +5,14 @@ from __future__ import annotations
 import itertools
 import json
 import re
+import unicodedata
 import warnings
 
 import interegular
 import numpy as np
 import outlines_core
 import pytest
+import regex
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,6 +23,8 @@ from rootform.grammar.constraints import Regex
 from rootform.grammar.errors import GrammarError
 from rootform.grammar.expr import POOL
 from rootform.grammar.regex import compile_pattern
+from rootform.grammar.unicode_extensions import script_extensions
+from rootform.grammar.unicode_properties import NAMES, binary_property
 from rootform.grammar.unicode_scripts import script
 from rootform.grammar.vocab import Vocabulary
 
@@ -271,7 +275,7 @@ def test_case_is_ignored_as_re_ignores_it() -> None:
         ("[z-a]", "regex, column 2, 'z-a': the range is out of order"),
         (r"\ud800", "regex, column 1, '\\\\ud800': this is not a character"),
         (r"\q", "regex, column 1, '\\\\q': this escape is not known; leave the backslash out for the letter"),
-        (r"\p{Greak}", "regex, column 1, '\\\\p': only general categories and scripts are known; "
+        (r"\p{Greak}", "regex, column 1, '\\\\p': only general categories, scripts and binary properties are known; "
          "write \\p{L}, \\p{Lu}, \\p{Script=Greek} or a class"),
         (r"(?P<x>a)(?P=x)", "regex, column 9, '(?P=': back-references are not regular; spell the repeated text out"),
         ("a++", "regex, column 3, '+': possessive quantifiers are not supported; leave the '+' out"),
@@ -291,3 +295,38 @@ def test_what_re_refuses_is_refused() -> None:
                 re.compile(pattern)
         with pytest.raises(GrammarError):
             compile_pattern(pattern, mode="fullmatch", encoding="utf8")
+
+
+_OTHER_MEANING = {"IDC": "ID_Continue", "VS": "Variation_Selector"}  # blocks have these names, in that package
+_ASSIGNED = [chr(c) for c in range(0x110000) if unicodedata.category(chr(c)) not in ("Cn", "Cs")]
+_SAMPLE = _ASSIGNED[::37]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_binary_properties_are_those_of_another_package(name: str) -> None:
+    """Where they differ, it is because of versions of Unicode: few characters, of those that are assigned here."""
+    members = {c for low, high in binary_property(name) for c in range(low, high + 1)}
+    other = regex.compile(rf"\p{{{_OTHER_MEANING.get(name, name)}}}")
+    assert sum((ord(char) in members) != bool(other.match(char)) for char in _SAMPLE) <= 2
+    assert members
+
+
+@pytest.mark.parametrize("name", ["Greek", "Grek", "Common", "Zinh", "Hira", "Deva", "Latin", "Adlam"])
+def test_script_extensions_are_those_of_another_package(name: str) -> None:
+    members = {c for low, high in script_extensions(name) for c in range(low, high + 1)}
+    other = regex.compile(rf"\p{{scx={name}}}")
+    assert [char for char in _ASSIGNED if (ord(char) in members) != bool(other.match(char))] == []
+
+
+def test_names_of_properties_that_ecma_has() -> None:
+    for pattern, good, bad in [
+        (r"\p{digit}", "\u09ea", "a"),
+        (r"\p{punct}", "\xa1", "a"),
+        (r"\p{Alphabetic}", "\u0345", "1"),
+        (r"\p{Emoji_Presentation}", "\U0001f600", "1"),
+        (r"\p{Script_Extensions=Greek}", "\u0342", "a"),
+        (r"\P{Lower}", "A", "a"),
+    ]:
+        expression = compile_pattern(pattern, mode="fullmatch", encoding="json")
+        assert POOL.fullmatch(expression, good.encode())
+        assert not POOL.fullmatch(expression, bad.encode())
