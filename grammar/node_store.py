@@ -14,8 +14,8 @@ _SECTIONS = (
     # used, room and place in the header; words of one entry; entries at first. Room that is not used costs no memory
     (nl.N_NODES, nl.MAX_NODES, nl.NODES, nl.RECORD, 1 << 20),
     (nl.N_MEMBERS, nl.MAX_MEMBERS, nl.MEMBERS, 1, 1 << 21),
-    (nl.N_SETS, nl.MAX_SETS, nl.SETS, nl.SET_WORDS, 1 << 13),
-    (nl.N_PARTITIONS, nl.MAX_PARTITIONS, nl.PARTITIONS, nl.CLASSES, 1 << 11),
+    (nl.N_SETS, nl.MAX_SETS, nl.SETS, nl.SET_WORDS, 1 << 15),
+    (nl.N_PARTITIONS, nl.MAX_PARTITIONS, nl.PARTITIONS, nl.CLASSES, 1 << 15),
 )
 _AT_MEMBERS = 1
 _HASHED = ((nl.SET_SLOTS, nl.MAX_SETS), (nl.PARTITION_SLOTS, nl.MAX_PARTITIONS))
