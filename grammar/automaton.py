@@ -30,6 +30,7 @@ from .places import NO_UNIT, UNLIMITED, Frames, Path, Place
 from .pools import current, using
 from .recall import Recall
 from .rows import Rows
+from .sequences import Sequences
 from .stacks import LEVELS, Reader, Stacks
 from .table import Table
 from .texts import NO_TEXT
@@ -80,12 +81,13 @@ class Automaton:
         self.misses = 0  # transitions and rows that had to be found, those on disk not counted
         self.walker: Walker
         self._dfa = Dfa(self.exprs)
-        self.stacks = Stacks(self._state_of_entry)
+        self._sequences = Sequences(self._dfa)
+        self.stacks = Stacks(self._state_of_entry, self._sequences)
         self._frames = Frames(self.exprs, self._dfa)
         self.walker = Walker(vocabulary, self._dfa, use_compiled=use_compiled)
-        self._crossings = Crossings(self._dfa, self._frames, self.stacks)
-        self._follower = Follower(self._dfa, self._crossings, self.stacks, vocabulary)
-        self._masks = Masks(self._frames, self.walker, self._crossings, self.stacks, vocabulary)
+        self._crossings = Crossings(self._dfa, self._sequences)
+        self._follower = Follower(self._dfa, self._crossings, self.stacks, self._sequences, vocabulary)
+        self._masks = Masks(self._frames, self.walker, self._crossings, self.stacks, self._sequences, vocabulary)
         self._places: list[Place] = []
         self._state_ids: dict[Place, int] = {}
         self._roots: dict[Constraint, int] = {}
@@ -135,7 +137,7 @@ class Automaton:
         """The root of an expression of `exprs` that is not empty."""
         with self.lock:
             place = self._frames.enter(expression, 0, (), Reader(self.stacks, 0))
-            stack = self.stacks.push_all(0, self.stacks.sequence(place.pushes))
+            stack = self.stacks.push_all(0, self._sequences.of(place.pushes))
             self._root_starts.append((self._state(place), 0, stack))
             return len(self._root_starts) - 1
 
@@ -151,7 +153,7 @@ class Automaton:
             quote = Path(self._frames, self._places[state], Reader(self.stacks, stack), 0, open_run=False)
             if quote.take(ord('"')):
                 self._find_row(
-                    self._state(quote.place), 0, self.stacks.push_all(stack, self.stacks.sequence(quote.place.pushes))
+                    self._state(quote.place), 0, self.stacks.push_all(stack, self._sequences.of(quote.place.pushes))
                 )
             text = self._dfa.state(self.exprs.repeat(JSON_CHAR, 0, None))
             self._dfa.complete(text)
@@ -310,7 +312,7 @@ class Automaton:
         if not path.take_all(self.vocabulary.tokens[token]) or not self._frames.can_end(path.place, reader):
             return Went(None, stack, 0, 0, False, 0, reader.depth)
         after = path.place
-        below, pushed = reader.stack(after.popped), self.stacks.sequence(after.pushes)
+        below, pushed = reader.stack(after.popped), self._sequences.of(after.pushes)
         return Went(after, below, pushed, path.units, path.open_run, path.run_units, reader.depth)
 
     def completion(self, state: int, register: int, stack: int) -> bytes:

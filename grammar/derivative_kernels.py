@@ -188,7 +188,7 @@ def _derive_repeated(pool: np.ndarray, item: int, byte: int, depth: int) -> int:
 compile_now(derive, "int64(int64[::1], int64, int64, int64)")
 
 
-@compiled_as("boolean(int64[::1], int64)")
+@compiled_within
 def _meets(pool: np.ndarray, item: int) -> bool:
     """Whether an intersection is seen to have a member after few bytes. Errs towards no."""
     known = fact(pool, pair_key(PRUNED_OF, item, NOTHING))

@@ -45,7 +45,6 @@ class Dfa:
         self._expressions = np.zeros(_RESERVED, np.int32)
         self._numbers = np.zeros(_RESERVED, np.int32)
         self._count = np.zeros(1, np.int64)
-        self._split: dict[int, tuple[int, ...]] = {}
         self.state(EMPTY)
 
     def __len__(self) -> int:
@@ -67,18 +66,19 @@ class Dfa:
             number = int(self._numbers[expression])
             if number:
                 return number - 1
-        return self._run(dk.state_of, expression)
+        return self.run(dk.state_of, _nothing, expression)
 
-    def _run(self, kernel: Callable[..., int], *args: Any) -> int:
-        """What a kernel finds, with room made as it asks for it."""
+    def run(self, kernel: Callable[..., int], others: Callable[[], tuple[Any, ...]], *args: Any) -> int:
+        """What a kernel finds, with room made as it asks for it. others: makes arrays it is called with, with room."""
         while True:
-            found = self.exprs.run(kernel, self.arrays, *args)
+            found = self.exprs.run(kernel, self.arrays, *others(), *args)
             if found >= 0:
                 return found
             if found == dk.REFUSED:
                 reason = "elements or names that must differ cannot be followed beside another condition on the whole"
                 raise GrammarError("constraint", "uniqueItems", reason, "leave out one of the two")
-            self.make_room()
+            if found == dk.NO_ROOM:
+                self.make_room()
 
     def may_end(self, state: int) -> bool:
         """Whether the empty text is in the state's language."""
@@ -103,14 +103,11 @@ class Dfa:
 
     def split(self, state: int) -> tuple[int, ...]:
         """The alternatives of a state that SPLITS: expressions, together the same; no more than one does not halt."""
-        known = self._split.get(state)
-        if known is None:
-            exprs = self.exprs
-            members = [m for m in exprs.node(self.expression(state))[1] if not exprs.is_empty(m)]
-            halting = [m for m in members if head_of(exprs, m)[0] in _HALTING]
-            others = exprs.alt(*[m for m in members if head_of(exprs, m)[0] not in _HALTING])
-            known = self._split[state] = (*halting, others) if others != EMPTY else tuple(halting)
-        return known
+        exprs = self.exprs
+        members = [m for m in exprs.node(self.expression(state))[1] if not exprs.is_empty(m)]
+        halting = [m for m in members if head_of(exprs, m)[0] in _HALTING]
+        others = exprs.alt(*[m for m in members if head_of(exprs, m)[0] not in _HALTING])
+        return (*halting, others) if others != EMPTY else tuple(halting)
 
     def expression(self, state: int) -> int:
         """The expression a state is."""
@@ -123,11 +120,11 @@ class Dfa:
 
     def find(self, state: int, byte: int) -> int:
         """Fill in one transition, and those of all bytes that behave alike."""
-        return self._run(dk.transition, state, byte)
+        return self.run(dk.transition, _nothing, state, byte)
 
     def complete(self, state: int) -> np.ndarray:
         """All transitions of a state, (256,) int32."""
-        self._run(dk.complete, state)
+        self.run(dk.complete, _nothing, state)
         return self.transitions[state]
 
     def make_room(self) -> None:
@@ -141,6 +138,10 @@ class Dfa:
             self._expressions = np.concatenate([self._expressions, np.zeros_like(self._expressions)])
         if len(self.exprs) >= len(self._numbers):
             self._numbers = np.concatenate([self._numbers, np.zeros_like(self._numbers)])
+
+
+def _nothing() -> tuple[Any, ...]:
+    return ()
 
 
 def head_of(exprs: Exprs, expression: int) -> tuple[int, int, int]:

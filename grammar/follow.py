@@ -10,6 +10,7 @@ from . import frame_kernels as loops
 from .crossings import Crossings
 from .dfa import Dfa
 from .places import Place
+from .sequences import Sequences
 from .stacks import Stacks
 from .vocab import Vocabulary
 
@@ -33,10 +34,13 @@ class Went(NamedTuple):
 class Follower:
     """Follows tokens from places without captured texts."""
 
-    def __init__(self, dfa: Dfa, crossings: Crossings, stacks: Stacks, vocabulary: Vocabulary) -> None:
+    def __init__(
+        self, dfa: Dfa, crossings: Crossings, stacks: Stacks, sequences: Sequences, vocabulary: Vocabulary
+    ) -> None:
         self._dfa = dfa
         self._crossings = crossings
         self._stacks = stacks
+        self._sequences = sequences
         self._vocabulary = vocabulary
         self._place = np.zeros(14, np.int64)
         self._other = np.zeros(14, np.int64)
@@ -60,7 +64,7 @@ class Follower:
         local, unit, lo, hi, below, popped, pushed, units, open_run, run_units, _, depth, _, _ = self._place.tolist()
         after = None
         if code == loops.WENT:
-            after = Place(local, unit, lo, hi, popped, self._stacks.sequence_entries(pushed))
+            after = Place(local, unit, lo, hi, popped, self._sequences.entries(pushed))
         return Went(after, below, pushed, units, bool(open_run), run_units, depth)
 
     def _run(self, end: int) -> int:
@@ -73,7 +77,7 @@ class Follower:
                 end,
                 self._place,
                 self._other,
-                crossings.entered,
+                crossings.arrays,
                 stacks.arrays,
             )
 

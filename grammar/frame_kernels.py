@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from .crossing_kernels import SLOW, CrossingArrays, SequenceArrays, cross
 from .dfa_kernels import APART, HALTS, MAY_END, NULLABLE, SPLITS, Arrays, transition
-from .kernels import find
-from .machine_code import compiled
+from .machine_code import compiled, compiled_within
 
-StackArrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
-"""What loops read of a `stacks.Stacks`: parents and tops, those of sequences, and the table of joins."""
+StackArrays = tuple[np.ndarray, np.ndarray, SequenceArrays]
+"""What loops read of a `stacks.Stacks`: parents and tops, and the sequences."""
 
 DONE, GIVE_UP = 0, 1
 """What `walk_frames` returns. GIVE_UP: this needs what the tables do not hold."""
@@ -31,7 +31,7 @@ UNIT, LO, HI, STACK, POPPED, SEQUENCE, BEHIND, OUTER = range(8)
 N_FRAMES, N_ITEMS, N_PUT_OFF, N_MISSING, DEEPEST, STEPS = range(6)
 """What `tally` counts."""
 
-UNKNOWN, SLOW = -1, -2  # of tables of states
+UNKNOWN = -1  # of tables of states, as SLOW is
 _MOST_STEPS = 1 << 18
 _LOOKED_AT = 8  # contexts compared before one is made
 _MOST_PUSHED = 260  # items that one item becomes at most, and then some
@@ -43,18 +43,6 @@ LOCAL, UNITS, OPEN, RUN_UNITS, AT, DEPTH, ASKED, BESIDE = 0, 7, 8, 9, 10, 11, 12
 """Columns of the place that `follow` moves; 1 to 6 are UNIT to SEQUENCE, each one further than in `frames`. OPEN,
 RUN_UNITS: see `places.Path`. DEPTH: how much of the stack was read. ASKED: the state whose transition or entry has to
 be found; BESIDE: the sequence pushed before."""
-
-
-@compiled
-def joined(stacks: StackArrays, below: int, above: int) -> int:
-    """What is pushed when first one sequence is, then another; UNKNOWN: to be found."""
-    _, _, _, _, keys, values = stacks
-    if below == 0:
-        return above
-    if above == 0:
-        return below
-    place = find(keys, below, above, 0)
-    return UNKNOWN if keys[place, 0] == -1 else int(values[place])
 
 
 @compiled
@@ -98,7 +86,8 @@ def find_behind(
     tally: np.ndarray,
 ) -> int:
     """The state behind a frame, now in its row; or SLOW."""
-    parents, tops, sequence_parents, sequence_tops, _, _ = stacks
+    parents, tops, sequences = stacks
+    sequence_parents, _, sequence_tops, _, _, _, _, _ = sequences
     row = frames[f]
     if row[BEHIND] != UNKNOWN:
         return row[BEHIND]
@@ -178,9 +167,7 @@ def walk_frames(
     node_end: np.ndarray,
     token_start: np.ndarray,
     token_ids: np.ndarray,
-    entered: np.ndarray,
-    splits: np.ndarray,
-    ways: np.ndarray,
+    crossings: CrossingArrays,
     stacks: StackArrays,
     few_nodes: int,
     many_bytes: int,
@@ -198,6 +185,7 @@ def walk_frames(
     few_nodes, many_bytes: see `is_wide`. tally: see N_FRAMES and the rest.
     """
     transitions, kinds = dfa[2], dfa[3]
+    entered, splits, ways, _ = crossings
     top, n_put_off, n_missing, steps = tally[N_ITEMS], tally[N_PUT_OFF], tally[N_MISSING], tally[STEPS]
     code = DONE
     while top > 0:
@@ -226,6 +214,8 @@ def walk_frames(
             kind = kinds[state]
             row = frames[f]
             if kind & SPLITS:
+                if splits[state, 1] == 0:
+                    cross(pool, dfa, crossings, stacks[2], np.int64(state), np.int64(0))
                 n_ways = splits[state, 1]
                 if n_ways == 0:
                     n_missing = put(missing, n_missing, ARRIVAL, node, state, 0, f)
@@ -236,12 +226,12 @@ def walk_frames(
                     top = put(items, top, ARRIVAL, node, ways[at], 0, f)
                 continue
             if kind & HALTS:
+                sequence = cross(pool, dfa, crossings, stacks[2], np.int64(state), np.int64(row[SEQUENCE]))
                 inside = entered[state, 0]
                 if inside == SLOW:
                     code = GIVE_UP
                     break
-                sequence = joined(stacks, row[SEQUENCE], entered[state, 4])
-                if inside == 0 or sequence == UNKNOWN:
+                if sequence < 0:
                     n_missing = put(missing, n_missing, ARRIVAL, node, state, 0, f)
                     continue
                 unit, lo, hi = entered[state, 1], entered[state, 2], entered[state, 3]
@@ -333,15 +323,48 @@ def may_all_end(
     return 0
 
 
-@compiled
-def step_out(
+@compiled_within
+def step_in(
+    pool: np.ndarray,
+    dfa: Arrays,
     place: np.ndarray,
-    kinds: np.ndarray,
-    entered: np.ndarray,
+    state: int,
+    stack: int,
+    popped: int,
+    sequence: int,
+    crossings: CrossingArrays,
+    stacks: StackArrays,
+) -> int:
+    """Put a place to where a state begins, on a stack: LEFT; or what has to be found first."""
+    unit, lo, hi = -1, 0, 0
+    kinds, entered = dfa[3], crossings[0]
+    if kinds[state] & HALTS and not kinds[state] & SPLITS:
+        above = cross(pool, dfa, crossings, stacks[2], state, sequence)
+        inside = entered[state, 0]
+        if inside == SLOW:
+            return AMBIGUOUS
+        if above < 0:
+            place[ASKED] = state
+            place[BESIDE] = sequence
+            return NO_ENTRY
+        unit, lo, hi = entered[state, 1], entered[state, 2], entered[state, 3]
+        state, sequence = inside, above
+    place[LOCAL], place[1 + UNIT], place[1 + LO], place[1 + HI] = state, unit, lo, hi
+    place[1 + STACK], place[1 + POPPED], place[1 + SEQUENCE] = stack, popped, sequence
+    return LEFT
+
+
+@compiled_within
+def step_out(
+    pool: np.ndarray,
+    dfa: Arrays,
+    place: np.ndarray,
+    crossings: CrossingArrays,
     stacks: StackArrays,
 ) -> int:
     """Leave the frame of a place, in place: LEFT; REFUSED, nothing is behind it; or what has to be found first."""
-    parents, tops, sequence_parents, sequence_tops, _, _ = stacks
+    parents, tops, sequences = stacks
+    sequence_parents, _, sequence_tops, _, _, _, _, _ = sequences
     stack, popped, sequence = place[1 + STACK], place[1 + POPPED], place[1 + SEQUENCE]
     if sequence > 0:
         behind = sequence_tops[sequence]
@@ -355,36 +378,44 @@ def step_out(
         return AMBIGUOUS
     if behind == 0:
         return REFUSED
-    return step_in(place, behind, stack, popped, sequence, kinds, entered, stacks)
+    return step_in(pool, dfa, place, np.int64(behind), stack, popped, np.int64(sequence), crossings, stacks)
 
 
-@compiled
-def step_in(
+@compiled_within
+def goes_on_behind(
+    pool: np.ndarray,
+    dfa: Arrays,
+    byte: int,
     place: np.ndarray,
-    state: int,
-    stack: int,
-    popped: int,
-    sequence: int,
-    kinds: np.ndarray,
-    entered: np.ndarray,
+    other: np.ndarray,
+    crossings: CrossingArrays,
     stacks: StackArrays,
 ) -> int:
-    """Put a place to where a state begins, on a stack: LEFT; or what has to be found first."""
-    unit, lo, hi = -1, 0, 0
-    if kinds[state] & HALTS and not kinds[state] & SPLITS:
-        inside = entered[state, 0]
-        if inside == SLOW:
-            return AMBIGUOUS
-        above = joined(stacks, sequence, entered[state, 4])
-        if inside == 0 or above == UNKNOWN:
-            place[ASKED] = state
-            place[BESIDE] = sequence
-            return NO_ENTRY
-        unit, lo, hi = entered[state, 1], entered[state, 2], entered[state, 3]
-        state, sequence = inside, above
-    place[LOCAL], place[1 + UNIT], place[1 + LO], place[1 + HI] = state, unit, lo, hi
-    place[1 + STACK], place[1 + POPPED], place[1 + SEQUENCE] = stack, popped, sequence
-    return LEFT
+    """Whether a byte could also be taken behind the frame: AMBIGUOUS, or REFUSED; or what has to be found first."""
+    transitions, kinds = dfa[2], dfa[3]
+    for i in range(place.shape[0]):
+        other[i] = place[i]
+    code = LEFT
+    while code == LEFT:
+        code = step_out(pool, dfa, other, crossings, stacks)
+        if code != LEFT:
+            break
+        state, unit = other[LOCAL], other[1 + UNIT]
+        after = np.int64(transitions[state, byte])
+        if after < 0:
+            after = transition(pool, dfa, state, byte)
+        if after < 0:
+            code = NO_EDGE
+            other[ASKED] = state
+        elif after > 0 and not (unit >= 0 and state == unit and other[1 + HI] <= 0):
+            code = AMBIGUOUS
+        elif not (other[1 + LO] <= 0 if unit >= 0 else kinds[state] & NULLABLE != 0):
+            code = REFUSED
+    place[DEPTH] = other[DEPTH]
+    if code >= NO_EDGE:
+        place[ASKED] = other[ASKED]
+        place[BESIDE] = other[BESIDE]
+    return code
 
 
 @compiled
@@ -395,7 +426,7 @@ def follow(
     end: int,
     place: np.ndarray,
     other: np.ndarray,
-    entered: np.ndarray,
+    crossings: CrossingArrays,
     stacks: StackArrays,
 ) -> int:
     """Follow the bytes of `text` from place[AT] to `end`, as `places.Path` does; the place moves, see LOCAL and so on.
@@ -417,23 +448,15 @@ def follow(
             after = 0
         if after > 0:
             if unit < 0 and kinds[state] & NULLABLE:
-                code = goes_on_behind(pool, dfa, byte, place, other, entered, stacks)
+                code = goes_on_behind(pool, dfa, byte, place, other, crossings, stacks)
                 if code != REFUSED:
                     return code
             if unit >= 0:
                 place[UNITS] += state == unit
                 place[LOCAL] = after
             else:
-                code = step_in(
-                    place,
-                    after,
-                    place[1 + STACK],
-                    place[1 + POPPED],
-                    place[1 + SEQUENCE],
-                    kinds,
-                    entered,
-                    stacks,
-                )
+                stack, popped, sequence = place[1 + STACK], place[1 + POPPED], place[1 + SEQUENCE]
+                code = step_in(pool, dfa, place, after, stack, popped, sequence, crossings, stacks)
                 if code != LEFT:
                     return code
             place[AT] += 1
@@ -444,7 +467,7 @@ def follow(
             may_leave = kinds[state] & NULLABLE != 0
         if not may_leave:
             return REFUSED
-        code = step_out(place, kinds, entered, stacks)
+        code = step_out(pool, dfa, place, crossings, stacks)
         if code != LEFT:
             return code
         if place[OPEN] == 1:
@@ -454,55 +477,19 @@ def follow(
     return WENT
 
 
-@compiled
-def goes_on_behind(
-    pool: np.ndarray,
-    dfa: Arrays,
-    byte: int,
-    place: np.ndarray,
-    other: np.ndarray,
-    entered: np.ndarray,
-    stacks: StackArrays,
-) -> int:
-    """Whether a byte could also be taken behind the frame: AMBIGUOUS, or REFUSED; or what has to be found first."""
-    transitions, kinds = dfa[2], dfa[3]
-    for i in range(place.shape[0]):
-        other[i] = place[i]
-    code = LEFT
-    while code == LEFT:
-        code = step_out(other, kinds, entered, stacks)
-        if code != LEFT:
-            break
-        state, unit = other[LOCAL], other[1 + UNIT]
-        after = np.int64(transitions[state, byte])
-        if after < 0:
-            after = transition(pool, dfa, state, byte)
-        if after < 0:
-            code = NO_EDGE
-            other[ASKED] = state
-        elif after > 0 and not (unit >= 0 and state == unit and other[1 + HI] <= 0):
-            code = AMBIGUOUS
-        elif not (other[1 + LO] <= 0 if unit >= 0 else kinds[state] & NULLABLE != 0):
-            code = REFUSED
-    place[DEPTH] = other[DEPTH]
-    if code >= NO_EDGE:
-        place[ASKED] = other[ASKED]
-        place[BESIDE] = other[BESIDE]
-    return code
-
-
 def warm() -> None:
     """Have every loop compiled, by calling it with nothing to do."""
     ints, table, values = np.zeros(1, np.int32), np.full((2, 3), -1, np.int32), np.full(2, -1, np.int32)
     rows, bytes_, wide = np.zeros((1, 8), np.int32), np.zeros(1, np.uint8), np.zeros((1, 256), np.int32)
     pool, dfa = np.zeros(1, np.int64), (ints, ints, wide, bytes_, np.zeros(1, np.int64))
-    items, entered, words = rows[:, :5].copy(), rows[:, :5].copy(), np.zeros(1, np.uint32)
+    items, words = rows[:, :5].copy(), np.zeros(1, np.uint32)
+    crossings = (rows[:, :5].copy(), rows[:, :2].copy(), ints, np.zeros(1, np.int64))
     trie = (ints, ints, bytes_, bytes_, ints, ints, ints)
-    stacks = (ints, ints, ints, ints, table, values)
-    splits, tally = rows[:, :2].copy(), np.zeros(6, np.int64)
+    stacks = (ints, ints, (ints, ints, ints, table, values, table, values, np.zeros(2, np.int64)))
+    tally = np.zeros(6, np.int64)
     begin(rows, items, words, tally, 0, 0, 0, 0, 0, 0, 0, 0)
     tally[:] = 0
-    walk_frames(pool, dfa, *trie, entered, splits, ints, stacks, 0, 0, rows, items, items, items, words, tally)
+    walk_frames(pool, dfa, *trie, crossings, stacks, 0, 0, rows, items, items, items, words, tally)
     may_all_end(0, -1, 0, 0, bytes_, ints, ints, tally)
     place = np.zeros(14, np.int64)
-    follow(pool, dfa, bytes_, 0, place, place.copy(), entered, stacks)
+    follow(pool, dfa, bytes_, 0, place, place.copy(), crossings, stacks)

@@ -15,6 +15,7 @@ from .crossings import Crossings
 from .dfa import APART, SPLITS
 from .parts import FAR, Parts
 from .places import NO_UNIT, Frames, Path, Place
+from .sequences import Sequences
 from .stacks import Reader, Stacks
 from .texts import NO_TEXT
 from .vocab import Vocabulary
@@ -33,12 +34,19 @@ class Masks:
     """Makes masks for one vocabulary."""
 
     def __init__(
-        self, frames: Frames, walker: Walker, crossings: Crossings, stacks: Stacks, vocabulary: Vocabulary
+        self,
+        frames: Frames,
+        walker: Walker,
+        crossings: Crossings,
+        stacks: Stacks,
+        sequences: Sequences,
+        vocabulary: Vocabulary,
     ) -> None:
         self._frames = frames
         self._walker = walker
         self._crossings = crossings
         self._stacks = stacks
+        self._sequences = sequences
         self._vocabulary = vocabulary
         self.parts = Parts(frames, walker, vocabulary)
         self._captures = CaptureMasks(self.parts, frames, vocabulary)
@@ -91,7 +99,7 @@ class Masks:
             place.hi,
             reader.stack(place.popped),
             place.popped,
-            self._stacks.sequence(place.pushes),
+            self._sequences.of(place.pushes),
             loops.ARRIVAL if self._frames.dfa.halts(place.local) else loops.START,
             place.local,
         )
@@ -123,9 +131,7 @@ class Masks:
                 vocabulary.node_end,
                 vocabulary.token_start,
                 vocabulary.token_ids,
-                crossings.entered,
-                crossings.splits,
-                crossings.ways,
+                crossings.arrays,
                 stacks.arrays,
                 FEW_NODES,
                 MANY_BYTES,
@@ -192,7 +198,7 @@ class Masks:
 
     def _place(self, state: int, frame: int) -> Place:
         unit, lo, hi, _, popped, sequence, _, _ = self._contexts[frame].tolist()
-        return Place(state, unit, lo, hi, popped, self._stacks.sequence_entries(sequence))
+        return Place(state, unit, lo, hi, popped, self._sequences.entries(sequence))
 
     def _put(self, what: int, nodes: np.ndarray, state: int, count: int, frame: int) -> bool:
         """Put an item on the list for each node; False: there is no room."""

@@ -8,15 +8,16 @@ import numpy as np
 
 from . import kernels
 from .frame_kernels import StackArrays
+from .sequences import Sequences
 from .table import Table
 
 BOTTOM = -1
 """The entry below the last one."""
 
+_STACK_BYTES = 1_000  # measured: names, entries and keys of one stack, besides the arrays
+
 UNKNOWN = -1
 """The state of an entry that is in no DFA."""
-
-_STACK_BYTES = 1_000  # measured: names, entries and keys of one stack, besides the arrays
 
 LEVELS = 5
 """Contexts kept per stack: its upper 0, 1, 2, 3 entries, and all of it."""
@@ -29,24 +30,19 @@ class Stacks:
     column the whole stack; equal entries have equal names, in whatever stack they stand. tops: (stacks,) int32, the
     DFA state of the entry on top, 0 at the bottom.
 
-    What is pushed at once is a sequence, and has an id, too; 0 is nothing. sequence_parents, sequence_tops: likewise.
-    joins: by two sequences what they are together. pushed: by stack and sequence, and 0, the stack that comes of it.
+    pushed: by stack and sequence (`sequences`), and 0, the stack that comes of it.
     """
 
-    def __init__(self, state_of: Callable[[int], int] | None = None) -> None:
-        """state_of: finds what is in `tops`; None: nobody needs them."""
+    def __init__(self, state_of: Callable[[int], int] | None = None, sequences: Sequences | None = None) -> None:
+        """state_of: finds what is in `tops`; None, as for sequences: nobody needs them."""
         self._state_of = state_of or (lambda _: UNKNOWN)
+        self._own_sequences = sequences
         self._entries = [BOTTOM]
         self._ids: dict[tuple[int, int], int] = {}
         self._names: dict[tuple[int, ...], int] = {(): 0}
-        self._pushes: dict[tuple[int, ...], int] = {(): 0}
-        self._push_entries: list[tuple[int, ...]] = [()]
         self.pushed = Table()
-        self.joins = Table()
         self.parents = np.zeros(64, np.int32)
         self.tops = np.zeros(64, np.int32)
-        self.sequence_parents = np.zeros(64, np.int32)
-        self.sequence_tops = np.zeros(64, np.int32)
         self.contexts = np.zeros((64, LEVELS), np.int32)
         self._name(0)
 
@@ -54,16 +50,21 @@ class Stacks:
         return len(self._entries)
 
     @property
+    def _sequences(self) -> Sequences:
+        if self._own_sequences is None:
+            raise ValueError("these stacks were made without sequences")
+        return self._own_sequences
+
+    @property
     def arrays(self) -> StackArrays:
         """What compiled loops read of stacks and sequences."""
-        joins = self.joins
-        return self.parents, self.tops, self.sequence_parents, self.sequence_tops, joins.keys, joins.values
+        return self.parents, self.tops, self._sequences.arrays
 
     @property
     def nbytes(self) -> int:
         """Memory of all stacks, estimated."""
-        arrays = self.parents.nbytes + self.tops.nbytes + self.contexts.nbytes + self.pushed.nbytes + self.joins.nbytes
-        return arrays + _STACK_BYTES * (len(self._entries) + len(self._push_entries))
+        arrays = self.parents.nbytes + self.tops.nbytes + self.contexts.nbytes + self.pushed.nbytes
+        return arrays + self._sequences.nbytes + _STACK_BYTES * len(self._entries)
 
     def top(self, stack: int) -> int:
         """The expression on top, or BOTTOM."""
@@ -89,41 +90,13 @@ class Stacks:
         return known
 
     def push_all(self, stack: int, pushes: int) -> int:
-        """The stack with the entries of a sequence (`sequence`) on it; remembered in `pushed`."""
+        """The stack with the entries of a sequence on it; remembered in `pushed`."""
         known = self.pushed.get(stack, pushes, 0)
         if known == kernels.MISSING:
             known = stack
-            for entry in self._push_entries[pushes]:
+            for entry in self._sequences.entries(pushes):
                 known = self.push(known, entry)
             self.pushed.put(stack, pushes, 0, known)
-        return known
-
-    def sequence(self, entries: tuple[int, ...]) -> int:
-        """The id of entries to be pushed one after the other; 0: none."""
-        known = self._pushes.get(entries)
-        if known is None:
-            parent = self.sequence(entries[:-1])
-            known = self._pushes[entries] = len(self._push_entries)
-            self._push_entries.append(entries)
-            if known == len(self.sequence_parents):
-                self.sequence_parents = np.concatenate([self.sequence_parents, np.zeros_like(self.sequence_parents)])
-                self.sequence_tops = np.concatenate([self.sequence_tops, np.zeros_like(self.sequence_tops)])
-            self.sequence_parents[known] = parent
-            self.sequence_tops[known] = self._state_of(entries[-1])
-        return known
-
-    def sequence_entries(self, sequence: int) -> tuple[int, ...]:
-        """What is pushed, the last on top."""
-        return self._push_entries[sequence]
-
-    def join(self, below: int, above: int) -> int:
-        """The sequence that is one, then another; remembered in `joins`."""
-        if below == 0 or above == 0:
-            return below or above
-        known = self.joins.get(below, above, 0)
-        if known == kernels.MISSING:
-            known = self.sequence((*self._push_entries[below], *self._push_entries[above]))
-            self.joins.put(below, above, 0, known)
         return known
 
     def entries(self, stack: int) -> list[int]:
