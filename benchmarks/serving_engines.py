@@ -149,7 +149,7 @@ class Transformers:
 
         torch.set_num_threads(threads)
         dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[setting.dtype]
-        self._model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=True)
+        self._model: Any = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=True)
         self._batch = batch
         self._decoder = _decoder(folder)
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)

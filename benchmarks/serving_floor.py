@@ -119,6 +119,7 @@ class Stepper:
         full = NAMES[dtype]
         one = load_model(folder, dtype=full, kv_bytes=1 << 22)
         row_bytes = one.memory.copy_out(np.zeros(1, dtype=np.int32)).nbytes
+        del one  # two at once would be too much
         self._model: CpuModel = load_model(folder, dtype=full, kv_bytes=most_tokens * row_bytes)
         for pool in (*self._model.memory.keys, *self._model.memory.values):
             pool.normal_()

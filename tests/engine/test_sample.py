@@ -117,7 +117,7 @@ def test_the_compiled_loops_do_what_torch_does(seed, vocab, words):
     table = torch.from_numpy(rng.integers(-(2**31), 2**31, (3, words), dtype=np.int32))
     row_ids = rng.integers(-1, 3, size=5).astype(np.int32)
     logits = torch.from_numpy(rng.integers(-3, 3, size=(5, vocab)).astype(np.float32)) + 0.5  # many are the same
-    logits[rng.random((5, vocab)) < 0.1] = -torch.inf
+    logits[torch.from_numpy(rng.random((5, vocab)) < 0.1)] = -torch.inf
     by_torch = logits.clone()
     apply_mask(by_torch, table, torch.from_numpy(row_ids))
     bits = logits.view(torch.int32).numpy()
