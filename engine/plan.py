@@ -81,8 +81,12 @@ class Pace(msgspec.Struct, frozen=True):
             return float("inf")
         decode_s = self.decode_s(online)
         alone = self.prices.fixed + decode_s
-        all_at_once = self.prices.fixed + decode_s * n_rows / len(online)
-        return (AUTO_TARGET * all_at_once if self.itl_s is None else self.itl_s) / self.slowness - alone
+        if self.itl_s is not None:
+            return self.itl_s / self.slowness - alone
+        # A row costs no less than a prompt's token does; few rows in a pass tell little of their price.
+        row_s = max(decode_s / len(online), self.prices.prefill_token * (1 + self.drafted))
+        all_at_once = alone + row_s * (n_rows - len(online))
+        return (AUTO_TARGET * all_at_once - alone) / self.slowness  # what decoding takes is as slow: never nothing left
 
 
 class Plan(msgspec.Struct, frozen=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -147,6 +148,26 @@ def test_the_more_wait_the_larger_the_pieces_as_far_as_a_full_batch_takes():
         most = AUTO_TARGET * (PRICES.fixed + decode_s * rows / 3)
         assert 0.9 * most < s <= most
     assert seconds(9, itl_ms=20) == seconds(0, itl_ms=20) < 0.0201
+
+
+def test_a_machine_that_slows_down_leaves_prompts_some_of_their_time():
+    """Without a target streams are as slow as the rest; with one it is promised."""
+    prompt = running(9, "z", 900, computed=300, prefilling=True)
+    sizes = {}
+    for itl_ms in (None, 9):
+        for slowness in (1.0, 2.0):
+            at = msgspec.structs.replace(pace(itl_ms), slowness=slowness)
+            sizes[itl_ms, slowness] = choose([], [*FEW, prompt], roomy(), at).tokens[9]
+    assert sizes[None, 2.0] >= sizes[None, 1.0] // 2
+    assert sizes[9, 2.0] <= 4 < sizes[9, 1.0]
+
+
+def test_rows_whose_price_is_not_known_cost_what_a_prompts_tokens_do():
+    prompt = running(9, "z", 900, computed=0, prefilling=True)
+    waiting = [candidate(20 + n, chr(200 + n), 500) for n in range(20)]
+    at = Pace(Prices(fixed=1e-3, prefill_token=1e-4), most_tokens=10_000)
+    assert choose([], [*FEW, prompt], roomy(), at).tokens[9] == 10
+    assert choose(waiting, [*FEW, prompt], roomy(), at).tokens[9] == 10 + 2 * 20
 
 
 def test_deeper_in_a_prompt_the_pieces_are_smaller():
