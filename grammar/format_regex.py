@@ -1,12 +1,19 @@
 """Regular expressions as text: what `"format": "regex"` lets through.
 
 ECMA-262 patterns with the `u` flag, which has no guesses at what a slip of the pen was meant to be. Groups nest to any
-depth. All that is let through is valid; left out, though valid, are references back to groups, named groups, ranges
+depth. All that is let through is valid; left out, though valid, are names of more than one group, references back to
+what is not a whole group further left outside of all groups, or by a name that is not one letter of ASCII, ranges
 between characters outside of ASCII, `{n,m}` where n and m both have more than two digits and begin alike, and
 properties other than general categories.
 """
 
 from __future__ import annotations
+
+import re
+import string
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
 
 from .expr import EPSILON, POOL
 from .pools import memo
@@ -18,38 +25,99 @@ _ESCAPE = (
     rf"\\(?:[dDsSwWfnrtv^$\\.*+?()\[\]{{}}|/]|[pP]\{{(?:{_CATEGORIES})\}}|c[A-Za-z]|x{_HEX}{{2}}"
     rf"|u(?:[0-9A-CE-Fa-ce-f]{_HEX}{{3}}|[Dd][0-7]{_HEX}{{2}}|\{{0*(?:10|{_HEX})?{_HEX}{{1,4}}\}}))"
 )
-_NULL = r"\\0"  # no digit may follow
+_NAMES = string.ascii_letters + "_$"
+_NAME_START, _NAME_CHAR = r"[\p{L}_$]", r"[\p{L}0-9_$]"
 _PLAIN = r"[^\\^$.*+?()\[\]{}|]"
 _IN_CLASS = r"[^\\\]\[\-]|\["
 
 
-@memo
+class _Level(NamedTuple):
+    """What may be referred back to: so many groups, nine at most, and one by a name of a letter.
+
+    name: "" where no group has a name, `*` where one has that cannot be referred to.
+    """
+
+    groups: int = 0
+    name: str = ""
+
+
 def any_regex() -> int:
     """The texts of patterns, in any spelling that JSON allows."""
-    name = "format regex"
-    if not POOL.is_defined(name):
-        POOL.define(name, _group, _text(r"\(\)"))
-    piece = POOL.alt(_text(f"{_PLAIN}|\\.|{_ESCAPE}"), _class(), POOL.ref(name))
+    return _from(_Level())
+
+
+@memo
+def _from(level: _Level) -> int:
+    """The rest of a pattern outside of all groups: the next capturing group begins another level."""
+    return POOL.concat(_items(level, ""), POOL.alt(EPSILON, _ref("group", level, _group_and_rest)))
+
+
+def _group_and_rest(level: _Level) -> int:
+    plain = POOL.concat(_text(r"\("), _ref("rest", level, _rest_of_group))
+    if level.name:
+        return plain
+    ways = [plain]
+    for letter in _NAMES:
+        named = _ref("rest", level._replace(name=letter), _rest_of_group)
+        ways.append(POOL.concat(_text(rf"\(\?<{re.escape(letter)}>"), named))
+    long_name = rf"\(\?<{_NAME_START}{_NAME_CHAR}+>"
+    ways.append(POOL.concat(_text(long_name), _ref("rest", level._replace(name="*"), _rest_of_group)))
+    return POOL.alt(*ways)
+
+
+def _rest_of_group(level: _Level) -> int:
+    """What follows the opening of a group outside of all others. level: as before it, but for its name."""
+    behind = level._replace(groups=min(level.groups + 1, 9))
+    return POOL.concat(_inside(level), _text(r"\)"), POOL.alt(EPSILON, _quantifier()), _from(behind))
+
+
+@memo
+def _inside(level: _Level) -> int:
+    """What stands in a group."""
+    return _items(level, "(?:")
+
+
+def _items(level: _Level, capturing: str) -> int:
+    """Parts of a pattern in a row. capturing: `(?:` where groups that capture are among them, too."""
+    opening = r"\((?:\?:)?" if capturing else r"\(\?:"
+    group = _ref("any group" if capturing else "group that captures nothing", level, partial(_group, opening))
+    escape = f"{_ESCAPE}|\\\\k<{re.escape(level.name)}>" if level.name in _NAMES else _ESCAPE
+    piece = POOL.alt(_text(f"{_PLAIN}|\\.|{escape}"), _class(), group)
     quantified = POOL.concat(piece, POOL.alt(EPSILON, _quantifier()))
-    null = POOL.concat(_text(_NULL), POOL.alt(EPSILON, _quantifier()))
-    assertion = POOL.alt(_text(r"[\^$|]|\\[bB]"), _around())
+    number = POOL.concat(_text(rf"\\[0-{level.groups}]"), POOL.alt(EPSILON, _quantifier()))
+    around = _ref("look-around", level, _around)
+    assertion = POOL.alt(_text(r"[\^$|]|\\[bB]"), around)
     other = POOL.alt(quantified, assertion)
-    not_digit = POOL.alt(_text(f"[^\\\\^$.*+?()\\[\\]{{}}|0-9]|\\.|{_ESCAPE}"), _class(), POOL.ref(name))
-    after_null = POOL.alt(POOL.concat(not_digit, POOL.alt(EPSILON, _quantifier())), assertion)
-    nulls = POOL.repeat(null, 1, None)
-    return POOL.concat(POOL.repeat(POOL.alt(other, POOL.concat(nulls, after_null)), 0, None), POOL.alt(EPSILON, nulls))
+    not_digit = POOL.alt(_text(f"[^\\\\^$.*+?()\\[\\]{{}}|0-9]|\\.|{escape}"), _class(), group)
+    after_number = POOL.alt(POOL.concat(not_digit, POOL.alt(EPSILON, _quantifier())), assertion)
+    numbers = POOL.repeat(number, 1, None)  # no digit may follow
+    items = POOL.repeat(POOL.alt(other, POOL.concat(numbers, after_number)), 0, None)
+    return POOL.concat(items, POOL.alt(EPSILON, numbers))
 
 
-def _group() -> int:
-    return POOL.concat(_text(r"\((?:\?:)?"), any_regex(), _text(r"\)"))
+def _group(opening: str, level: _Level) -> int:
+    return POOL.concat(_text(opening), _inside(level), _text(r"\)"))
 
 
-def _around() -> int:
-    name = "format regex, look-around"
-    if not POOL.is_defined(name):
-        opening = _text(r"\(\?<?[=!]")
-        POOL.define(name, lambda: POOL.concat(opening, any_regex(), _text(r"\)")), _text(r"\(\?=\)"))
-    return POOL.ref(name)
+def _around(level: _Level) -> int:
+    return POOL.concat(_text(r"\(\?<?[=!]"), _inside(level), _text(r"\)"))
+
+
+_SHORTEST = {
+    "group": r"\(\)",
+    "rest": r"\)",
+    "any group": r"\(\)",
+    "group that captures nothing": r"\(\?:\)",
+    "look-around": r"\(\?=\)",
+}
+
+
+def _ref(what: str, level: _Level, make: Callable[[_Level], int]) -> int:
+    """What `make` makes, when it is needed."""
+    key = f"format regex: {what}, {level.groups} {level.name}"
+    if not POOL.is_defined(key):
+        POOL.define(key, partial(make, level), _text(_SHORTEST[what]))
+    return POOL.ref(key)
 
 
 def _text(pattern: str) -> int:
