@@ -277,13 +277,19 @@ class OverlappedLoop(StepLoop):
         sequences = [each.sequence for each in held]
         try:
             became = Became.of(receive(landed.arrival, self.counts, work_behind=ahead is not None))
-            now = self._clock()
-            self._note_cost(landed.work, landed.load, now - max(landed.began, self._landed_at))
-            self._landed_at = now
+            self._note_landing(landed, is_fresh=bool(held))
             ends = self._settle_rows(landed, held, became)
         except Exception as error:
             return self._fail_step(sequences, error)
         return self._send(sequences, ends)
+
+    def _note_landing(self, landed: _Pass, *, is_fresh: bool) -> None:
+        """Learn what a pass takes: the time since the one before it was done. One whose sequences all went away may
+        have lain there for long."""
+        now = self._clock()
+        if is_fresh:
+            self._note_cost(landed.work, landed.load, now - max(landed.began, self._landed_at))
+        self._landed_at = now
 
     def _settle_rows(self, landed: _Pass, held: SequenceOf[Running], became: Became) -> Ends:
         rows = [landed.rows[each] for each in held]

@@ -262,6 +262,24 @@ def test_a_failure_ends_those_it_touched_and_nobody_else(model: PagedModel, monk
     assert run.ids[second] == alone(model, **REQUESTS[1])[1]
 
 
+def test_a_pass_whose_sequences_went_away_teaches_nothing(model: PagedModel) -> None:
+    now = 0.0
+    run = Run(model, clock=lambda: now)
+    first = run.add(TRUNK, max_new_tokens=40, ignore_eos=True)
+    for _ in range(6):
+        run.step()
+        now += 0.01
+    known = run.loop.pace
+    run.cancel(first)
+    assert not run.loop.busy
+    now += 3600.0
+    second = run.add(TRUNK, max_new_tokens=1)
+    run.step()
+    assert run.loop.pace == known
+    run.finish()
+    assert run.ids[second] == alone(model, TRUNK, max_new_tokens=1)[1]
+
+
 def test_more_sequences_than_lanes_are_refused(model: PagedModel) -> None:
     with pytest.raises(RootformError, match="max_batch is 5000"):
         Run(model, max_batch=5000)

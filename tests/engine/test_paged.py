@@ -483,7 +483,7 @@ def test_the_same_tokens_on_a_gpu(family: Path) -> None:
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_passes_overlap_on_a_gpu_and_say_the_same(tiny_model: Path) -> None:
-    """Grammars, draws, the close-out rule; and no wait with nothing queued behind it but at the end of all."""
+    """Grammars, draws, the close-out rule; and the device seldom has nothing to go on with."""
     schema = '{"type": "object", "properties": {"a": {"type": "string", "maxLength": 20}, "b": {"enum": ["in", "en"]}}}'
     paged = load_paged_model(tiny_model, dtype="float32", kv_bytes=2**22, device="cuda", batch_rows=16)
     tokenizer = Tokenizer.load(tiny_model)
@@ -498,5 +498,5 @@ def test_passes_overlap_on_a_gpu_and_say_the_same(tiny_model: Path) -> None:
                 said[-1] += [each.text for each in done]  # type: ignore[union-attr]
             stats = engine.stats()
     assert said[0] == said[1]
-    assert stats.device_stalls <= stats.lockstep_passes + len(ways)
+    assert stats.device_stalls < stats.overlapped_passes / 2
     assert stats.overlapped_passes > stats.lockstep_passes
