@@ -3,7 +3,7 @@
 Sources: RFC 1123 and 5890 (names), RFC 5891 (encoded labels, each by itself), RFC 5892 (which characters, and beside
 which others), RFC 5893 (right-to-left), RFC 6531 (e-mail). All that is let through is valid. Left out, though valid:
 names with characters outside of ASCII that have more than three labels, or a label that might be longer than 63
-characters once it is encoded, and a zero-width non-joiner that only the shapes of its neighbours allow.
+characters once it is encoded; and what `punycode` says.
 """
 
 from __future__ import annotations
@@ -32,11 +32,13 @@ from .machine import Machine, machine_of
 from .pools import memo
 from .punycode import ENCODED
 from .regex import compile_pattern
+from .unicode_joining import joins
 from .unicode_scripts import script
 
 _LETTERS_OR_DIGITS = sum(1 << byte for byte in (string.ascii_letters + string.digits).encode())
 _MOST_DIGITS = 7
 _ASCII_LENGTH = POOL.counted(POOL.byte_set(range(0x20, 0x7F)), 0, 253)
+_LAST_THAT_JOINS = 0x1FFFF  # behind it are ideographs
 _RIGHT_TO_LEFT = ("R", "AL", "AN")
 
 
@@ -132,7 +134,8 @@ def _label() -> int:
         _between(characters("·"), characters("l"), characters("l")),
         _between(characters("\u0375"), None, script("Greek")),
         _between(characters("\u05f3\u05f4"), script("Hebrew"), None),
-        _between(characters("\u200c\u200d"), _viramas(), None),
+        _between(characters("\u200d"), _viramas(), None),
+        _non_joiners(),
         POOL.alt(
             _all(_minus(ANY_CHARACTER, characters("\u30fb"))),
             _some(union(script("Hiragana"), script("Katakana"), script("Han"))),
@@ -158,6 +161,28 @@ def _short_enough() -> int:
     for _ in range(LONGEST - len(PREFIX) - 1):  # a hyphen stands behind letters of ASCII
         tails.append(POOL.alt(EPSILON, POOL.concat(plain, tails[-1]), POOL.concat(other, tails[-_MOST_DIGITS])))
     return tails[-1]
+
+
+def _non_joiners() -> int:
+    """Texts in which each zero-width non-joiner stands behind a virama, or where letters would join without it."""
+    kinds = _joining()
+    mark, here = _all(kinds["T"]), json_char(characters("\u200c"))
+    over = POOL.concat(mark, here, mark)
+    left, right = json_char(union(kinds["D"], kinds["L"])), json_char(union(kinds["D"], kinds["R"]))
+    joined = POOL.concat(left, over, POOL.repeat(POOL.concat(json_char(kinds["D"]), over), 0, None), right)
+    others = json_char(_minus(ANY_CHARACTER, characters("\u200c")))
+    return POOL.repeat(POOL.alt(others, POOL.concat(json_char(_viramas()), here), joined), 0, None)
+
+
+@cache
+def _joining() -> dict[str, CodePoints]:
+    """The characters of labels by how they join."""
+    found: dict[str, list[tuple[int, int]]] = {kind: [] for kind in "DLRT"}
+    for low, high in allowed():
+        for code in range(low, min(high, _LAST_THAT_JOINS) + 1):
+            if kind := joins(chr(code)):
+                found[kind].append((code, code))
+    return {kind: code_points(runs) for kind, runs in found.items()}
 
 
 def _between(chars: CodePoints, before: CodePoints | None, after: CodePoints | None) -> int:

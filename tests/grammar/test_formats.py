@@ -68,6 +68,8 @@ EXAMPLES: dict[str, tuple[list[str], list[str]]] = {
             "ア・",
             "\u0915\u094d\u200dख",
             "بيت",
+            "بي\u200cبي",
+            "xn--ihqwcrb4cv8a8dqg056pqjye",
         ],
         ["", "-ü", "ü-", "ü..b", "aü--b", "xn--zz", "a·l", "\u0375S", "\u0660\u06f0", "a\u200db", "بa", "0a.بيت", "Ü"],
     ),
