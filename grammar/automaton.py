@@ -9,7 +9,7 @@ inside a rule and those that leave it.
 from __future__ import annotations
 
 import threading
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 
 import numpy as np
 
@@ -316,7 +316,13 @@ class Automaton:
         return Went(after, below, pushed, path.units, path.open_run, path.run_units, reader.depth)
 
     def completion(self, state: int, register: int, stack: int) -> bytes:
-        """A shortest text that ends well from here."""
+        """A shortest text that ends well from here. Raises GrammarError for one that is nested too deeply."""
+        try:
+            return self._completion(state, register, stack)
+        except RecursionError as error:
+            raise _too_deep() from error
+
+    def _completion(self, state: int, register: int, stack: int) -> bytes:
         place = self._places[state]
         if place.text != NO_TEXT:
             return self._captured_completion(place, stack)
@@ -337,16 +343,19 @@ class Automaton:
         return total
 
     def forced(self, state: int, register: int, stack: int) -> bytes:
-        """The bytes that every text from here begins with, 4096 at most."""
+        """The bytes that every text from here begins with, 4096 at most; fewer where no more can be told."""
         path = Path(self._frames, self._places[state], Reader(self.stacks, stack), register, open_run=False)
         out = bytearray()
+        with suppress(GrammarError, RecursionError):  # the mask and the step that meet them say so
+            self._follow_forced(path, out)
+        return bytes(out)
+
+    def _follow_forced(self, path: Path, out: bytearray) -> None:
         while len(out) < _FORCED_LIMIT and not path.accepts():
             byte = self._only_byte(path)
-            if byte is None:
+            if byte is None or not path.take(byte):
                 break
-            path.take(byte)
             out.append(byte)
-        return bytes(out)
 
     # -- inside -----------------------------------------------------------------------------------------------
 

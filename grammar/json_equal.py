@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from .chars import json_text
 from .counts import Way
+from .errors import GrammarError
 from .expr import EPSILON, POOL
 from .json_arrays import array
 from .json_layout import QUOTE, Layout
@@ -16,6 +17,7 @@ from .json_objects import Member, object_
 
 _MOST_ZEROS = 64  # written out where that may be shorter than an exponent
 _MOST_WRITTEN = 400  # zeros that a value may have without an exponent: floating point has 308 and 323
+_MOST_EXPONENT_DIGITS = 4_000  # Python turns no more of them into an integer
 _MOST_NEEDLESS = 8  # zeros that an exponent takes back
 
 # With bounds a value has finitely many states. Without, whether it shares a text with another language could not always
@@ -58,12 +60,15 @@ def canonical(value: Any) -> Hashable:
 
 
 def read(text: bytes) -> Hashable:
-    """The `canonical` value of a JSON text."""
+    """The `canonical` value of a JSON text. Raises GrammarError for an exponent that is too long to be compared."""
     return canonical(json.loads(text, parse_float=_read_number, parse_int=_read_number))
 
 
 def _read_number(text: str) -> Number:
     mantissa, _, exponent = text.lower().partition("e")
+    if len(exponent) > _MOST_EXPONENT_DIGITS:
+        reason = f"an exponent of more than {_MOST_EXPONENT_DIGITS} digits is not compared"
+        raise GrammarError("constraint", "", reason, "write a smaller number")
     whole, _, fraction = mantissa.lstrip("-+").partition(".")
     significant = (whole + fraction).lstrip("0")
     if not significant:

@@ -9,10 +9,12 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from rootform.grammar.automaton import Automaton
 from rootform.grammar.batch import StateBatch
 from rootform.grammar.constraints import Choice, Constraint, JsonSchema, Regex
 from rootform.grammar.errors import GrammarError
 from rootform.grammar.generations import GenerationBatch, Generations
+from rootform.grammar.vocab import Vocabulary
 from rootform.grammar.work import Limit, tick, within
 
 SECONDS = 0.1  # of processor time: what is small compiles in a fraction of it
@@ -115,6 +117,42 @@ def test_a_row_that_takes_too_long_ends_its_sequence_alone(toy, monkeypatch: pyt
     assert batch.allowed(int(rows[1])).tolist() == list(toy.eos_ids)
     monkeypatch.setattr(automaton._masks, "mask", mask)
     assert batch.advance(np.array([good]), np.array([0]))[0]
+
+
+HOSTILE_ELEMENTS = {
+    "deep": [b"[" * 700] * 2 + [b"]" * 700] * 2,
+    "exponent": [b"1", b"e", *[b"9" * 30] * 2],
+}
+
+
+@pytest.mark.parametrize("unique", [True, False])
+@pytest.mark.parametrize("element", HOSTILE_ELEMENTS)
+def test_an_element_that_cannot_be_compared_ends_its_sequence_alone(
+    element: str, unique: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever is asked of it meanwhile."""
+    monkeypatch.setattr("rootform.grammar.json_equal._MOST_EXPONENT_DIGITS", 50)
+    pieces = sorted({piece for written in HOSTILE_ELEMENTS.values() for piece in written})
+    tokens = [*[bytes([byte]) for byte in range(256)], *pieces, b""]
+    automaton = Automaton(Vocabulary(tokens, [len(tokens) - 1], len(tokens)))
+    arrays = {"type": "array", **({"uniqueItems": True} if unique else {"not": {"uniqueItems": True}})}
+    batch = StateBatch(automaton)
+    bad, good = (batch.open(automaton.compile(schema(arrays))) for _ in range(2))
+    batch.advance(np.array([good]), np.array([ord("[")]))
+    told = None
+    for piece in [b"[", *HOSTILE_ELEMENTS[element], b","]:
+        if not batch.advance(np.array([bad]), np.array([tokens.index(piece)]))[0]:
+            told = batch.error_of(bad)
+            break
+        batch.forced(bad)
+        try:
+            batch.closing(bad)
+        except GrammarError as error:
+            told = error
+            break
+    assert told is not None
+    assert batch.row_ids(np.array([good, bad])).tolist() == batch.row_ids(np.array([good, bad])).tolist()
+    assert batch.error_of(good) is None
 
 
 @pytest.mark.parametrize("polite", [True, False])
