@@ -2,8 +2,8 @@
 
 Sources: RFC 1123 and 5890 (names), RFC 5891 (encoded labels, each by itself), RFC 5892 (which characters, and beside
 which others), RFC 5893 (right-to-left), RFC 6531 (e-mail). All that is let through is valid. Left out, though valid:
-names with characters outside of ASCII that have more than three labels, or a label that might be longer than 63
-characters once it is encoded; and what `punycode` says.
+names with characters outside of ASCII that have more than three labels, an encoded one among them, or a label that
+might be longer than 63 characters once it is encoded; and what `punycode` says.
 """
 
 from __future__ import annotations
@@ -99,9 +99,8 @@ def idn_hostname() -> int:
     """International host names, in any spelling that JSON allows."""
     dot = json_char(characters(".\u3002\uff0e\uff61"))
     plain = _plain_label()
-    encoded = _encoded_label()
-    ascii_name = POOL.and_(_labels(POOL.alt(plain, encoded), dot, None), POOL.counted(JSON_CHAR, 1, 253))
-    left = POOL.alt(plain, encoded, POOL.and_(_label(), _all(complement(_of_direction(_RIGHT_TO_LEFT)))))
+    ascii_name = POOL.and_(_labels(POOL.alt(plain, _encoded_label()), dot, None), POOL.counted(JSON_CHAR, 1, 253))
+    left = POOL.alt(plain, POOL.and_(_label(), _all(complement(_of_direction(_RIGHT_TO_LEFT)))))
     both = POOL.alt(
         POOL.and_(plain, _left_to_right()), POOL.and_(_label(), POOL.alt(_left_to_right(), _right_to_left()))
     )

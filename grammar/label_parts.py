@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .chars import JSON_CHAR, PLAIN_CHAR
-from .dfa import APART, Dfa
+from .dfa import Dfa
 from .expr import EMPTY, EPSILON, POOL, Exprs
 from .idna import LONGEST, PREFIX
 from .nodes import Kind
@@ -32,7 +32,7 @@ _OPEN_FROM = len(PREFIX) - 1
 class OpenLabel(NamedTuple):
     """An encoded label that is open: what is written of it, how many characters may come, and what stands behind it.
 
-    others: what may come in place of the label, which begins otherwise.
+    others: what may come in place of the label and the tail, as an expression.
     """
 
     text: str
@@ -67,25 +67,28 @@ class OpenLabel(NamedTuple):
 
     def behind(self, exprs: Exprs, count: int) -> int:
         """What may follow when it is over after so many more characters."""
-        return self._limited(exprs, self.tail, count)
-
-    def instead(self, exprs: Exprs) -> int:
-        """All that is not the label."""
-        return self._limited(exprs, exprs.concat(self.others, self.tail), 0)
-
-    def _limited(self, exprs: Exprs, item: int, count: int) -> int:
-        if self.room == _NO_LIMIT:
-            return item
-        return exprs.pruned(exprs.and_(item, exprs.counted(JSON_CHAR, 0, self.room - count)))
+        return _limited(exprs, self.tail, self.room - count) if self.room < _NO_LIMIT else self.tail
 
 
 def open_label(dfa: Dfa, local: int) -> OpenLabel | None:
     """The label that is open in a state; None: none is, or more is asked of it than a limit."""
-    if not dfa.kinds[local] & APART:
+    exprs, item = dfa.exprs, dfa.expression(local)
+    node = exprs.node(item)
+    if node[0] not in (Kind.AND, Kind.ALT):
         return None
-    exprs, room, found = dfa.exprs, _NO_LIMIT, None
-    node = exprs.node(dfa.expression(local))
-    for member in node[1] if node[0] == Kind.AND else ():
+    members = node[1] if node[0] == Kind.ALT else (item,)
+    labels = {member: label for member in members if (label := _label_of(exprs, member))}
+    if len(labels) != 1:
+        return None
+    ((with_label, label),) = labels.items()
+    return label._replace(others=exprs.alt(label.others, *[each for each in members if each != with_label]))
+
+
+def _label_of(exprs: Exprs, item: int) -> OpenLabel | None:
+    """`open_label` of one alternative."""
+    room, found = _NO_LIMIT, None
+    node = exprs.node(item)
+    for member in node[1] if node[0] == Kind.AND else (item,):
         kind, *rest = exprs.node(member)
         if kind == Kind.COUNTED and rest[0] in (JSON_CHAR, _ONE_BYTE) and rest[1] == 0 and rest[2] is not None:
             room = min(room, rest[2])
@@ -104,9 +107,14 @@ def _label(exprs: Exprs, item: int, room: int) -> OpenLabel | None:
         labels = [member for member in node[1] if _is_label(exprs.node(member))]
         if len(labels) != 1:
             return None
-        others = exprs.alt(*[member for member in node[1] if member not in labels])
+        others = exprs.concat(exprs.alt(*[member for member in node[1] if member not in labels]), tail)
+        others = _limited(exprs, others, room) if room < _NO_LIMIT else others
         node = exprs.node(labels[0])
     return OpenLabel(node[2], room, tail, others) if _is_label(node) else None
+
+
+def _limited(exprs: Exprs, item: int, room: int) -> int:
+    return exprs.pruned(exprs.and_(item, exprs.counted(JSON_CHAR, 0, room)))
 
 
 def _is_label(node: tuple[Any, ...]) -> bool:

@@ -354,7 +354,7 @@ class Parts:
                 exits.append(self.exits_towards(after, _ANYWHERE, ALL_BYTES))
                 entries += after.entries
         if label.others != EMPTY:
-            instead = self.part(dfa.state(label.instead(dfa.exprs)), NO_UNIT, nodes)
+            instead = self.part(dfa.state(label.others), NO_UNIT, nodes)
             tokens.append(self._tokens_of(instead))
             exits.append(self.exits_towards(instead, _ANYWHERE, ALL_BYTES))
             entries += instead.entries
