@@ -52,6 +52,8 @@ ANY_CHARACTER = code_points([(0, sys.maxunicode)])
 
 def characters(text: str) -> CodePoints:
     """The characters of `text`, as a set."""
+    if len(text) == 1 and not "\ud800" <= text <= "\udfff":
+        return ((ord(text), ord(text)),)
     return code_points((ord(c), ord(c)) for c in text)
 
 

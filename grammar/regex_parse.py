@@ -118,7 +118,7 @@ class _Parser(Scanner):
             start = self.at
             item = self.atom()
             if item is not None:
-                items.append(self.quantified(item, is_anchor=bool(_ANCHOR.match(self.text, start))))
+                items.append(self.quantified(item, start))
         return items[0] if len(items) == 1 else Sequence(tuple(items))
 
     def skip_blanks(self) -> bool:
@@ -127,13 +127,15 @@ class _Parser(Scanner):
             self.at = found.end()
         return self.at < len(self.text)
 
-    def quantified(self, item: Node, *, is_anchor: bool) -> Node:
-        self.skip_blanks()
+    def quantified(self, item: Node, first: int) -> Node:
+        """An item that begins at `first`, as often as what follows it says."""
+        if not self.skip_blanks() or self.text[self.at] not in "*+?{":
+            return item
         start = self.at
         bounds = self.quantifier()
         if bounds is None:
             return item
-        if is_anchor:
+        if _ANCHOR.match(self.text, first):
             raise self.error("there is nothing to repeat here", self.text[start], start)
         if bounds[1] is not None and bounds[0] > bounds[1]:
             raise self.error("the bounds are out of order", self.text[start : self.at], start)

@@ -37,16 +37,18 @@ class Inner:
         """The schema at a place, or one like it."""
         at, found = place, schema
         for _ in range(_MOST_REFERENCES):
-            if found is False:
-                return NEVER
-            if is_free(found):
-                return ()
-            said = what_it_says(found)
-            if said is not None:
+            if type(found) is not dict:
+                return NEVER if found is False else () if found is True else self._itself(at, found)
+            if "type" in found:
+                said = what_it_says(found)
+                if said is None:
+                    return self._itself(at, found)
                 known = self._alike.get(said)
                 if known is None:
                     known = self._alike[said] = self._itself(at, found)
                 return known
+            if "$ref" not in found:
+                return () if is_free(found) else self._itself(at, found)
             ref = lone_reference(found)
             if ref is None or not self._document.is_plain(ref):
                 return self._itself(at, found)
@@ -58,11 +60,9 @@ class Inner:
         return (Literal(place),)
 
 
-def lone_reference(schema: Json) -> str | None:
+def lone_reference(schema: dict[str, Json]) -> str | None:
     """What a schema refers to that says nothing else."""
-    if type(schema) is not dict:
-        return None
-    ref = schema.get("$ref")
+    ref = schema["$ref"]
     if type(ref) is not str or (len(schema) > 1 and schema.keys() - _ANNOTATIONS != _REFERENCE):
         return None
     return ref

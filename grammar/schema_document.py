@@ -237,7 +237,8 @@ class Document:
 
     def _dialect_of(self, dialect: str, otherwise: Draft) -> tuple[Draft, frozenset[str]]:
         """The draft that a `$schema` names, perhaps by way of a given metaschema; and keywords that this leaves out."""
-        meta = self._roots.get(urldefrag(dialect)[0]) if dialect else None
+        is_given = len(self._roots) > 1 or dialect.startswith("#")
+        meta = self._roots.get(urldefrag(dialect)[0]) if dialect and is_given else None
         if not isinstance(meta, dict) or not isinstance(meta.get("$schema"), str):
             return draft_of(dialect) or otherwise, frozenset()
         spoken = meta.get("$vocabulary")

@@ -23,6 +23,7 @@ _DIALECTS: dict[str, Draft] = {
 }
 
 
+@lru_cache(256)
 def draft_of(dialect: str) -> Draft | None:
     """The draft that a URI in `$schema` stands for; None when it is not known."""
     return next((draft for part, draft in _DIALECTS.items() if part in dialect), None)

@@ -59,10 +59,13 @@ class Planned(msgspec.Struct, frozen=True, gc=False):
 
 def with_plans(shape: Shape, arrays: tuple[ArrayPlan | None, ...], objects: tuple[ObjectPlan | None, ...]) -> Planned:
     """A shape with its plans."""
-    plans = [plan for plan in (*arrays, *objects) if plan is not None]
-    inner = tuple(conj for plan in plans for conj in plan.conjs())
-    is_simple = all(plan.is_simple() for plan in plans) and not _excludes(shape)
-    return Planned(shape, arrays, objects, inner, is_simple)
+    inner: list[Conj] = []
+    is_simple = not _excludes(shape)
+    for plan in (*arrays, *objects):
+        if plan is not None:
+            inner += plan.conjs()
+            is_simple = is_simple and plan.is_simple()
+    return Planned(shape, arrays, objects, tuple(inner), is_simple)
 
 
 def _excludes(shape: Shape) -> bool:

@@ -86,11 +86,9 @@ class ArrayPlan(msgspec.Struct, frozen=True, gc=False):
         """Whether nothing is counted or compared, but the elements."""
         return not self.tallies and not self.remembers
 
-    def conjs(self) -> Iterator[Conj]:
+    def conjs(self) -> list[Conj]:
         """The schemas of all ways."""
-        for ways in (*self.prefix, self.items):
-            yield from (way.conj for way in ways)
-        yield from (both for _, _, both in self.shared)
+        return [way.conj for ways in (*self.prefix, self.items) for way in ways] + [both for _, _, both in self.shared]
 
 
 class Besides(msgspec.Struct, frozen=True, gc=False):
@@ -112,10 +110,10 @@ class ObjectPlan(msgspec.Struct, frozen=True, gc=False):
 
     members: tuple[PlannedMember, ...]
     others: tuple[PlannedMember, ...]
-    low: int
-    high: int | None
-    tallies: tuple[Tally, ...]
-    distinct: bool
+    low: int = 0
+    high: int | None = None
+    tallies: tuple[Tally, ...] = ()
+    distinct: bool = False
 
     @property
     def remembers(self) -> bool:
@@ -126,10 +124,9 @@ class ObjectPlan(msgspec.Struct, frozen=True, gc=False):
         """Whether nothing is counted or compared."""
         return self.low == 0 and self.high is None and not self.tallies and not self.remembers
 
-    def conjs(self) -> Iterator[Conj]:
+    def conjs(self) -> list[Conj]:
         """The schemas of all ways."""
-        for member in (*self.members, *self.others):
-            yield from (way.conj for way in member.ways)
+        return [way.conj for member in (*self.members, *self.others) for way in member.ways]
 
 
 class Planner:
@@ -272,6 +269,8 @@ class Planner:
         found += [PlannedMember(name, others, True) for name in unlisted]
         names = (*properties, *unlisted)
         other = (PlannedMember(Besides(names), others, False),) if others else ()
+        if not rule.min_properties and rule.max_properties is None:
+            return ObjectPlan(tuple(found), other)
         return self._object_of(conj, rule, tuple(found), other)
 
     def _object_of(

@@ -107,11 +107,16 @@ def _object(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
 
 
 def _check_depth(value: Json) -> None:
-    level = [value]
+    level: list[Json] = [value] if type(value) in (dict, list) else []
     for _ in range(MAX_DEPTH):
-        level = [item for outer in level for item in _items(outer) if isinstance(item, (list, dict))]
-        if not level:
+        inner = []
+        for outer in level:
+            for item in outer.values() if type(outer) is dict else outer:
+                if type(item) is dict or type(item) is list:
+                    inner.append(item)
+        if not inner:
             return
+        level = inner
     raise _too_deep()
 
 
@@ -134,12 +139,6 @@ def _check_characters(value: Json) -> None:
             reason = f"{item!r} has a lone surrogate, which is half of a character"
             raise GrammarError("schema", "", reason, "write the whole character, or remove it")
         todo += item if isinstance(item, list) else [*item, *item.values()] if isinstance(item, dict) else []
-
-
-def _items(value: Json) -> list[Json]:
-    if isinstance(value, dict):
-        return list(value.values())
-    return value if isinstance(value, list) else []
 
 
 def _too_deep() -> GrammarError:
