@@ -3,6 +3,7 @@ does about them, beside transformers' own generation."""
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -60,8 +61,12 @@ def measure(
         ("rootform, no masks, no drafts, no overlap", {"schema": False, "drafts": False, "overlap": False}),
     ]
     for label, options in ways:
+        gc.collect()  # the last model's memory is this one's
         if time.monotonic() < deadline:
             rows.append(_ours(label, folder, prompts, device, **options))
+    gc.collect()
+    if device == "cuda":
+        torch.cuda.empty_cache()
     if time.monotonic() < deadline:
         rows += _transformers(folder, prompts, device, deadline)
     return rows

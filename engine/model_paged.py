@@ -233,6 +233,7 @@ def _device(name: str) -> torch.device:
 
 def _free_bytes(device: torch.device, kv_bytes: int | None) -> int:
     if device.type == "cuda":
+        torch.cuda.empty_cache()  # what torch keeps of earlier models is free too
         return torch.cuda.mem_get_info(device)[0]
     return 4 * (kv_bytes or (256 << 20))  # tests
 
