@@ -88,7 +88,7 @@ class _Rest:
         """One of the shortest: the order does not matter to the length."""
         needed = [entry.member for entry in members if entry.member.required]
         enough = not point.still.tallies and point.still.total.low <= len(needed)
-        wanted = needed if enough else [entry.member for entry in members]
+        wanted = needed if enough else [entry.member for entry in _useful(members, point.still)]
         return in_order(self._form, wanted, [other.member for other in self._others], point, briefly=True)
 
     def _next(self, members: tuple[_Entry, ...], point: Point) -> int:
@@ -110,6 +110,30 @@ class _Rest:
         stop = any(entry.member.required for entry in members)
         comma = self._form.first if point.first else self._form.comma
         return POOL.alt(EMPTY if stop else closed(self._form, point), *joined(comma, found))
+
+
+def _useful(members: tuple[_Entry, ...], still: Left) -> list[_Entry]:
+    """Those of which the shortest rest is made: of optional ones that count alike no more than could have to come.
+
+    Which of them are shortest is seen where that is known already, for what is asked for here may rest on this object.
+    """
+    alike: dict[frozenset[int], list[tuple[int, int]]] = {}
+    needless: set[int] = set()
+    for i, entry in enumerate(members):
+        helping = [way for way in entry.ways if way.counts or still.total.low]
+        if entry.member.required or len({way.counts for way in helping}) > 1:
+            continue
+        if helping:
+            lengths = [POOL.known_length(way.value) for way in helping]
+            least = min((-1 if length is None else length) for length in lengths)
+            alike.setdefault(helping[0].counts, []).append((least, i))
+        else:
+            needless.add(i)
+    for counts, found in alike.items():
+        most = max([still.total.low, *[still.tallies[i].low for i in counts]])
+        unknown = sum(length < 0 for length, _ in found)
+        needless.update(i for _, i in sorted(found)[unknown + most :])
+    return [entry for i, entry in enumerate(members) if i not in needless]
 
 
 def _lengths_of(
