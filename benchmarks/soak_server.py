@@ -22,6 +22,8 @@ from rootform.server.serve import bind, url_of
 
 _SCHEMA = '{"type":"object","properties":{"name":{"type":"string","maxLength":20},"n":{"type":"integer","maximum":999,"minimum":0}},"required":["name","n"],"additionalProperties":false}'  # noqa: E501
 
+_LONG_TOKENS = 400
+
 
 class Looks(NamedTuple):
     """The process at one moment. submitted, ended: calls; ended_twice: of those, with more than one final event.
@@ -182,11 +184,13 @@ class Served:
 
     def _call_once(self, rng: random.Random) -> str:
         """One call, read as it comes, cancelled half the time; what was wrong."""
-        kinds = [None, Regex("[a-z]{3,40}"), JsonSchema(_SCHEMA)]
+        constraint = rng.choice([None, Regex("[a-z]{3,40}"), JsonSchema(_SCHEMA)])
+        is_long = constraint is None and rng.random() < 0.5  # longer than the room it gets at first
         call = Call(
             prompt=f"Number {rng.randrange(500)} of a list: ",
-            max_tokens=rng.randrange(16, 120),
-            constraint=rng.choice(kinds),
+            max_tokens=_LONG_TOKENS if is_long else rng.randrange(16, 120),
+            ignore_eos=is_long,
+            constraint=constraint,
             sampling=Sampling(temperature=rng.choice([0.0, 1.0]), seed=rng.randrange(1000)),
             priority=rng.choice(["online", "offline"]),
             top_logprobs=rng.choice([None, 2]),
