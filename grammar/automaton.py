@@ -13,7 +13,7 @@ from contextlib import nullcontext, suppress
 
 import numpy as np
 
-from . import frame_kernels, kernels, verbatim
+from . import frame_kernels, kernels, verbatim, walk_kernels
 from .chars import JSON_CHAR
 from .collector import PAUSED
 from .compile import expression_of, place_of
@@ -160,6 +160,7 @@ class Automaton:
             self._masks.parts.part(text, NO_UNIT, np.zeros(1, np.int32))  # the base of the walks of keys
             kernels.warm()
             frame_kernels.warm()
+            walk_kernels.warm()
             verbatim.warm()
 
     def start(self, root: int) -> tuple[int, int, int]:

@@ -24,6 +24,7 @@ class Crossings:
         self._dfa = dfa
         self._sequences = sequences
         self._n_ways = np.zeros(1, np.int64)
+        self._view = self._n_ways.data  # of which a single number is read fastest
         self._ways = np.zeros(2 * _WAYS, np.int32)
         self._entered = np.zeros((len(dfa.kinds), 5), np.int32)
         self._splits = np.zeros((len(dfa.kinds), 2), np.int32)
@@ -51,5 +52,5 @@ class Crossings:
 
     def _make_room(self, n_ways: int) -> None:
         """Have room for so many ways more."""
-        while self._n_ways[0] + n_ways > len(self._ways):
+        while self._view[0] + n_ways > len(self._ways):
             self._ways = np.concatenate([self._ways, np.zeros_like(self._ways)])

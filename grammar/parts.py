@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import kernels
+from . import kernels, walk_kernels
 from .dfa import DEAD
 from .label_parts import QUOTE, OpenLabel, open_label
 from .nodes import ALL_BYTES, EMPTY, EPSILON, Kind
@@ -64,14 +64,33 @@ class Part(NamedTuple):
         return sum(each.nbytes for each in arrays if each is not None) + sum(nodes.nbytes for _, nodes in self.entries)
 
 
-class Base(NamedTuple):
-    """A wide walk from the root. states: the state at each node, 0 where it did not come. exits: see `Part`."""
+class Base:
+    """A wide walk from the root. exits: see `Part`; exits_by_first: those with a child by some bytes, by these."""
 
-    local: int
-    states: np.ndarray
-    words: np.ndarray
-    exits: np.ndarray
-    exits_by_first: dict[bytes, np.ndarray]
+    def __init__(self, local: int, walker: Walker, words: np.ndarray, exits: np.ndarray) -> None:
+        self.local = local
+        self.words = words
+        self.exits = exits
+        self.exits_by_first: dict[bytes, np.ndarray] = {}
+        self._walker = walker
+        self._states: np.ndarray | None = None
+
+    @property
+    def states(self) -> np.ndarray:
+        """The state at each node, 0 where the walk did not come. Found when first asked for."""
+        if self._states is None:
+            self._states = self._walker.states_from(self.local)
+        return self._states
+
+    @property
+    def is_walked(self) -> bool:
+        """Whether its states are known."""
+        return self._states is not None
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of it."""
+        return self.exits.nbytes + self.words.nbytes + (0 if self._states is None else self._states.nbytes)
 
 
 class SharedExits(NamedTuple):
@@ -90,6 +109,7 @@ class Parts:
         self._vocabulary = vocabulary
         self._parts: dict[tuple[int, int, bytes], Part] = {}
         self._bases: list[Base] = []
+        self._base_locals = np.zeros(0, np.int64)
         self._limits: dict[int, tuple[int, int] | None] = {}
         self._labels: dict[int, OpenLabel | None] = {}
         self._reaches: dict[tuple[int, bytes], int] = {}
@@ -99,7 +119,7 @@ class Parts:
     @property
     def nbytes(self) -> int:
         """Memory of the walks that are kept."""
-        return self._kept_bytes + sum(base.states.nbytes + base.exits.nbytes for base in self._bases)
+        return self._kept_bytes + sum(base.nbytes for base in self._bases)
 
     @staticmethod
     def allow(words: np.ndarray, part: Part, most: int) -> None:
@@ -208,8 +228,8 @@ class Parts:
         if shared is None:
             shared = base.exits_by_first[key] = base.exits[self._walker.has_child(base.exits, wanted)]
         if len(drops):
-            before = np.searchsorted(drops[:, 0], shared, side="right") - 1
-            shared = shared[(before < 0) | (shared >= drops[before, 1])]
+            found = np.empty_like(shared)
+            shared = found[: walk_kernels.outside(shared, drops, found)].copy()
         return np.concatenate([exits, shared]) if len(exits) else shared
 
     def union(self, parts: list[np.ndarray]) -> np.ndarray:
@@ -251,7 +271,7 @@ class Parts:
         words = self._bits(tokens) if len(tokens) > _FEW_TOKENS and base is None and one_count else None
         shared = None
         if base is not None:
-            drops = walked.drops if at_base is None else self._all_but(nodes[at_base])
+            drops = walked.drops.copy() if at_base is None else self._all_but(nodes[at_base])
             words, shared = self._taken(base, drops, tokens, counts)
         elif from_root and unit == NO_UNIT and walked.reached > _WIDE and not entries and words is not None:
             below = exits > 0  # whether the frame may be over at the root is not shared
@@ -269,17 +289,17 @@ class Parts:
             return None, None
         dfa, best, most, at = self._frames.dfa, None, _WIDE, None
         if from_root:
-            first = dfa.complete(local)
-            if np.count_nonzero(first) < _MANY_BYTES:
-                return None, None
-            for base in self._bases:
-                shared = int(self._root_weights[(first == dfa.transitions[base.local]) & (first > 0)].sum())
-                if shared > most:
-                    best, most = base, shared
+            dfa.complete(local)
+            at_best = walk_kernels.best_base(
+                dfa.transitions, local, self._base_locals, self._root_weights, _WIDE, _MANY_BYTES
+            )
+            best = self._bases[at_best] if at_best >= 0 else None
             return best, None
         sizes = self._vocabulary.node_end[nodes] - nodes
         if int(sizes.sum()) > most:
             for base in self._bases:
+                if not base.is_walked and base is not self._bases[0]:
+                    continue  # to find its states would take longer than what is shared
                 same = base.states[nodes] == local
                 shared = int(sizes[same].sum())
                 if shared > most:
@@ -299,10 +319,11 @@ class Parts:
         return np.stack([starts, stops], 1).astype(np.int32)
 
     def _new_base(self, local: int, words: np.ndarray, exits: np.ndarray) -> Base:
-        base = Base(local, self._walker.states_from(local), words, self.union([exits]), {})
+        base = Base(local, self._walker, words, self.union([exits]))
         if len(self._bases) >= _MOST_BASES:
             del self._bases[1]  # the first is JSON text
         self._bases.append(base)
+        self._base_locals = np.array([each.local for each in self._bases], np.int64)
         return base
 
     def _taken(

@@ -24,6 +24,8 @@ class Sequences:
         self._keys, self._values = _table(2 * _AT_FIRST)
         self._join_keys, self._join_values = _table(2 * _AT_FIRST)
         self._counts = np.array([1, 0], np.int64)
+        self._view = self._counts.data  # of which single numbers are read fastest
+        self._make_room()
 
     def __len__(self) -> int:
         return int(self._counts[0])
@@ -31,9 +33,9 @@ class Sequences:
     @property
     def arrays(self) -> ck.SequenceArrays:
         """What kernels work on, with room for some more."""
-        self._make_room()
-        tables = (self._keys, self._values, self._join_keys, self._join_values)
-        return self._parents, self._entries, self._tops, *tables, self._counts
+        if self._view[0] > self._most or self._view[1] > self._most_joins:
+            self._make_room()
+        return self._arrays
 
     @property
     def nbytes(self) -> int:
@@ -56,7 +58,7 @@ class Sequences:
         return tuple(reversed(found))
 
     def _make_room(self) -> None:
-        n, n_joins = self._counts.tolist()
+        n, n_joins = self._view
         if n + _SPARE > len(self._parents):
             self._parents = np.concatenate([self._parents, np.zeros_like(self._parents)])
             self._entries = np.concatenate([self._entries, np.zeros_like(self._entries)])
@@ -65,6 +67,10 @@ class Sequences:
             self._keys, self._values = _doubled(self._keys, self._values)
         if 2 * (n_joins + _SPARE) > len(self._join_values):
             self._join_keys, self._join_values = _doubled(self._join_keys, self._join_values)
+        self._most = min(len(self._parents), len(self._values) // 2) - _SPARE
+        self._most_joins = len(self._join_values) // 2 - _SPARE
+        tables = (self._keys, self._values, self._join_keys, self._join_values)
+        self._arrays: ck.SequenceArrays = self._parents, self._entries, self._tops, *tables, self._counts
 
 
 def _table(size: int) -> tuple[np.ndarray, np.ndarray]:

@@ -162,3 +162,44 @@ def has_child(
             if wanted[child_byte[at]]:
                 found[i] = True
                 break
+
+
+@compiled
+def best_base(transitions: np.ndarray, local: int, bases: np.ndarray, weights: np.ndarray, most: int, few: int) -> int:
+    """Which of the states `bases` has most in common with a state, and more than `most`: its place, or -1.
+
+    weights: (256,) int64, what each first byte counts. A state that goes on with fewer than `few` bytes has no base.
+    """
+    row, n, best = transitions[local], 0, -1
+    for byte in range(256):
+        n += row[byte] != 0
+    if n < few:
+        return best
+    for i in range(bases.shape[0]):
+        base, shared = transitions[bases[i]], 0
+        for byte in range(256):
+            if row[byte] > 0 and row[byte] == base[byte]:
+                shared += weights[byte]
+        if shared > most:
+            best, most = i, shared
+    return best
+
+
+@compiled
+def outside(nodes: np.ndarray, drops: np.ndarray, found: np.ndarray) -> int:
+    """The nodes that are in none of some ranges, rows (node, end), into `found`: how many. All ascending."""
+    n, at = 0, 0
+    for i in range(nodes.shape[0]):
+        while at < drops.shape[0] and drops[at, 1] <= nodes[i]:
+            at += 1
+        if at == drops.shape[0] or nodes[i] < drops[at, 0]:
+            found[n] = nodes[i]
+            n += 1
+    return n
+
+
+def warm() -> None:
+    """Have the loops compiled that the first walk does not need."""
+    nodes, rows, numbers = np.zeros(0, np.int32), np.zeros((1, 256), np.int32), np.zeros(256, np.int64)
+    best_base(rows, 0, numbers[:0], numbers, 0, 0)
+    outside(nodes, np.zeros((0, 2), np.int32), nodes)

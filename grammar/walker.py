@@ -15,7 +15,7 @@ _NO_NODES = np.zeros(0, np.int32)
 
 
 class Walked(NamedTuple):
-    """What a walk came to, int32 arrays.
+    """What a walk came to, int32 arrays, good until the next walk.
 
     tokens: (n, 3), those that end inside, with the DFA state they end in and the units begun on the way. exits: (n, 2),
     trie nodes below which the frame may be over, and the units. entries: (n, 2), nodes at which the walk halted, and
@@ -89,10 +89,10 @@ class Walker:
             filled[4] = 0
         self.reached += reached
         return Walked(
-            self._tokens[:n_tokens].copy(),
-            self._exits[:n_exits].copy(),
-            self._entries[:n_entries].copy(),
-            self._drops[:n_drops].copy(),
+            self._tokens[:n_tokens],
+            self._exits[:n_exits],
+            self._entries[:n_entries],
+            self._drops[:n_drops],
             reached,
         )
 
