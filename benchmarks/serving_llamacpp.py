@@ -2,12 +2,12 @@
 
 No package index has a wheel with the server, but the source archive of llama-cpp-python on PyPI holds llama.cpp whole:
 
-    pip download --no-deps --no-binary :all: --no-build-isolation llama-cpp-python==0.3.36
+    pip download --no-deps --no-binary :all: llama-cpp-python==0.3.36
     tar xzf llama_cpp_python-*.tar.gz && cd llama_cpp_python-*/vendor/llama.cpp
     cmake -S . -B build -G Ninja -DCMAKE_BUILD_TYPE=Release -DGGML_NATIVE=ON -DBUILD_SHARED_LIBS=OFF \\
       -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_UI=OFF -DLLAMA_USE_PREBUILT_UI=OFF \\
-      -DLLAMA_OPENSSL=OFF
-    ninja -C build llama-server        # build/bin/llama-server; a quarter of an hour on two cores
+      -DLLAMA_OPENSSL=OFF -DLLAMA_BUILD_APP=OFF
+    ninja -C build llama-server        # makes build/bin/llama-server from some 200 files
 
 Then `--peers llamacpp --llama-server build/bin/llama-server`, or the binary on PATH.
 """
