@@ -40,6 +40,7 @@ class Limit:
         self._ticks = _TICKS
         self._ends = 0.0  # by the clock of the thread, from the first look at it: most work is done before
         self._pause_at = 0.0
+        self._within_until = 0.0  # by the clock on the wall, which the thread's own cannot outrun and which is cheap
 
     def add(self, over: Callable[[], str]) -> None:
         """Another limit: asked every half millisecond; what it says, if not "", is why the work has to stop."""
@@ -65,14 +66,18 @@ class Limit:
         self._ticks = _TICKS
         if not self._ends:
             self._ends = time.thread_time() + self._seconds
-            self._pause_at = time.perf_counter() + _SLICE_S
+            now = time.perf_counter()
+            self._pause_at, self._within_until = now + _SLICE_S, now + self._seconds
             return
-        left = self._ends - time.thread_time()
-        if left < 0:
-            reason = f"takes more than {self._seconds:g} s of work"
-            raise GrammarError("constraint", "", reason, "make it smaller, or raise the limit")
-        if time.perf_counter() > self._pause_at:
-            self._pause_at = self._look_around(young=left > self._seconds - _YOUNG_S)
+        now, young = time.perf_counter(), False
+        if self._polite or now > self._within_until:
+            left = self._ends - time.thread_time()
+            if left < 0:
+                reason = f"takes more than {self._seconds:g} s of work"
+                raise GrammarError("constraint", "", reason, "make it smaller, or raise the limit")
+            self._within_until, young = now + left, left > self._seconds - _YOUNG_S
+        if now > self._pause_at:
+            self._pause_at = self._look_around(young=young)
 
     def _look_around(self, *, young: bool) -> float:
         """Ask the other limits, and pause. When to do so again."""
