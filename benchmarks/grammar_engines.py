@@ -101,11 +101,14 @@ class Rootform:
         from rootform.grammar.generations import Generations
         from rootform.grammar.vocab import Vocabulary
 
+        from .cursor import Steps
+
         self._options = options
         vocabulary = Vocabulary(tokens.table, tokens.eos_ids, tokens.size)
         self._generations = Generations(vocabulary, max_bytes=options.cache_bytes or 512 << 20)
-        self._generations.current.automaton.warm()
-        self._steps: dict[int, Any] = {}
+        first = self._generations.current
+        first.automaton.warm()
+        self._steps: dict[int, Any] = {first.serial: Steps(first.automaton)}
 
     def compile(self, case: Case) -> Any:
         from rootform.grammar.constraints import JsonSchema
