@@ -6,6 +6,7 @@ import itertools
 import json
 import random
 from decimal import Decimal
+from typing import Any
 
 import jsonschema
 import numpy as np
@@ -346,7 +347,7 @@ LACKING_SCHEMAS = [
 
 
 @pytest.mark.parametrize("schema", LACKING_SCHEMAS, ids=lambda schema: json.dumps(schema, ensure_ascii=False))
-def test_tokenizers_that_lack_bytes_come_to_no_dead_end(schema: object, check_masks) -> None:
+def test_tokenizers_that_lack_bytes_come_to_no_dead_end(schema: Any, check_masks) -> None:
     """What no tokens can spell is left out of what was to be compared as well."""
     spelled = [bytes([byte]) for byte in b'0123456789abelnux{}[]",:.+-']
     lacking = Vocabulary([*spelled, b'"a', b'","', b'["', b"null", b"1,1", b""], [len(spelled) + 5], len(spelled) + 6)
