@@ -78,8 +78,11 @@ class Base:
     @property
     def states(self) -> np.ndarray:
         """The state at each node, 0 where the walk did not come. Found when first asked for."""
-        if self._states is None:
-            self._states = self._walker.states_from(self.local)
+        return self.find_states() if self._states is None else self._states
+
+    def find_states(self) -> np.ndarray:
+        """Find `states`."""
+        self._states = self._walker.states_from(self.local)
         return self._states
 
     @property
@@ -298,7 +301,7 @@ class Parts:
         sizes = self._vocabulary.node_end[nodes] - nodes
         if int(sizes.sum()) > most:
             for base in self._bases:
-                if not base.is_walked and base is not self._bases[0]:
+                if not base.is_walked:
                     continue  # to find its states would take longer than what is shared
                 same = base.states[nodes] == local
                 shared = int(sizes[same].sum())
@@ -320,6 +323,8 @@ class Parts:
 
     def _new_base(self, local: int, words: np.ndarray, exits: np.ndarray) -> Base:
         base = Base(local, self._walker, words, self.union([exits]))
+        if not self._bases:
+            base.find_states()  # JSON text, which most others have something in common with
         if len(self._bases) >= _MOST_BASES:
             del self._bases[1]  # the first is JSON text
         self._bases.append(base)
