@@ -95,14 +95,14 @@ def _hyphens(chars: CodePoints) -> int:
 
 
 @memo
-def idn_hostname() -> int:
-    """International host names, in any spelling that JSON allows."""
+def idn_hostname(*, composed: bool = True) -> int:
+    """International host names, in any spelling that JSON allows. composed: in NFC; mail takes others, too."""
     dot = json_char(characters(".\u3002\uff0e\uff61"))
     plain = _plain_label()
     ascii_name = POOL.and_(_labels(POOL.alt(plain, _encoded_label()), dot, None), POOL.counted(JSON_CHAR, 1, 253))
-    left = POOL.alt(plain, POOL.and_(_label(), _all(complement(_of_direction(_RIGHT_TO_LEFT)))))
+    left = POOL.alt(plain, POOL.and_(_label(composed), _all(complement(_of_direction(_RIGHT_TO_LEFT)))))
     both = POOL.alt(
-        POOL.and_(plain, _left_to_right()), POOL.and_(_label(), POOL.alt(_left_to_right(), _right_to_left()))
+        POOL.and_(plain, _left_to_right()), POOL.and_(_label(composed), POOL.alt(_left_to_right(), _right_to_left()))
     )
     return POOL.alt(ascii_name, _labels(left, dot, 3), _labels(both, dot, 3))
 
@@ -117,14 +117,14 @@ def idn_email() -> int:
     atom = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\u0080-\U0010ffff-]+"
     quoted = r'"(?:[ !#-\[\]-~\u0080-\U0010ffff]|\\[ -~])*"'
     local = compile_pattern(rf"(?:{atom}(?:\.{atom})*|{quoted})@", mode="fullmatch", encoding="json")
-    return POOL.concat(local, idn_hostname())
+    return POOL.concat(local, idn_hostname(composed=False))
 
 
 # -- labels with characters outside of ASCII ------------------------------------------------------------------
 
 
 @memo
-def _label() -> int:
+def _label(composed: bool) -> int:
     """Labels in lower case that are as RFC 5891 and 5892 ask, whatever their direction."""
     first = _minus(_any_letter(), category("M"))
     rules = [
@@ -135,6 +135,7 @@ def _label() -> int:
         _between(characters("\u05f3\u05f4"), script("Hebrew"), None),
         _between(characters("\u200d"), _viramas(), None),
         _non_joiners(),
+        *(_not_composed() if composed else ()),
         POOL.alt(
             _all(_minus(ANY_CHARACTER, characters("\u30fb"))),
             _some(union(script("Hiragana"), script("Katakana"), script("Han"))),
@@ -160,6 +161,29 @@ def _short_enough() -> int:
     for _ in range(LONGEST - len(PREFIX) - 1):  # a hyphen stands behind letters of ASCII
         tails.append(POOL.alt(EPSILON, POOL.concat(plain, tails[-1]), POOL.concat(other, tails[-_MOST_DIGITS])))
     return tails[-1]
+
+
+def _not_composed() -> list[int]:
+    """Texts in which nothing is left that NFC would make one with a letter before it; some others are left out."""
+    firsts: dict[bool, list[int]] = {True: [], False: []}
+    seconds: dict[bool, list[int]] = {True: [], False: []}
+    for code in range(0x80, _LAST_THAT_JOINS):
+        parts = unicodedata.decomposition(chr(code)).split()
+        if len(parts) == 2 and parts[0][0] != "<" and unicodedata.is_normalized("NFC", chr(code)):
+            first, second = (int(part, 16) for part in parts)
+            is_mark = unicodedata.combining(chr(second)) > 0
+            firsts[is_mark].append(first)
+            seconds[is_mark].append(second)
+    marks = code_points((c, c) for low, high in category("M") for c in range(low, high + 1) if _combines(c))
+    rules = []
+    for is_mark in (True, False):
+        before = complement(code_points([*((c, c) for c in firsts[is_mark]), *(marks if is_mark else ())]))
+        rules.append(_between(code_points((c, c) for c in seconds[is_mark]), before, None))
+    return rules
+
+
+def _combines(code: int) -> bool:
+    return unicodedata.combining(chr(code)) > 0
 
 
 def _non_joiners() -> int:
