@@ -77,7 +77,9 @@ class Automaton:
         self.row_ids = Table()
         self.records = np.zeros((1024, 6), np.int32)
         self.states = np.zeros((64, 3), np.int32)  # lo, hi, row of `stay` or -1
-        self.stay = np.full((1, vocabulary.size), 255, np.uint8)
+        self._stay_rows = np.empty((_MOST_STAYS + 1, vocabulary.size), np.uint8)  # those not written take no memory
+        self._stay_rows[0] = 255
+        self.stay = self._stay_rows[:1]
         self.misses = 0  # transitions and rows that had to be found, those on disk not counted
         self.walker: Walker
         self._dfa = Dfa(self.exprs)
@@ -163,6 +165,8 @@ class Automaton:
             frame_kernels.warm()
             walk_kernels.warm()
             verbatim.warm()
+            self._dfa.touch()
+            self.row_table.touch()
 
     def start(self, root: int) -> tuple[int, int, int]:
         """State, register and stack at a root."""
@@ -409,7 +413,7 @@ class Automaton:
     def _remember_stay(self, state: int, place: Place) -> None:
         """Note which tokens leave a wide state as it is, and how many units each adds."""
         key = (place.local, place.unit)
-        if key in self._stays or len(self.stay) > _MOST_STAYS or place.text != NO_TEXT:
+        if key in self._stays or len(self.stay) == len(self._stay_rows) or place.text != NO_TEXT:
             return
         self._stays[key] = -1
         if self._dfa.kinds[place.local] & SPLITS or not self._masks.is_wide(place.local):
@@ -417,11 +421,12 @@ class Automaton:
         row = self._find_stay(state, place)
         if row is None:
             return
-        self._stays[key] = len(self.stay)
-        self.stay = np.concatenate([self.stay, row[None]])
-        for other, known in enumerate(self._places):
-            if (known.local, known.unit, known.text) == (*key, NO_TEXT):
-                self.states[other, 2] = self._stays[key]
+        known = self._stays[key] = len(self.stay)
+        self._stay_rows[known] = row
+        self.stay = self._stay_rows[: known + 1]
+        for other, each in enumerate(self._places):
+            if (each.local, each.unit, each.text) == (*key, NO_TEXT):
+                self.states[other, 2] = known
 
     def _find_stay(self, state: int, place: Place) -> np.ndarray | None:
         if self._recall is not None:

@@ -8,6 +8,7 @@ from . import kernels
 
 _LIST_BYTES = 500  # measured: of one row, besides the table
 _RESERVED = 64 << 20  # bytes of address space a table begins with, so that it is seldom moved
+_TOUCHED = 4096  # rows, see `touch`
 _SPARSE = 64  # rows that allow at most so many tokens are also kept as a list
 
 
@@ -37,6 +38,10 @@ class Rows:
     def nbytes(self) -> int:
         """Memory of the table, and of the lists of tokens, which are short."""
         return self.table.nbytes + _LIST_BYTES * self._n
+
+    def touch(self) -> None:
+        """Have memory for the first rows at hand: the system may take milliseconds to give it."""
+        self._table[self._n : _TOUCHED].fill(0)
 
     def allowed(self, row: int) -> np.ndarray | None:
         """The allowed tokens of a row that has few, ascending int64; None for others."""
