@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from .errors import GrammarError
 from .schema_accepts import Judge
-from .schema_alike import Inner
+from .schema_alike import Inner, plain_shape
 from .schema_branches import Branches
 from .schema_clauses import (
     Clause,
@@ -92,7 +92,10 @@ class Schema:
         """What values that satisfy all of `conj` look like. Raises GrammarError."""
         shape = self._of_conj.get(conj)
         if shape is None:
-            shape = self._of_conj[conj] = self._judge.settled(self._unsettled_shape(conj))
+            shape = self._plain_shape(conj)
+            if shape is None:
+                shape = self._judge.settled(self._unsettled_shape(conj))
+            self._of_conj[conj] = shape
             if not shape.is_possible():
                 self._warn_of_nothing(conj)
         return shape
@@ -137,6 +140,16 @@ class Schema:
         if dialect and draft_of(dialect) is None and "json-schema.org" not in dialect:
             given = f"draft {self.document.draft}"
             self._notes.warn(f"#: {dialect!r} in $schema is not a known dialect; read as {given}")
+
+    def _plain_shape(self, conj: Conj) -> Shape | None:
+        """`shape`, where it is plain to see; else None. Most schemas are read here, and nowhere else."""
+        if len(conj) != 1 or self._inner is None or not self.document.is_simple:
+            return None
+        literal = conj[0]
+        if type(literal) is not Literal or literal.negated:
+            return None
+        schema = self.document.at(literal.place)
+        return plain_shape(literal.place, schema, self._inner) if type(schema) is dict else None
 
     def _unsettled_shape(self, conj: Conj) -> Shape:
         """`shape`, with values listed that the rules beside them do not accept."""

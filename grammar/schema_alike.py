@@ -5,8 +5,19 @@ from __future__ import annotations
 from collections.abc import Hashable
 
 from .schema_document import Document
-from .schema_keywords import ANNOTATIONS, is_free
-from .schema_rules import NEVER, Conj, Literal, NumberRule, StringRule
+from .schema_keywords import ANNOTATIONS, ASSERTING, MAX_LEAST, is_free
+from .schema_rules import (
+    NEVER,
+    ArrayRule,
+    Conj,
+    Elements,
+    Literal,
+    Members,
+    NumberRule,
+    ObjectRule,
+    StringRule,
+    Value,
+)
 from .schema_shapes import Shape
 from .schema_text import Json
 
@@ -78,7 +89,7 @@ def what_it_says(schema: Json) -> Hashable:
         return None
     if len(schema) == 1:
         return named
-    says = schema.keys() - _ANNOTATIONS
+    says = schema.keys() & ASSERTING
     if len(says) == 1:
         return named
     if not says <= _ABOUT_ITSELF:
@@ -94,12 +105,69 @@ def what_it_says(schema: Json) -> Hashable:
     return tuple(found)
 
 
-def simple_shape(schema: dict[str, Json]) -> Shape | None:
-    """The shape of a schema that names one type and asserts nothing else; None for all others, and what holds parts."""
+# -- schemas whose shape is plain to see ----------------------------------------------------------------------
+
+
+def plain_shape(place: str, schema: dict[str, Json], inner: Inner) -> Shape | None:
+    """The shape of a schema of one type that says the most common things, and these well; None for all others.
+
+    What it says means the same in each draft, and nothing about it is to be noted, so it is read here at once.
+    """
     named = schema.get("type")
-    if type(named) is not str or named not in OF_TYPE:
+    if type(named) is not str:
         return None
-    for keyword in schema:
-        if keyword != "type" and keyword not in ANNOTATIONS:
+    says = schema.keys() & ASSERTING
+    if named == "object":
+        return _object(place, schema, inner) if says <= _OF_OBJECTS else None
+    if named == "array":
+        return _array(place, schema, inner) if says <= _OF_ARRAYS else None
+    if len(says) == 1:
+        return OF_TYPE.get(named)
+    return _string(schema, says) if named == "string" else None
+
+
+def _object(place: str, schema: dict[str, Json], inner: Inner) -> Shape | None:
+    properties, required = schema.get("properties", _NO_MEMBERS), schema.get("required", _NO_NAMES)
+    if type(properties) is not dict or type(required) is not list:
+        return None
+    for name in required:
+        if type(name) is not str:
             return None
-    return OF_TYPE[named]
+    inside, found = place + "/properties/", dict[str, Conj]()
+    for name, value in properties.items():
+        step = name.replace("~", "~0").replace("/", "~1") if "~" in name or "/" in name else name
+        found[name] = inner.of(inside + step, value)
+    others: Conj = ()
+    if "additionalProperties" in schema:
+        others = inner.of(place + "/additionalProperties", schema["additionalProperties"])
+    members = (Members(properties=found, additional=others),) if found or others else ()
+    return Shape(objects=(ObjectRule(members, tuple(dict.fromkeys(required))),))
+
+
+def _array(place: str, schema: dict[str, Json], inner: Inner) -> Shape | None:
+    items, low = schema.get("items", True), schema.get("minItems", 0)
+    if type(items) is list or type(low) is not int or not 0 <= low <= MAX_LEAST:
+        return None
+    high = schema.get("maxItems", low)
+    if type(high) is not int or high < low:
+        return None
+    rule = ArrayRule(Elements(items=inner.of(place + "/items", items)), low, schema.get("maxItems"))
+    return Shape(arrays=(rule,))
+
+
+def _string(schema: dict[str, Json], says: set[str]) -> Shape | None:
+    """A string that is one of some, or the shape of which is not plain."""
+    values = schema.get("enum")
+    if type(values) is not list or not values or len(says) > _TYPE_AND_VALUES:
+        return None
+    for value in values:
+        if type(value) is not str:
+            return None
+    return Shape(strings=(StringRule(values=tuple([Value(value) for value in dict.fromkeys(values)])),))
+
+
+_OF_OBJECTS = frozenset({"type", "properties", "required", "additionalProperties"})
+_OF_ARRAYS = frozenset({"type", "items", "minItems", "maxItems"})
+_TYPE_AND_VALUES = 2
+_NO_MEMBERS: dict[str, Json] = {}
+_NO_NAMES: list[str] = []

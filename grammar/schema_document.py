@@ -107,6 +107,11 @@ class Document:
         self._roots.clear()
         self._at.clear()
 
+    @property
+    def is_simple(self) -> bool:
+        """Whether each schema is read alike: there is one resource, of which all keywords are read, without scopes."""
+        return len(self._resource_at) == 1 and not self._has_dynamic and not self._resource_at["#"].unread
+
     def resource_of(self, place: str) -> Resource:
         """The resource that a place belongs to: the innermost one around it."""
         if len(self._resource_at) == 1:

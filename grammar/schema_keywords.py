@@ -84,6 +84,12 @@ _UNTIL: dict[str, Draft] = {"$recursiveRef": "2019-09"}
 NEWER = frozenset(_SINCE)
 """Keywords that some drafts do not have."""
 
+ASSERTING = ENFORCED | REFUSED.keys() | NEEDS.keys() | NEWER
+"""Keywords that may assert something, or of which something is noted; no other says anything about values."""
+
+MAX_LEAST = 100_000
+"""The most characters, elements or members that a schema may ask for at least."""
+
 
 def is_of(keyword: str, draft: Draft) -> bool:
     """Whether a draft has a keyword. What later drafts only renamed is read in them too, as `dependencies` is."""

@@ -14,12 +14,14 @@ from . import formats
 from .errors import GrammarError
 from .numbers import Interval, exact
 from .regex import compile_pattern
-from .schema_alike import OF_TYPE, Inner, simple_shape
+from .schema_alike import OF_TYPE, Inner, plain_shape
 from .schema_document import Scope, child
 from .schema_keywords import (
     ANNOTATIONS,
+    ASSERTING,
     ENFORCED,
     EXTENSIONS,
+    MAX_LEAST,
     NEEDS,
     NEWER,
     REFUSED,
@@ -53,9 +55,6 @@ from .schema_rules import (
 from .schema_shapes import ANYTHING, NOTHING, Shape
 from .schema_text import Json
 
-MAX_LEAST = 100_000
-"""The most characters, elements or members that a schema may ask for at least."""
-
 
 class Place(NamedTuple):
     """A schema object with all that tells how it is read. scope: the dynamic scope inside it.
@@ -79,9 +78,10 @@ def read_shape(place: Place, notes: Notes, *, tracked: bool) -> Shape:
     if not notes.listing and not place.unread:
         if place.schema.keys().isdisjoint(_ASSERTING):
             return ANYTHING
-        simple = simple_shape(place.schema)
-        if simple is not None:
-            return simple
+        if place.inner is not None and not place.scope and not tracked:
+            plain = plain_shape(place.name, place.schema, place.inner)
+            if plain is not None:
+                return plain
     reader = _Reader(place, notes, tracked=tracked)
     reader.sort_keywords()
     reader.check_extensions()
@@ -127,7 +127,7 @@ def _is_number(value: Json) -> bool:
 
 _APPLYING = frozenset({"$ref", "allOf", "anyOf", "dependencies", "not", "nullable", "oneOf"})
 _TO_BE_NOTED = NEEDS.keys() | REFUSED.keys()
-_ASSERTING = (ENFORCED | _TO_BE_NOTED | NEWER) - _APPLYING
+_ASSERTING = ASSERTING - _APPLYING
 """Keywords that something has to be done about here."""
 
 R = TypeVar("R", NumberRule, StringRule, ArrayRule, ObjectRule)
