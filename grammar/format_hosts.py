@@ -164,26 +164,52 @@ def _short_enough() -> int:
 
 
 def _not_composed() -> list[int]:
-    """Texts in which nothing is left that NFC would make one with a letter before it; some others are left out."""
-    firsts: dict[bool, list[int]] = {True: [], False: []}
-    seconds: dict[bool, list[int]] = {True: [], False: []}
+    """Texts in NFC: with marks in their order, and nothing that would be made one with a letter before it.
+
+    Some others are left out: a mark that is ever composed stands behind no other, nor behind a letter that is.
+    """
+    firsts: dict[bool, set[int]] = {True: set(), False: set()}
+    seconds: dict[bool, set[int]] = {True: set(), False: set()}
+    whole = []
     for code in range(0x80, _LAST_THAT_JOINS):
         parts = unicodedata.decomposition(chr(code)).split()
         if len(parts) == 2 and parts[0][0] != "<" and unicodedata.is_normalized("NFC", chr(code)):
             first, second = (int(part, 16) for part in parts)
             is_mark = unicodedata.combining(chr(second)) > 0
-            firsts[is_mark].append(first)
-            seconds[is_mark].append(second)
-    marks = code_points((c, c) for low, high in category("M") for c in range(low, high + 1) if _combines(c))
-    rules = []
+            firsts[is_mark].add(first)
+            seconds[is_mark].add(second)
+            whole.append(code)
+    # What is composed already may take another mark to its letter: by U+0323 `\u00e1` becomes `\u1ea1` and U+0301.
+    firsts[True].update(c for c in whole if any(not _are_composed(c, mark) for mark in seconds[True]))
+    marks = [c for same in _marks_in_order() for c in same]
+    rules = [_ordered()]
     for is_mark in (True, False):
-        before = complement(code_points([*((c, c) for c in firsts[is_mark]), *(marks if is_mark else ())]))
+        before = complement(code_points((c, c) for c in (*firsts[is_mark], *(marks if is_mark else ()))))
         rules.append(_between(code_points((c, c) for c in seconds[is_mark]), before, None))
     return rules
 
 
-def _combines(code: int) -> bool:
-    return unicodedata.combining(chr(code)) > 0
+def _are_composed(first: int, second: int) -> bool:
+    return unicodedata.is_normalized("NFC", chr(first) + chr(second))
+
+
+def _ordered() -> int:
+    """Texts in which marks that follow each other stand in their canonical order."""
+    by_class = [code_points((c, c) for c in same) for same in _marks_in_order()]
+    marks = POOL.concat(*[POOL.repeat(json_char(chars), 0, None) for chars in by_class])
+    others = json_char(_minus(ANY_CHARACTER, union(*by_class)))
+    return POOL.concat(marks, POOL.repeat(POOL.concat(others, marks), 0, None))
+
+
+@cache
+def _marks_in_order() -> list[list[int]]:
+    """The combining marks of labels by their class, ascending."""
+    found: dict[int, list[int]] = {}
+    for low, high in intersection(category("M"), allowed()):
+        for code in range(low, high + 1):
+            if number := unicodedata.combining(chr(code)):
+                found.setdefault(number, []).append(code)
+    return [found[number] for number in sorted(found)]
 
 
 def _non_joiners() -> int:

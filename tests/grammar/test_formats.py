@@ -223,6 +223,25 @@ def test_international_names_are_as_their_rules_say(name: str) -> None:
     assert POOL.fullmatch(formats.body("idn-hostname"), name.encode()) == _is_international(name)
 
 
+_MARKS = "\u0301\u0323\u0316\u0345\u064b\u064e\u0651\u0653\u093c\u094d\u3099"
+
+
+@given(st.text(st.sampled_from("aáậ\u0628\u0627\u0915\u0928か" + _MARKS), min_size=1, max_size=6))
+@settings(deadline=None, max_examples=300)
+def test_marks_of_international_names_are_in_normal_form(name: str) -> None:
+    """All that is let through is, and all that is and has no marks that may be composed is let through."""
+    accepted = accepts("idn-hostname", name)
+    assert not accepted or unicodedata.is_normalized("NFC", name)
+    right = {unicodedata.bidirectional(char) for char in name} & {"R", "AL"}
+    if (
+        unicodedata.combining(name[0])
+        or (right and not _runs_right(name))
+        or set("\u0301\u0323\u0345\u0653\u3099\u093c") & set(name)
+    ):
+        return
+    assert accepted == unicodedata.is_normalized("NFC", name)
+
+
 def _is_international(name: str) -> bool:
     """RFC 5890 to 5893, rule by rule, of names of these letters: at most three labels unless all are of ASCII."""
     labels = name.split(".")
