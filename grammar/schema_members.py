@@ -30,12 +30,13 @@ class InOrder:
         self._write = write
         self._members: dict[int, Member] = {}
         self._choices: dict[int, int] = {}
+        self._next: dict[int, int] = {}
         self._tails = parts.tails(plan)
 
     def whole(self) -> int:
         """The object."""
         form, last = self._form, self._needed(0)
-        choices = [self._text(i) for i in range(min(last + 1, len(self._plan.members)))]
+        choices = [self._text(i, ()) for i in range(min(last + 1, len(self._plan.members)))]
         if last == len(self._plan.members):
             choices += [form.close_empty_object, POOL.concat(self._other, self._end)]
         return POOL.frame(POOL.concat(form.open_object, POOL.alt(*choices)))
@@ -64,10 +65,17 @@ class InOrder:
         members = self._plan.members
         return next((i for i in range(first, len(members)) if members[i].required), len(members))
 
-    def _text(self, index: int) -> int:
-        """A member and all that follows it."""
+    def _text(self, index: int, before: tuple[int, ...]) -> int:
+        """A member and all that follows it, with what is written before it."""
         member = self._member(index)
-        return POOL.concat(member.key, self._form.colon, member.ways[0].value, self._rest(index + 1))
+        return POOL.concat(*before, member.key, self._form.colon, member.ways[0].value, self._rest(index + 1))
+
+    def _next_text(self, index: int) -> int:
+        """A member behind another, and all that follows it."""
+        known = self._next.get(index)
+        if known is None:
+            known = self._next[index] = self._text(index, (self._form.comma,))
+        return known
 
     def _member(self, index: int) -> Member:
         known = self._members.get(index)
@@ -95,8 +103,7 @@ class InOrder:
         for start, end in reversed(list(zip(starts, [*starts[1:], stop], strict=True))):
             known = self._choices.get(start)
             if known is None:
-                texts = [POOL.concat(self._form.comma, self._text(i)) for i in range(start, end)]
-                known = self._choices[start] = POOL.alt(*texts, found)
+                known = self._choices[start] = POOL.alt(*map(self._next_text, range(start, end)), found)
             found = known
         return found
 
