@@ -16,7 +16,7 @@ from . import node_layout as nl
 from .errors import GrammarError
 from .expr_answers import Answers
 from .node_store import NodeStore
-from .nodes import EMPTY, Kind
+from .nodes import EMPTY, EPSILON, Kind
 from .witness import Witness
 from .work import look, tick
 
@@ -75,7 +75,11 @@ class Arithmetic:
         if len(text) > LONGEST:
             reason = f"a text of {len(text)} bytes is longer than any output"
             raise GrammarError("constraint", "", reason, f"{LONGEST} bytes are the most")
-        return self.run(nk.literal, np.frombuffer(text, np.uint8))
+        return self.run(nk.prefixed, np.frombuffer(text, np.uint8), EPSILON)
+
+    def prefixed(self, text: bytes, item: int) -> int:
+        """`text`, and then strings of `item`: the same as with a literal before it, in one go."""
+        return self.run(nk.prefixed, np.frombuffer(text, np.uint8), item)
 
     def concat(self, *ids: int) -> int:
         """Strings of each of `ids`, one after the other."""

@@ -25,6 +25,10 @@ WIDTHS: dict[str, int] = {"indent": 2, "indent4": 4}
 """Spaces for each level."""
 
 
+SEPARATORS: dict[str, tuple[bytes, bytes]] = {"compact": (b",", b":"), "canonical": (b", ", b": ")}
+"""The comma and the colon of spacings in which each is one text."""
+
+
 class Layout(NamedTuple):
     """The structural tokens of one spacing, as expressions with the whitespace that belongs to them; and how strings
     are spelled between them.
@@ -65,8 +69,8 @@ def layout(spacing: Spacing, escapes: Escapes = "any", depth: int = 0) -> Layout
         return _indented(spacing, escapes, depth)
     gap = _gap() if spacing == "flexible" else EPSILON
     after = {c: POOL.concat(POOL.literal(c), gap) for c in (b"[", b"{", b",", b":")}
-    if spacing == "canonical":
-        after |= {c: POOL.literal(c + b" ") for c in (b",", b":")}
+    if spacing in SEPARATORS:
+        after |= {text[:1]: POOL.literal(text) for text in SEPARATORS[spacing]}
     before = {c: POOL.concat(gap, POOL.literal(c)) for c in (b"]", b"}")}
     return Layout(
         spacing=spacing,

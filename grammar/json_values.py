@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
+from json.encoder import encode_basestring
 from typing import Any
 
 from .chars import JSON_CHAR, PLAIN_CHAR, json_text
@@ -138,7 +139,7 @@ def _spelled(value: Any) -> bytes:
 
 def dumped(value: Any) -> bytes:
     """The one spelling of a value that is no number."""
-    return _ENCODER.encode(value).encode()
+    return (encode_basestring(value) if type(value) is str else _ENCODER.encode(value)).encode()
 
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False)

@@ -383,9 +383,9 @@ def concat_all(pool: np.ndarray, items: np.ndarray, n: int) -> int:
 
 
 @compiled
-def literal(pool: np.ndarray, text: np.ndarray) -> int:
-    """Exactly a text, (bytes,) uint8."""
-    result = EPSILON
+def prefixed(pool: np.ndarray, text: np.ndarray, item: int) -> int:
+    """A text, (bytes,) uint8, and then strings of an item."""
+    result = item
     for i in range(text.shape[0] - 1, -1, -1):
         result = cat(pool, FIRST_BYTE + text[i], result)
         if result < 0:

@@ -183,7 +183,7 @@ def warm() -> None:
     store = NodeStore()
     store.words[nl.WORK_LIMIT] = 1 << 30
     some = np.array([nl.FIRST_BYTE, nl.FIRST_BYTE + 1], np.int64)
-    text = nk.literal(store.words, np.frombuffer(b"ab", np.uint8))
+    text = nk.prefixed(store.words, np.frombuffer(b"ab", np.uint8), nl.EPSILON)
     either = ak.alt(store.words, some, 2, 0)
     nk.concat(store.words, text, either)
     nk.concat_all(store.words, some, 2)

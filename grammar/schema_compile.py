@@ -416,7 +416,7 @@ class _Emitter:
             return EMPTY if rule.values is None else self._these(rule.values)
         any_order = self._any_order if rule.any_order is None else rule.any_order
         if self._parts is not None and not any_order and plan.is_simple() and not rule.excluded:
-            made = InOrder(self._form, plan, self._parts, self._member)
+            made = InOrder(self._form, plan, self._parts, self._member, self._part)
             if len(plan.members) > MAX_LATER:
                 made.write_all()
             return made.whole()

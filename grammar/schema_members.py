@@ -8,24 +8,36 @@ from functools import cached_property
 import msgspec
 
 from .expr import EMPTY, POOL
-from .json_layout import Layout
+from .json_layout import SEPARATORS, Layout
 from .json_objects import UNCOUNTED, Member, Point, in_order
+from .json_values import dumped
 from .schema_parts import Parts
 from .schema_plan import ObjectPlan, PlannedMember
+from .schema_rules import Conj
 
 _STRIDE = 16
 """What may follow is shared by so many members, so that what follows the next costs no more than these few."""
 
 
 class InOrder:
-    """The members of one object, of which nothing is counted. write: the text of the key and the value of one.
+    """The members of one object, of which nothing is counted. write: the text of the key and the value of one; value:
+    of a schema.
 
     Behind each value stands a reference to what may follow it. For an object of n members there are n of these, each
     of up to n choices; but a text that has come to a member needs what follows that one, and nothing else.
     """
 
-    def __init__(self, form: Layout, plan: ObjectPlan, parts: Parts, write: Callable[[PlannedMember], Member]) -> None:
+    def __init__(
+        self,
+        form: Layout,
+        plan: ObjectPlan,
+        parts: Parts,
+        write: Callable[[PlannedMember], Member],
+        value: Callable[[Conj], int],
+    ) -> None:
         self._form = form
+        self._separators = SEPARATORS.get(form.spacing)
+        self._value = value
         self._plan = plan
         self._write = write
         self._members: dict[int, Member] = {}
@@ -36,9 +48,11 @@ class InOrder:
     def whole(self) -> int:
         """The object."""
         form, last = self._form, self._needed(0)
-        choices = [self._text(i, ()) for i in range(min(last + 1, len(self._plan.members)))]
+        choices = [self._text(i, comma=False) for i in range(min(last + 1, len(self._plan.members)))]
         if last == len(self._plan.members):
-            choices += [form.close_empty_object, POOL.concat(self._other, self._end)]
+            choices.append(form.close_empty_object)
+            if self._plan.others:
+                choices.append(POOL.concat(self._other, self._end))
         return POOL.frame(POOL.concat(form.open_object, POOL.alt(*choices)))
 
     def write_all(self) -> None:
@@ -65,16 +79,23 @@ class InOrder:
         members = self._plan.members
         return next((i for i in range(first, len(members)) if members[i].required), len(members))
 
-    def _text(self, index: int, before: tuple[int, ...]) -> int:
-        """A member and all that follows it, with what is written before it."""
-        member = self._member(index)
-        return POOL.concat(*before, member.key, self._form.colon, member.ways[0].value, self._rest(index + 1))
+    def _text(self, index: int, *, comma: bool) -> int:
+        """A member and all that follows it; behind a comma, or not."""
+        if self._separators is None:
+            member, before = self._member(index), (self._form.comma,) if comma else ()
+            return POOL.concat(*before, member.key, self._form.colon, member.ways[0].value, self._rest(index + 1))
+        planned = self._plan.members[index]
+        assert isinstance(planned.key, str)
+        before, colon = self._separators
+        text = dumped(planned.key) + colon
+        rest = POOL.concat(self._value(planned.ways[0].conj), self._rest(index + 1))
+        return POOL.prefixed(before + text if comma else text, rest)
 
     def _next_text(self, index: int) -> int:
         """A member behind another, and all that follows it."""
         known = self._next.get(index)
         if known is None:
-            known = self._next[index] = self._text(index, (self._form.comma,))
+            known = self._next[index] = self._text(index, comma=True)
         return known
 
     def _member(self, index: int) -> Member:

@@ -68,6 +68,13 @@ def test_algebra(rng: random.Random, random_expression) -> None:
     assert POOL.concat(a, EMPTY) == EMPTY
 
 
+@settings(max_examples=100, deadline=None)
+@given(rng=randoms, text=st.binary(max_size=4))
+def test_a_text_before_an_expression_is_as_its_literal_before_it(rng: random.Random, text, random_expression) -> None:
+    item, _ = random_expression(rng)
+    assert POOL.prefixed(text, item) == POOL.concat(POOL.literal(text), item)
+
+
 def test_huge_bounds_are_not_unrolled() -> None:
     million = POOL.repeat(POOL.literal(b"ab"), 1_000_000, 2_000_000_000)
     assert POOL.node(POOL.derivative(million, ord("a")))[0] is not None
