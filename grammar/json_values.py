@@ -142,4 +142,11 @@ def dumped(value: Any) -> bytes:
     return (encode_basestring(value) if type(value) is str else _ENCODER.encode(value)).encode()
 
 
+def dumped_length(text: str) -> int:
+    """Bytes of the one spelling of a string."""
+    if text.isidentifier() and text.isascii():
+        return len(text) + 2
+    return len(dumped(text))
+
+
 _ENCODER = json.JSONEncoder(ensure_ascii=False)

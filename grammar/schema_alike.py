@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 
+from .formats import is_known
+from .numbers import Interval, exact
 from .schema_document import Document
 from .schema_keywords import ANNOTATIONS, ASSERTING, MAX_LEAST, is_free
 from .schema_rules import (
@@ -123,7 +125,9 @@ def plain_shape(place: str, schema: dict[str, Json], inner: Inner) -> Shape | No
         return _array(place, schema, inner) if says <= _OF_ARRAYS else None
     if len(says) == 1:
         return OF_TYPE.get(named)
-    return _string(schema, says) if named == "string" else None
+    if named == "string":
+        return _one_of_texts(schema) if says == _TYPE_AND_VALUES else _string(schema) if says <= _OF_STRINGS else None
+    return _number(schema, named) if says <= _OF_NUMBERS and named in OF_TYPE else None
 
 
 def _object(place: str, schema: dict[str, Json], inner: Inner) -> Shape | None:
@@ -155,10 +159,35 @@ def _array(place: str, schema: dict[str, Json], inner: Inner) -> Shape | None:
     return Shape(arrays=(rule,))
 
 
-def _string(schema: dict[str, Json], says: set[str]) -> Shape | None:
-    """A string that is one of some, or the shape of which is not plain."""
-    values = schema.get("enum")
-    if type(values) is not list or not values or len(says) > _TYPE_AND_VALUES:
+def _string(schema: dict[str, Json]) -> Shape | None:
+    low = schema.get("minLength", 0)
+    if type(low) is not int or not 0 <= low <= MAX_LEAST:
+        return None
+    high = schema.get("maxLength", low)
+    if type(high) is not int or high < low:
+        return None
+    formats: tuple[str, ...] = ()
+    if "format" in schema:
+        name = schema["format"]
+        if type(name) is not str or not is_known(name):
+            return None
+        formats = (name,)
+    return Shape(strings=(StringRule(low, schema.get("maxLength"), formats=formats),))
+
+
+def _number(schema: dict[str, Json], named: str) -> Shape | None:
+    low, high = schema.get("minimum"), schema.get("maximum")
+    if named in ("null", "boolean") or (low is None and "minimum" in schema) or (high is None and "maximum" in schema):
+        return None
+    if (low is not None and type(low) is not int) or (high is not None and type(high) is not int):
+        return None
+    interval = Interval(None if low is None else exact(low), None if high is None else exact(high))
+    return None if interval.is_empty() else Shape(numbers=(NumberRule(named == "integer", interval),))
+
+
+def _one_of_texts(schema: dict[str, Json]) -> Shape | None:
+    values = schema["enum"]
+    if type(values) is not list or not values:
         return None
     for value in values:
         if type(value) is not str:
@@ -168,6 +197,8 @@ def _string(schema: dict[str, Json], says: set[str]) -> Shape | None:
 
 _OF_OBJECTS = frozenset({"type", "properties", "required", "additionalProperties"})
 _OF_ARRAYS = frozenset({"type", "items", "minItems", "maxItems"})
-_TYPE_AND_VALUES = 2
+_OF_STRINGS = frozenset({"type", "minLength", "maxLength", "format"})
+_OF_NUMBERS = frozenset({"type", "minimum", "maximum"})
+_TYPE_AND_VALUES = {"type", "enum"}
 _NO_MEMBERS: dict[str, Json] = {}
 _NO_NAMES: list[str] = []

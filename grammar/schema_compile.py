@@ -240,9 +240,11 @@ class _Emitter:
             return Planned(ANYTHING)
         if not (shape.numbers or shape.arrays or shape.objects):
             return Planned(shape)
-        if any(not (rule is _ANY_NUMBER or rule is _ANY_INTEGER) for rule in shape.numbers):
+        if shape.numbers and any(not (rule is _ANY_NUMBER or rule is _ANY_INTEGER) for rule in shape.numbers):
             shape = msgspec.structs.replace(shape, numbers=tuple([self._checked(conj, rule) for rule in shape.numbers]))
-        if any(rule.excluded for rule in (*shape.arrays, *shape.objects)):
+        if not (shape.arrays or shape.objects):
+            return Planned(shape)
+        if any([rule.excluded for rule in (*shape.arrays, *shape.objects)]):
             shape = msgspec.structs.replace(
                 shape,
                 arrays=tuple(part for rule in shape.arrays for part in self._besides(conj, rule).arrays),

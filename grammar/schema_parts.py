@@ -15,8 +15,8 @@ import msgspec
 
 from .expr import POOL
 from .json_layout import Layout
-from .json_values import dumped
-from .pools import memo
+from .json_values import dumped, dumped_length
+from .pools import current, memo
 from .schema_plan import ArrayPlan, ObjectPlan, PlannedMember, PlannedWay
 from .schema_rules import ArrayRule, Conj, NumberRule, ObjectRule, StringRule, Values
 from .schema_shapes import ANYTHING, Shape
@@ -113,7 +113,8 @@ class Parts:
         writers: Writers,
     ) -> None:
         self._form = form
-        self._options = options
+        self._memos = current().memos
+        self._kind = self._memos.setdefault((Part, options), object())  # which stands for them, and is quick to look up
         self._name = name
         self._number, self._string, self._these = writers
         self._parts: dict[Conj, Part] = {(): self._part(("anything",))}
@@ -126,10 +127,10 @@ class Parts:
         return self._parts[conj]
 
     def _part(self, content: Hashable) -> Part:
-        key = (Part, self._options, content)
-        part = POOL.memos.get(key)
+        key = (self._kind, content)
+        part = self._memos.get(key)
         if part is None:
-            part = POOL.memos[key] = Part()
+            part = self._memos[key] = Part()
         return part
 
     def add_written(self, conj: Conj, text: int) -> None:
@@ -274,7 +275,7 @@ class Parts:
         return min(self._object + total + self._object_end, NEVER)
 
     def _member_length(self, member: PlannedMember) -> int:
-        return len(dumped(member.key)) + self._colon + self._length(member.ways)
+        return dumped_length(member.key) + self._colon + self._length(member.ways)
 
 
 @memo

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any, get_args
 
 import pytest
@@ -25,24 +26,41 @@ _LEAVES = st.one_of(
     st.booleans(),
     st.sampled_from([{}, {"type": "string"}, {"type": "integer", "title": "t"}, {"$ref": "#"}, {"minimum": 1}, 3]),
 )
-_SCHEMAS = st.fixed_dictionaries(
-    {},
-    optional={
-        "type": st.sampled_from(["object", "array", "string", "integer", "null", "any", ["string"], ["object"]]),
-        "properties": st.one_of(st.dictionaries(NAMES, _LEAVES, max_size=3), st.just([])),
-        "required": st.one_of(st.lists(NAMES, max_size=3), st.just(True), st.just([1])),
-        "additionalProperties": _LEAVES,
-        "items": st.one_of(_LEAVES, st.just([True])),
-        "minItems": st.sampled_from([0, 2, -1, True, "1", None, 1_000_000]),
-        "maxItems": st.sampled_from([0, 2, 3, True, None]),
-        "enum": st.lists(st.sampled_from(["x", "y", 1, None]), max_size=3),
-        "minLength": st.just(1),
-        "nullable": st.booleans(),
-        "const": st.just("x"),
-        "x-rootform": st.just({"propertyOrder": "any"}),
-        **{keyword: st.just(value) for keyword, value in ENDS.items()},
-    },
-)
+_VALUES: dict[str, st.SearchStrategy[Any]] = {
+    "properties": st.one_of(st.dictionaries(NAMES, _LEAVES, max_size=3), st.just([])),
+    "required": st.one_of(st.lists(NAMES, max_size=3), st.just(True), st.just([1])),
+    "additionalProperties": _LEAVES,
+    "items": st.one_of(_LEAVES, st.just([True])),
+    "minItems": st.sampled_from([0, 2, -1, True, "1", None, 1_000_000]),
+    "maxItems": st.sampled_from([0, 2, 3, True, None]),
+    "enum": st.lists(st.sampled_from(["x", "y", 1, None]), max_size=3),
+    "minLength": st.sampled_from([0, 1, True, 1_000_000]),
+    "maxLength": st.sampled_from([0, 3, None]),
+    "format": st.sampled_from(["date", "unheard of", 1]),
+    "minimum": st.sampled_from([0, -3, Decimal("1.5"), "1", None, True]),
+    "maximum": st.sampled_from([0, 7, Decimal("1.5"), None]),
+    "exclusiveMinimum": st.sampled_from([True, 1]),
+    "nullable": st.booleans(),
+    "const": st.just("x"),
+    "x-rootform": st.just({"propertyOrder": "any"}),
+    **{keyword: st.just(value) for keyword, value in ENDS.items()},
+}
+_KEYWORDS = {
+    "object": ["properties", "required", "additionalProperties"],
+    "array": ["items", "minItems", "maxItems"],
+    "string": ["enum", "format", "minLength", "maxLength"],
+    "integer": ["minimum", "maximum"],
+}
+
+
+@st.composite
+def _schemas(draw: st.DrawFn) -> dict[str, Any]:
+    """Mostly of one type with keywords that are about it, at times with others."""
+    kind = draw(st.sampled_from([*_KEYWORDS, "number", "null", "any", ["string"]]))
+    own = _KEYWORDS.get(str(kind), [*ENDS])
+    names = draw(st.lists(st.sampled_from([*own, *own, *ENDS, "x-rootform"]), max_size=4, unique=True))
+    names += draw(st.one_of(st.just([]), st.just([]), st.just([]), st.lists(st.sampled_from([*_VALUES]), max_size=1)))
+    return {"type": kind, **{name: draw(_VALUES[name]) for name in names}}
 
 
 class _Itself:
@@ -55,7 +73,7 @@ class _Itself:
 
 
 @settings(max_examples=600, deadline=None)
-@given(_SCHEMAS, st.sampled_from(DRAFTS))
+@given(_schemas(), st.sampled_from(DRAFTS))
 def test_as_read_keyword_by_keyword(schema: dict[str, Any], draft: Draft) -> None:
     inner: Any = _Itself()
     plain = plain_shape("#/at", schema, inner)
@@ -76,6 +94,8 @@ def test_as_read_keyword_by_keyword(schema: dict[str, Any], draft: Draft) -> Non
         {"type": "array"},
         {"type": "string", "enum": ["b", "a", "b"]},
         {"type": "boolean", "title": "t"},
+        {"type": "string", "format": "date", "minLength": 1, "maxLength": 20},
+        {"type": "integer", "minimum": 0, "maximum": 9},
     ],
 )
 def test_common_ones_are_plain(schema: dict[str, Any]) -> None:
