@@ -113,7 +113,7 @@ class Automaton:
         if known is None:
             try:
                 with using(self.exprs), within(limit), PAUSED:
-                    expression = expression_of(constraint, self.vocabulary.single_bytes)
+                    expression = expression_of(constraint, self.vocabulary.alphabet)
                     self.exprs.byte_classes(expression)  # so that others need not wait for it below
                     if self.exprs.shortest_length(expression) > LONGEST:
                         reason = f"the shortest text it allows has more than {LONGEST} bytes"
@@ -275,7 +275,7 @@ class Automaton:
     def _make_row(self, state: int, place: Place, need: int, room: int, stack: int) -> KeptRow:
         self.misses += 1
         reader = Reader(self.stacks, stack)
-        if place.text == NO_TEXT:
+        if place.text == NO_TEXT and place.unit != NO_UNIT:
             place = place._replace(lo=need, hi=room)
         mask, accepts = self._masks.mask(place, reader)
         if self._recall is None or place.text != NO_TEXT:
@@ -366,7 +366,7 @@ class Automaton:
     # -- inside -----------------------------------------------------------------------------------------------
 
     def _state(self, place: Place) -> int:
-        key = place._replace(popped=0, pushes=())
+        key = Place(*place[:4], 0, (), place.text)
         known = self._state_ids.get(key)
         if known is None:
             known = self._state_ids[key] = len(self._places)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 
+from .alphabet import Restricted
+from .chars import CodePoints
 from .constraints import Choice, Constraint, Grammar, JsonObject, JsonSchema, Regex, Spacing, StructuralTag
 from .errors import GrammarError
-from .expr import ALL_BYTES, POOL, Kind
+from .expr import POOL
 from .grammar_compile import compile_grammar
 from .outlines import compile_outlines_choice, compile_outlines_pattern
 from .regex import compile_pattern
@@ -15,20 +17,18 @@ from .schema_compile import compile_json_object, compile_schema
 from .structural import Parts, compile_structural_tag
 from .work import tick
 
-_UTF8_BYTES = ALL_BYTES & ~sum(1 << byte for byte in (0xC0, 0xC1, *range(0xF5, 0x100)))
 
-
-def expression_of(constraint: Constraint, alphabet: int = ALL_BYTES) -> int:
+def expression_of(constraint: Constraint, alphabet: CodePoints | None = None) -> int:
     """What the whole output may be, as an expression of `POOL` that is not empty.
 
-    alphabet: mask of the bytes that the tokenizer can spell; texts with others are left out. Raises GrammarError when
-    the constraint is broken, cannot be enforced exactly, or leaves no text at all.
+    alphabet: the characters that the tokenizer can spell, None being all; texts with others are left out. Raises
+    GrammarError when the constraint is broken, cannot be enforced exactly, or leaves no text at all.
     """
     expression = _expression(constraint)
     if POOL.is_empty(expression):
         raise GrammarError(place_of(constraint), "", "nothing can satisfy this")
-    if _UTF8_BYTES & ~alphabet:
-        expression = _Restricted(alphabet).of(expression)
+    if alphabet is not None:
+        expression = Restricted(alphabet).of(expression)
         if POOL.is_empty(expression):
             raise GrammarError(
                 place_of(constraint), "", "the tokenizer has no tokens to spell any text that satisfies this"
@@ -91,52 +91,3 @@ def place_of(constraint: Constraint) -> str:
     if isinstance(constraint, StructuralTag):
         return "structural tag"
     return "choices" if isinstance(constraint, Choice) else "#"
-
-
-class _Restricted:
-    """Expressions cut down to texts over an alphabet, part by part, so that frames and references stay."""
-
-    def __init__(self, alphabet: int) -> None:
-        self._alphabet = alphabet
-        self._every_text = POOL.repeat(POOL.byte_mask(alphabet), 0, None)
-        self._known: dict[int, int] = {}
-
-    def of(self, item: int) -> int:
-        """The texts of `item` that use the alphabet alone."""
-        known = self._known.get(item)
-        if known is None:
-            known = self._known[item] = self._find(item)
-        return known
-
-    def _find(self, item: int) -> int:
-        heads = []
-        while (node := POOL.node(item))[0] == Kind.CAT:
-            heads.append(self.of(node[1]))
-            item = node[2]
-        if heads:
-            return POOL.concat(*heads, self.of(item))
-        kind = node[0]
-        if kind == Kind.SET:
-            return POOL.byte_mask(node[1] & self._alphabet)
-        if kind == Kind.ALT:
-            return POOL.alt(*map(self.of, node[1]))
-        if kind == Kind.AND:
-            return POOL.and_(*map(self.of, node[1]))
-        if kind in (Kind.NOT, Kind.VERBATIM, Kind.MACHINE):
-            return POOL.and_(item, self._every_text)
-        if kind in (Kind.REPEAT, Kind.COUNTED):
-            make = POOL.repeat if kind == Kind.REPEAT else POOL.counted
-            return make(self.of(node[1]), node[2], node[3])
-        if kind == Kind.FRAME:
-            return POOL.frame(self.of(node[1]))
-        if kind == Kind.WORDS:
-            return self.of(POOL.definition(item))
-        if kind == Kind.CAPTURE:
-            return POOL.capture(self.of(node[1]), node[2], node[3].changed(self.of))
-        return self._reference(item, node[1]) if kind == Kind.REF else item
-
-    def _reference(self, item: int, key: object) -> int:
-        restricted = ("over an alphabet", self._alphabet, key)
-        if not POOL.is_defined(restricted):
-            POOL.define(restricted, lambda: self.of(POOL.definition(item)))
-        return POOL.ref(restricted)

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from .alphabet import alphabet_of
+
 
 class Vocabulary:
     """The tokens a model may emit. Never changes.
@@ -15,7 +17,7 @@ class Vocabulary:
     size: width of the model's logits; ids from len(tokens) on are never allowed.
     token_bytes: how many bytes each token has, (len(tokens),) int32.
     text: those bytes, token after token, uint8; of token i: text[text_start[i] : text_start[i + 1]], int64.
-    single_bytes: mask of the bytes that are tokens by themselves, what every text can be spelled with.
+    alphabet: the characters that the tokens can spell, whatever else is spelled; None: all there are.
 
     The trie, in preorder; node 0 is the root: `node_byte` uint8, `node_depth` int32, `node_end` int32 (one past the
     last node below), and the tokens that end at node i: token_ids[token_start[i] : token_start[i + 1]], int32. The
@@ -41,7 +43,8 @@ class Vocabulary:
         self.token_bytes = np.array([len(token) for token in self.tokens], np.int32)
         self.text = np.frombuffer(bytearray().join(self.tokens), np.uint8)  # not of bytes: loops know it by its type
         self.text_start = np.concatenate([np.zeros(1, np.int64), np.cumsum(self.token_bytes, dtype=np.int64)])
-        self.single_bytes = sum(1 << byte for byte in range(256) if bytes([byte]) in self.by_bytes)
+        single_bytes = sum(1 << byte for byte in range(256) if bytes([byte]) in self.by_bytes)
+        self.alphabet = alphabet_of(self.by_bytes, single_bytes)
         self._build_trie()
 
     def spell(self, text: bytes) -> tuple[int, ...]:

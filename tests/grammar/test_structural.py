@@ -152,7 +152,7 @@ def test_masks_are_exactly_the_tokens_that_can_be_completed(rng: random.Random, 
          "end": rng.choice(["aa", "aba"])},
         {"type": "dispatch", "rules": [["a", const(",")], ['b"', const("b")]], "excludes": ['""']},
     ]  # fmt: skip
-    expression = expression_of(tag_of(rng.choice(forms)), toy.single_bytes)
+    expression = expression_of(tag_of(rng.choice(forms)), toy.alphabet)
     automaton = Automaton(toy)
     batch = StateBatch(automaton)
     slot, left = batch.open(automaton.root_of(expression)), expression
