@@ -239,39 +239,53 @@ def find_rows(
 
 
 @compiled
-def digest(words: np.ndarray, found: np.ndarray) -> None:
-    """A hash of a mask and how many bits are set, into `found`, (2,) int64. words: uint32."""
-    mixed, total, count = 1, 0, 0
+def add_row(
+    table: np.ndarray, digests: np.ndarray, slots: np.ndarray, n_rows: int, words: np.ndarray, found: np.ndarray
+) -> int:
+    """The row that is this mask, (words,) uint32; if none of the first n_rows is, it is now the one behind them.
+
+    digests: (rows,) int64, of each row. slots: (slots,) int32, an open-addressed table of row + 1, 0 where free.
+    found: (1,) int64, becomes how many bits are set. There has to be room.
+    """
+    mixed, count = 0, 0
     for i in range(words.shape[0]):
         word = int(words[i])
         if word == 0:
             continue
-        mixed = ((mixed ^ (word + (i << 32))) * 0x9E3779B1) & _LOW_BITS
-        mixed ^= mixed >> 29
-        total = (total + mixed) & _LOW_BITS
+        each = ((word + (i << 32)) * 0x9E3779B1) & _LOW_BITS
+        each = ((each ^ (each >> 29)) * 0x85EBCA6B) & _LOW_BITS
+        mixed = (mixed + each) & _LOW_BITS
         bits = word - ((word >> 1) & 0x55555555)
         bits = (bits & 0x33333333) + ((bits >> 2) & 0x33333333)
         bits = (bits + (bits >> 4)) & 0x0F0F0F0F
         count += ((bits * 0x01010101) & 0xFFFFFFFF) >> 24
-    found[0] = mixed ^ total
-    found[1] = count
-
-
-@compiled
-def put_row(table: np.ndarray, row: int, words: np.ndarray) -> None:
-    """Write a mask into a row that is all zeros."""
+    mixed ^= mixed >> 31
+    found[0] = count
+    at = mixed & (slots.shape[0] - 1)
+    while slots[at] != 0:
+        row = np.int64(slots[at]) - 1
+        if digests[row] == mixed:
+            i = 0
+            while i < words.shape[0] and table[row, i] == words[i]:
+                i += 1
+            if i == words.shape[0]:
+                return row
+        at = (at + 1) & (slots.shape[0] - 1)
+    slots[at] = n_rows + 1
+    digests[n_rows] = mixed
     for i in range(words.shape[0]):
-        if words[i] != 0:
-            table[row, i] = words[i]
+        table[n_rows, i] = words[i]
+    return n_rows
 
 
 @compiled
-def is_row(table: np.ndarray, row: int, words: np.ndarray) -> bool:
-    """Whether a row of the table is this mask."""
-    at = 0
-    while at < words.shape[0] and table[row, at] == words[at]:
-        at += 1
-    return at == words.shape[0]
+def put_digests(digests: np.ndarray, n_rows: int, slots: np.ndarray) -> None:
+    """Fill an empty table of slots; see `add_row`."""
+    for row in range(n_rows):
+        at = digests[row] & (slots.shape[0] - 1)
+        while slots[at] != 0:
+            at = (at + 1) & (slots.shape[0] - 1)
+        slots[at] = row + 1
 
 
 @compiled
@@ -305,7 +319,6 @@ def warm() -> None:
     set_bits(words, ints, ints, 0)
     clear_bits(words, ints)
     drop(words, pairs, one, ints)
-    digest(words, longs)
-    put_row(np.zeros((1, 1), np.uint32), 0, words)
-    is_row(np.zeros((1, 1), np.uint32), 0, words)
+    add_row(np.zeros((1, 1), np.uint32), longs.copy(), np.zeros(2, np.int32), 0, words, longs)
+    put_digests(longs, 0, one)
     list_bits(words, longs)

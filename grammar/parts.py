@@ -257,7 +257,7 @@ class Parts:
             walked = self._walker.walk(local, unit, nodes, _NONE if base is None else base.states)
         else:
             walked = self._walker.walk(local, unit, nodes[~at_base])
-        exits, exit_counts = walked.exits[:, 0].copy(), walked.exits[:, 1].copy()
+        exits, exit_counts = walked.exits.copy()
         if local == unit if unit != NO_UNIT else dfa.may_end(local):
             exits = np.concatenate([nodes, exits])
             exit_counts = np.concatenate([np.zeros(len(nodes), np.int32), exit_counts])
@@ -265,7 +265,7 @@ class Parts:
             useful = self._walker.has_child(exits, dfa.transitions[unit] == 0)
             exits, exit_counts = exits[useful], exit_counts[useful]
         entries = _grouped(walked.entries)
-        tokens, states, counts = walked.tokens.T.copy()
+        tokens, states, counts = walked.tokens.copy()
         if unit != NO_UNIT:
             order = np.argsort(counts, kind="stable")
             tokens, states, counts = tokens[order], states[order], counts[order]

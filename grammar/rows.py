@@ -9,6 +9,7 @@ from . import kernels
 _LIST_BYTES = 500  # measured: of one row, besides the table
 _RESERVED = 64 << 20  # bytes of address space a table begins with, so that it is seldom moved
 _TOUCHED = 4096  # rows, see `touch`
+_SLOTS = 1 << 13  # a power of two, at first
 _SPARSE = 64  # rows that allow at most so many tokens are also kept as a list
 
 
@@ -20,8 +21,9 @@ class Rows:
         self._table = np.zeros((capacity, words), np.int32)
         self._n = 0
         self._bits = self._table.view(np.uint32)  # the same memory
-        self._by_digest: dict[int, list[int]] = {}
-        self._found = np.zeros(2, np.int64)
+        self._digests = np.zeros(capacity, np.int64)
+        self._slots = np.zeros(_SLOTS, np.int32)
+        self._found = np.zeros(1, np.int64)
         self._sparse: list[np.ndarray | None] = []
         self.accepts = np.zeros(capacity, bool)  # EOS is allowed
         self.ends = np.zeros(capacity, bool)  # nothing but EOS is
@@ -49,26 +51,24 @@ class Rows:
 
     def add(self, words: np.ndarray, accepts: bool, n_eos: int) -> int:
         """The id of the row for a mask, (words,) uint32. accepts: the n_eos EOS tokens are among the allowed."""
-        kernels.digest(words, self._found)
-        digest, count = self._found.tolist()
-        candidates = self._by_digest.setdefault(digest, [])
-        for row in candidates:
-            if kernels.is_row(self._bits, row, words):
-                return row
         if self._n == len(self._table):
             self._grow()
-        row = self._n
-        kernels.put_row(self._bits, row, words)
-        self.accepts[row] = accepts
-        self.ends[row] = accepts and count == n_eos
-        self._sparse.append(_tokens_of(words, count) if count <= _SPARSE else None)
-        candidates.append(row)
-        self._n += 1
+        if 2 * self._n >= len(self._slots):
+            self._slots = np.zeros(4 * len(self._slots), np.int32)
+            kernels.put_digests(self._digests, self._n, self._slots)
+        row = kernels.add_row(self._bits, self._digests, self._slots, self._n, words, self._found)
+        if row == self._n:
+            count = int(self._found[0])
+            self.accepts[row] = accepts
+            self.ends[row] = accepts and count == n_eos
+            self._sparse.append(_tokens_of(words, count) if count <= _SPARSE else None)
+            self._n += 1
         return row
 
     def _grow(self) -> None:
         self._table = np.concatenate([self._table, np.zeros_like(self._table)])
         self._bits = self._table.view(np.uint32)
+        self._digests = np.concatenate([self._digests, np.zeros_like(self._digests)])
         self.accepts = np.concatenate([self.accepts, np.zeros_like(self.accepts)])
         self.ends = np.concatenate([self.ends, np.zeros_like(self.ends)])
 

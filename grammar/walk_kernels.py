@@ -42,11 +42,11 @@ def walk(
 
     From one start, and where nothing is missing, nodes are come to in their order.
 
-    Written from the row on that `filled` has for each, which is then moved: tokens (token, state, count), exits (node,
-    count) below which the frame may be over, entries (node, state) where it halted, drops (node, end) where nodes from
-    node to end are not what the base made of them, missing (like `edges`) where the host has to be asked for a
-    transition. The last of `filled` counts the nodes reached. stack: room for the edges to be taken, 256 for each byte
-    of a token.
+    Written from where `filled` says for each, which is then moved: tokens, columns (token, state, count), exits,
+    columns (node, count), below which the frame may be over, entries (node, state) where it halted, drops (node, end)
+    where nodes from node to end are not what the base made of them, missing (like `edges`) where the host has to be
+    asked for a transition. The last of `filled` counts the nodes reached. stack: room for the edges to be taken, 256
+    for each byte of a token.
     """
     transitions, kinds = dfa[2], dfa[3]
     n_tokens, n_exits, n_entries, n_drops, n_missing, n_reached = filled
@@ -86,18 +86,19 @@ def walk(
                 continue
             kind = kinds[after]
             if was > 0:
-                drops[n_drops, 0] = node
-                drops[n_drops, 1] = node_end[node] if after == 0 or kind & HALTS else node + 1
-                n_drops += 1
+                if n_drops == 0 or drops[n_drops - 1, 1] != node:
+                    drops[n_drops, 0] = node
+                    n_drops += 1
+                drops[n_drops - 1, 1] = node_end[node] if after == 0 or kind & HALTS else node + 1
             if after == 0:
                 continue
             n_reached += 1
             if before == unit:
                 count += 1
             for at in range(token_start[node], token_start[node + 1]):
-                tokens[n_tokens, 0] = token_ids[at]
-                tokens[n_tokens, 1] = after
-                tokens[n_tokens, 2] = count
+                tokens[0, n_tokens] = token_ids[at]
+                tokens[1, n_tokens] = after
+                tokens[2, n_tokens] = count
                 n_tokens += 1
             if kind & HALTS:
                 entries[n_entries, 0] = node
@@ -107,8 +108,8 @@ def walk(
             first = child_start[node]
             last = child_start[node + 1]
             if (after == unit if unit >= 0 else kind & MAY_END != 0) and first < last:
-                exits[n_exits, 0] = node
-                exits[n_exits, 1] = count
+                exits[0, n_exits] = node
+                exits[1, n_exits] = count
                 n_exits += 1
             row = transitions[after]
             base_row = transitions[was]

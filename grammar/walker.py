@@ -17,7 +17,7 @@ _NO_NODES = np.zeros(0, np.int32)
 class Walked(NamedTuple):
     """What a walk came to, int32 arrays, good until the next walk.
 
-    tokens: (n, 3), those that end inside, with the DFA state they end in and the units begun on the way. exits: (n, 2),
+    tokens: (3, n), those that end inside, with the DFA state they end in and the units begun on the way. exits: (2, n),
     trie nodes below which the frame may be over, and the units. entries: (n, 2), nodes at which the walk halted, and
     the state. drops: (n, 2), ranges of nodes that are not what the base made of them. reached: nodes seen alive.
     """
@@ -89,8 +89,8 @@ class Walker:
             filled[4] = 0
         self.reached += reached
         return Walked(
-            self._tokens[:n_tokens],
-            self._exits[:n_exits],
+            self._tokens[:, :n_tokens],
+            self._exits[:, :n_exits],
             self._entries[:n_entries],
             self._drops[:n_drops],
             reached,
@@ -125,12 +125,12 @@ class Walker:
         n_nodes = int((ends - nodes).sum())
         if n_nodes > len(self._missing):
             n_tokens = int((vocabulary.token_start[ends] - vocabulary.token_start[nodes]).sum())
-            self._make_room(n_nodes, max(n_tokens, len(self._tokens)))
+            self._make_room(n_nodes, max(n_tokens, self._tokens.shape[1]))
 
     def _make_room(self, n_nodes: int, n_tokens: int) -> None:
         """What is never written to costs no memory."""
-        self._tokens = np.empty((n_tokens, 3), np.int32)
-        self._exits = np.empty((n_nodes, 2), np.int32)
+        self._tokens = np.empty((3, n_tokens), np.int32)
+        self._exits = np.empty((2, n_nodes), np.int32)
         self._entries = np.empty((n_nodes, 2), np.int32)
         self._drops = np.empty((n_nodes, 2), np.int32)
         self._missing = np.empty((n_nodes, 3), np.int32)
