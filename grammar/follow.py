@@ -43,6 +43,7 @@ class Follower:
         self._sequences = sequences
         self._vocabulary = vocabulary
         self._place = np.zeros(14, np.int64)
+        self._view = self._place.data  # of which single numbers are written fastest
         self._other = np.zeros(14, np.int64)
 
     def follow(self, place: Place, stack: int, token: int) -> Went | None:
@@ -50,10 +51,9 @@ class Follower:
         vocabulary = self._vocabulary
         at, end = vocabulary.text_start[token : token + 2].tolist()
         open_run = int(place.unit >= 0)
-        self._place[:] = (
-            *(place.local, place.unit, place.lo, place.hi, stack, 0, 0),
-            *(0, open_run, 0, at, 0, 0, 0),
-        )
+        view = self._view
+        view[0], view[1], view[2], view[3], view[4], view[5], view[6] = (*place[:4], stack, 0, 0)
+        view[7], view[8], view[9], view[10], view[11] = 0, open_run, 0, at, 0
         while True:
             code = self._run(end)
             if code == loops.AMBIGUOUS:

@@ -108,6 +108,8 @@ class Masks:
             if self._run() == loops.GIVE_UP:
                 return False
             _, _, n_put_off, n_missing, _, _ = tally.tolist()
+            if not n_put_off and not n_missing:
+                break
             tally[loops.N_PUT_OFF : loops.DEEPEST] = 0
             if n_missing:
                 missing = self._missing[:n_missing]
