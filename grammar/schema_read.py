@@ -181,8 +181,15 @@ class _Reader:
                 self.notes.refuse(self.place, keyword, *REFUSED[keyword])
             elif keyword in ANNOTATIONS:
                 self.notes.ignore(self.place, keyword, ANNOTATIONS[keyword])
+                if keyword == "$schema" and not self._is_resource():
+                    self.notes.warn(f"{self.place}: '$schema' is not heeded in a schema without an '$id' of its own")
             else:
                 self._unknown(keyword)
+
+    def _is_resource(self) -> bool:
+        """Whether the schema is the root of a resource: there alone a `$schema` may stand (2020-12 core, 8.1.1)."""
+        own = self.schema.get("$id", self.schema.get("id") if self._draft == "4" else None)
+        return self.place.endswith("#") or (isinstance(own, str) and not own.startswith("#"))
 
     def _unknown(self, keyword: str) -> None:
         if not self.notes.listing:

@@ -77,6 +77,19 @@ def test_slips_of_the_pen_and_unknown_formats_are_warned_of() -> None:
     )
 
 
+def test_a_dialect_inside_of_a_resource_is_warned_of() -> None:
+    """2020-12 core, 8.1.1: `$schema` must not stand in a schema that is not the root of a resource."""
+    older = {"$schema": "http://json-schema.org/draft-04/schema#", "type": "integer", "minimum": 3}
+    found = report(
+        {
+            "$schema": "https://json-schema.org/draft/2020-12/schema",
+            "properties": {"a": older, "b": {"$id": "x", **older}, "c": {"$ref": "x"}},
+        }
+    )
+    assert found.ok
+    assert found.warnings == ("#/properties/a: '$schema' is not heeded in a schema without an '$id' of its own",)
+
+
 def test_parts_that_nothing_satisfies_are_warned_of() -> None:
     found = report({"type": "object", "properties": {"a": {"enum": ["x"], "minLength": 2}}})
     assert found.ok
