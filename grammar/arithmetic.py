@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -75,11 +76,18 @@ class Arithmetic:
         if len(text) > LONGEST:
             reason = f"a text of {len(text)} bytes is longer than any output"
             raise GrammarError("constraint", "", reason, f"{LONGEST} bytes are the most")
-        return self.run(nk.prefixed, np.frombuffer(text, np.uint8), EPSILON)
+        return self.prefixed(text, EPSILON, EPSILON)
 
-    def prefixed(self, text: bytes, item: int) -> int:
-        """`text`, and then strings of `item`: the same as with a literal before it, in one go."""
-        return self.run(nk.prefixed, np.frombuffer(text, np.uint8), item)
+    def prefixed(self, text: bytes, first: int, second: int) -> int:
+        """`text`, then strings of `first`, then of `second`: what `concat` makes of them, in one step."""
+        return self.run(nk.prefixed, np.frombuffer(text, np.uint8), 0, len(text), first, second)
+
+    def frame_of(self, before: int, choices: Sequence[tuple[bytes, int, int]]) -> int:
+        """The frame of `before` and one of some choices, each as `prefixed` has it: in one step."""
+        ends = accumulate([len(text) for text, _, _ in choices])
+        rows = [(end, first, second) for end, (_, first, second) in zip(ends, choices, strict=True)]
+        texts = np.frombuffer(b"".join([text for text, _, _ in choices]), np.uint8)
+        return self.run(ak.frame_of, before, texts, np.array(rows, np.int64))
 
     def concat(self, *ids: int) -> int:
         """Strings of each of `ids`, one after the other."""

@@ -136,6 +136,15 @@ class Exprs(Arithmetic):
             self._check_meaning(key, meaning)
         self._definitions[key] = meaning
 
+    def later(self, key: Hashable, meaning: Callable[[], int], outline: Callable[[], int], length: int) -> int:
+        """`ref(key)`, with what it stands for: `define`, where it was not called yet, and `know`, in one step."""
+        if key not in self._definitions:
+            self._outlines[key] = outline
+            self._definitions[key] = meaning
+        made = self._intern((Kind.REF, key))
+        self.know(made, length)
+        return made
+
     def outline(self, ref_id: int) -> int:
         """An expression with a shortest string of what a ref, or a node of words, stands for."""
         if self.node(ref_id)[0] == Kind.WORDS:

@@ -383,13 +383,13 @@ def concat_all(pool: np.ndarray, items: np.ndarray, n: int) -> int:
 
 
 @compiled
-def prefixed(pool: np.ndarray, text: np.ndarray, item: int) -> int:
-    """A text, (bytes,) uint8, and then strings of an item."""
-    result = item
-    for i in range(text.shape[0] - 1, -1, -1):
-        result = cat(pool, FIRST_BYTE + text[i], result)
+def prefixed(pool: np.ndarray, text: np.ndarray, start: int, end: int, first: int, second: int) -> int:
+    """A part of a text, (bytes,) uint8, and then strings of the one and of the other item."""
+    result = concat(pool, first, second) if second != EPSILON else first
+    for i in range(end - 1, start - 1, -1):
         if result < 0:
             return result
+        result = cat(pool, FIRST_BYTE + text[i], result)
     return result
 
 

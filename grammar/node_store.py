@@ -183,11 +183,12 @@ def warm() -> None:
     store = NodeStore()
     store.words[nl.WORK_LIMIT] = 1 << 30
     some = np.array([nl.FIRST_BYTE, nl.FIRST_BYTE + 1], np.int64)
-    text = nk.prefixed(store.words, np.frombuffer(b"ab", np.uint8), nl.EPSILON)
+    text = nk.prefixed(store.words, np.frombuffer(b"ab", np.uint8), 0, 2, nl.EPSILON, nl.EPSILON)
     either = ak.alt(store.words, some, 2, 0)
     nk.concat(store.words, text, either)
     nk.concat_all(store.words, some, 2)
     nk.counted(store.words, either, 0, 2)
+    ak.frame_of(store.words, either, np.frombuffer(b"ab", np.uint8), np.array([[2, text, either]], np.int64))
     nk.frame(store.words, text)
     denied = ak.and_(store.words, np.array([text, nk.negation(store.words, either)], np.int64), 2, 0)
     fk.partition(store.words, denied, 0)

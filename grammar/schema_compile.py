@@ -244,7 +244,7 @@ class _Emitter:
             shape = msgspec.structs.replace(shape, numbers=tuple([self._checked(conj, rule) for rule in shape.numbers]))
         if not (shape.arrays or shape.objects):
             return Planned(shape)
-        if any([rule.excluded for rule in (*shape.arrays, *shape.objects)]):
+        if any(rule.excluded for rule in (*shape.arrays, *shape.objects)):
             shape = msgspec.structs.replace(
                 shape,
                 arrays=tuple(part for rule in shape.arrays for part in self._besides(conj, rule).arrays),
@@ -324,10 +324,7 @@ class _Emitter:
             return self._part(())
         texts = self._flat(planned.shape)
         if part.nested < NEVER:
-            if not POOL.is_defined(part):
-                POOL.define(part, _Nested(self, conj), _Outline(self, conj))
-                POOL.know(POOL.ref(part), part.nested)
-            texts.append(POOL.ref(part))
+            texts.append(POOL.later(part, _Nested(self, conj), _Outline(self, conj), part.nested))
         part.value = POOL.alt(*texts)
         return part.value
 

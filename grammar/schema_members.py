@@ -7,7 +7,7 @@ from functools import cached_property
 
 import msgspec
 
-from .expr import EMPTY, POOL
+from .expr import EMPTY, EPSILON, POOL
 from .json_layout import SEPARATORS, Layout
 from .json_objects import UNCOUNTED, Member, Point, in_order
 from .json_values import dumped
@@ -48,12 +48,12 @@ class InOrder:
     def whole(self) -> int:
         """The object."""
         form, last = self._form, self._needed(0)
-        choices = [self._text(i, comma=False) for i in range(min(last + 1, len(self._plan.members)))]
+        choices = [self._text(i) for i in range(min(last + 1, len(self._plan.members)))]
         if last == len(self._plan.members):
-            choices.append(form.close_empty_object)
+            choices.append((b"", form.close_empty_object, EPSILON))
             if self._plan.others:
-                choices.append(POOL.concat(self._other, self._end))
-        return POOL.frame(POOL.concat(form.open_object, POOL.alt(*choices)))
+                choices.append((b"", self._other, self._end))
+        return POOL.frame_of(form.open_object, choices)
 
     def write_all(self) -> None:
         """Write all that is shared, so that no text has to wait for long."""
@@ -79,23 +79,25 @@ class InOrder:
         members = self._plan.members
         return next((i for i in range(first, len(members)) if members[i].required), len(members))
 
-    def _text(self, index: int, *, comma: bool) -> int:
-        """A member and all that follows it; behind a comma, or not."""
+    def _text(self, index: int) -> tuple[bytes, int, int]:
+        """A member: how it begins, its value (where the beginning is no text: all of it), and all that follows."""
         if self._separators is None:
-            member, before = self._member(index), (self._form.comma,) if comma else ()
-            return POOL.concat(*before, member.key, self._form.colon, member.ways[0].value, self._rest(index + 1))
+            member = self._member(index)
+            return b"", POOL.concat(member.key, self._form.colon, member.ways[0].value), self._rest(index + 1)
         planned = self._plan.members[index]
         assert isinstance(planned.key, str)
-        before, colon = self._separators
-        text = dumped(planned.key) + colon
-        rest = POOL.concat(self._value(planned.ways[0].conj), self._rest(index + 1))
-        return POOL.prefixed(before + text if comma else text, rest)
+        return dumped(planned.key) + self._separators[1], self._value(planned.ways[0].conj), self._rest(index + 1)
 
     def _next_text(self, index: int) -> int:
         """A member behind another, and all that follows it."""
         known = self._next.get(index)
         if known is None:
-            known = self._next[index] = self._text(index, comma=True)
+            text, value, rest = self._text(index)
+            if self._separators is None:
+                known = POOL.concat(self._form.comma, value, rest)
+            else:
+                known = POOL.prefixed(self._separators[0] + text, value, rest)
+            self._next[index] = known
         return known
 
     def _member(self, index: int) -> Member:
@@ -110,9 +112,7 @@ class InOrder:
             return self._end
         tail = self._tails[first]
         if tail.value is None:
-            POOL.define(tail, _Behind(self, first), _Outline(self, first))
-            tail.value = POOL.ref(tail)
-            POOL.know(tail.value, tail.length)
+            tail.value = POOL.later(tail, _Behind(self, first), _Outline(self, first), tail.length)
         return tail.value
 
     def behind(self, first: int) -> int:

@@ -71,8 +71,17 @@ def test_algebra(rng: random.Random, random_expression) -> None:
 @settings(max_examples=100, deadline=None)
 @given(rng=randoms, text=st.binary(max_size=4))
 def test_a_text_before_an_expression_is_as_its_literal_before_it(rng: random.Random, text, random_expression) -> None:
-    item, _ = random_expression(rng)
-    assert POOL.prefixed(text, item) == POOL.concat(POOL.literal(text), item)
+    (first, _), (second, _) = random_expression(rng), random_expression(rng)
+    assert POOL.prefixed(text, first, second) == POOL.concat(POOL.literal(text), first, second)
+
+
+@settings(max_examples=100, deadline=None)
+@given(rng=randoms, texts=st.lists(st.binary(max_size=3), min_size=1, max_size=4))
+def test_a_frame_of_choices_is_as_it_is_made_step_by_step(rng: random.Random, texts, random_expression) -> None:
+    choices = [(text, random_expression(rng)[0], random_expression(rng)[0]) for text in texts]
+    before, _ = random_expression(rng)
+    slowly = POOL.alt(*[POOL.concat(POOL.literal(text), first, second) for text, first, second in choices])
+    assert POOL.frame_of(before, choices) == POOL.frame(POOL.concat(before, slowly))
 
 
 def test_huge_bounds_are_not_unrolled() -> None:
