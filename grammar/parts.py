@@ -118,6 +118,7 @@ class Parts:
         self._reaches: dict[tuple[int, bytes], int] = {}
         self._root_weights = _root_weights(vocabulary)
         self._kept_bytes = 0
+        self._zeros = np.zeros(len(vocabulary.node_byte), np.int32)
 
     @property
     def nbytes(self) -> int:
@@ -257,16 +258,23 @@ class Parts:
             walked = self._walker.walk(local, unit, nodes, _NONE if base is None else base.states)
         else:
             walked = self._walker.walk(local, unit, nodes[~at_base])
-        exits, exit_counts = walked.exits.copy()
+        exits, exit_counts = walked.exits
         if local == unit if unit != NO_UNIT else dfa.may_end(local):
             exits = np.concatenate([nodes, exits])
             exit_counts = np.concatenate([np.zeros(len(nodes), np.int32), exit_counts])
-        if unit != NO_UNIT:  # what may follow a run begins with no byte the run goes on with
+        else:
+            exits = exits.copy()
+        if unit == NO_UNIT:
+            exit_counts = self._none_begun(len(exits))
+        else:  # what may follow a run begins with no byte the run goes on with
             useful = self._walker.has_child(exits, dfa.transitions[unit] == 0)
             exits, exit_counts = exits[useful], exit_counts[useful]
         entries = _grouped(walked.entries)
-        tokens, states, counts = walked.tokens.copy()
-        if unit != NO_UNIT:
+        if unit == NO_UNIT:
+            tokens, states = walked.tokens[:2].copy()
+            counts = self._none_begun(len(tokens))
+        else:
+            tokens, states, counts = walked.tokens
             order = np.argsort(counts, kind="stable")
             tokens, states, counts = tokens[order], states[order], counts[order]
         # From several nodes a token may be come to with different counts: no bit of it stands for one of them.
@@ -282,6 +290,12 @@ class Parts:
             exits, exit_counts = exits[~below], exit_counts[~below]
         most = int(counts[-1]) if len(counts) else 0
         return Part(tokens, states, counts, most, words, exits, exit_counts, shared, entries, {})
+
+    def _none_begun(self, n: int) -> np.ndarray:
+        """So many counts of 0, shared by all: walks that count nothing are the widest."""
+        if n > len(self._zeros):
+            self._zeros = np.zeros(2 * n, np.int32)
+        return self._zeros[:n]
 
     def _base_for(self, local: int, nodes: np.ndarray, from_root: bool) -> tuple[Base | None, np.ndarray | None]:
         """The base that has most in common with a walk, if that is much.
