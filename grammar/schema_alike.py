@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 
+from msgspec.structs import replace
+
 from .formats import is_known
 from .numbers import Interval, exact
 from .schema_document import Document
@@ -32,6 +34,7 @@ OF_TYPE = {
 }
 """What schemas that name such a type, and nothing else, ask for."""
 
+_OR_NULL = {name: (name, "null") for name in OF_TYPE}
 _ABOUT_ITSELF = frozenset({"enum", "format", "maxLength", "maximum", "minLength", "minimum", "pattern", "type"})
 _ANNOTATIONS = frozenset(ANNOTATIONS)
 
@@ -87,9 +90,11 @@ _REFERENCE = {"$ref"}
 def what_it_says(schema: Json) -> Hashable:
     """What a schema of one type without parts asks for, the same for those that ask for the same; None: not known."""
     named = schema.get("type") if isinstance(schema, dict) else None
-    if type(named) is not str or named not in OF_TYPE:
+    if type(named) is list and len(named) == 2 and named[1] == "null":
+        named = _OR_NULL.get(named[0]) if type(named[0]) is str else None
+    elif type(named) is not str or named not in OF_TYPE:
         return None
-    if len(schema) == 1:
+    if named is None or len(schema) == 1:
         return named
     says = schema.keys() & ASSERTING
     if len(says) == 1:
@@ -99,7 +104,9 @@ def what_it_says(schema: Json) -> Hashable:
     found: list[Hashable] = []
     for keyword in sorted(says):
         value = schema[keyword]
-        if keyword == "enum" and type(value) is list and all(type(each) is str for each in value):
+        if keyword == "type":
+            value = named
+        elif keyword == "enum" and type(value) is list and all(type(each) is str for each in value):
             value = tuple(value)
         elif type(value) is not str and type(value) is not int:
             return None
@@ -115,10 +122,18 @@ def plain_shape(place: str, schema: dict[str, Json], inner: Inner) -> Shape | No
 
     What it says means the same in each draft, and nothing about it is to be noted, so it is read here at once.
     """
-    named = schema.get("type")
-    if type(named) is not str:
+    named, says = schema.get("type"), schema.keys() & ASSERTING
+    if type(named) is str:
+        return _of_type(place, schema, inner, named, says)
+    if named is None:
+        return _one_of_texts(schema) if says == _VALUES else None
+    if type(named) is not list or len(named) != 2 or named[1] != "null" or "enum" in says:
         return None
-    says = schema.keys() & ASSERTING
+    shape = _of_type(place, schema, inner, named[0], says) if type(named[0]) is str else None
+    return replace(shape, null=True) if shape is not None else None
+
+
+def _of_type(place: str, schema: dict[str, Json], inner: Inner, named: str, says: set[str]) -> Shape | None:
     if named == "object":
         return _object(place, schema, inner) if says <= _OF_OBJECTS else None
     if named == "array":
@@ -126,7 +141,9 @@ def plain_shape(place: str, schema: dict[str, Json], inner: Inner) -> Shape | No
     if len(says) == 1:
         return OF_TYPE.get(named)
     if named == "string":
-        return _one_of_texts(schema) if says == _TYPE_AND_VALUES else _string(schema) if says <= _OF_STRINGS else None
+        if "enum" in says:
+            return _one_of_texts(schema) if len(says) == _TYPE_AND_VALUES else None
+        return _string(schema) if says <= _OF_STRINGS else None
     return _number(schema, named) if says <= _OF_NUMBERS and named in OF_TYPE else None
 
 
@@ -198,7 +215,8 @@ def _one_of_texts(schema: dict[str, Json]) -> Shape | None:
 _OF_OBJECTS = frozenset({"type", "properties", "required", "additionalProperties"})
 _OF_ARRAYS = frozenset({"type", "items", "minItems", "maxItems"})
 _OF_STRINGS = frozenset({"type", "minLength", "maxLength", "format"})
-_OF_NUMBERS = frozenset({"type", "minimum", "maximum"})
-_TYPE_AND_VALUES = {"type", "enum"}
+_OF_NUMBERS = frozenset({"type", "minimum", "maximum", "format"})
+_VALUES = {"enum"}
+_TYPE_AND_VALUES = 2
 _NO_MEMBERS: dict[str, Json] = {}
 _NO_NAMES: list[str] = []

@@ -56,11 +56,13 @@ _KEYWORDS = {
 @st.composite
 def _schemas(draw: st.DrawFn) -> dict[str, Any]:
     """Mostly of one type with keywords that are about it, at times with others."""
-    kind = draw(st.sampled_from([*_KEYWORDS, "number", "null", "any", ["string"]]))
-    own = _KEYWORDS.get(str(kind), [*ENDS])
+    kind = draw(st.sampled_from([*_KEYWORDS, "number", "null", "any"]))
+    own = _KEYWORDS.get(kind, [*ENDS])
+    kind = draw(st.sampled_from([kind, kind, [kind, "null"], [kind]]))
     names = draw(st.lists(st.sampled_from([*own, *own, *ENDS, "x-rootform"]), max_size=4, unique=True))
     names += draw(st.one_of(st.just([]), st.just([]), st.just([]), st.lists(st.sampled_from([*_VALUES]), max_size=1)))
-    return {"type": kind, **{name: draw(_VALUES[name]) for name in names}}
+    said = {name: draw(_VALUES[name]) for name in names}
+    return {"type": kind, **said} if draw(st.integers(0, 7)) else said
 
 
 class _Itself:
@@ -96,7 +98,26 @@ def test_as_read_keyword_by_keyword(schema: dict[str, Any], draft: Draft) -> Non
         {"type": "boolean", "title": "t"},
         {"type": "string", "format": "date", "minLength": 1, "maxLength": 20},
         {"type": "integer", "minimum": 0, "maximum": 9},
+        {"type": ["string", "null"], "maxLength": 9},
+        {"type": ["object", "null"], "required": ["a"]},
+        {"enum": ["a", "b"], "title": "t"},
     ],
 )
 def test_common_ones_are_plain(schema: dict[str, Any]) -> None:
     assert plain_shape("#", schema, Inner(Document("{}"))) is not None
+
+
+def test_those_that_ask_for_the_same_are_one() -> None:
+    inner = Inner(Document("{}"))
+    asks: list[dict[str, Any]] = [
+        {"type": "string"},
+        {"type": ["string", "null"]},
+        {"type": ["string", "null"], "maxLength": 2},
+        {"type": "string", "maxLength": 2},
+        {"type": "string", "enum": ["a"]},
+        {"type": ["string", "null"], "enum": ["a"]},
+    ]
+    first = [inner.of(f"#/first/{i}", schema) for i, schema in enumerate(asks)]
+    again = [inner.of(f"#/again/{i}", {**schema, "title": "t"}) for i, schema in enumerate(asks)]
+    assert first == again
+    assert len(set(first)) == len(asks)
