@@ -159,12 +159,12 @@ def _find_values(expression: int, most: int, spelling: int) -> _Values:
     if POOL.is_empty(expression):
         return _Values(most, [], are_all=True)
     found: dict[Hashable, Value] = {}
-    heap = [(POOL.shortest_length(expression), 0, b"", expression)]
+    heap = [(POOL.shortest_length(expression), 0, 0, b"", expression)]
     pushed, are_all = 0, True
     for _ in range(_EXPANSIONS * most):
         if not heap or len(found) >= most:
             break
-        _, _, text, rest = heapq.heappop(heap)
+        *_, text, rest = heapq.heappop(heap)
         if POOL.nullable(rest):
             value = read(text)
             found.setdefault(value, Value(text, value))
@@ -178,7 +178,8 @@ def _find_values(expression: int, most: int, spelling: int) -> _Values:
             length = len(text) + 1 + POOL.shortest_length(after)
             for byte in some:
                 pushed += 1
-                heapq.heappush(heap, (length, pushed, text + bytes([byte]), after))
+                # Of those as short the longest is gone on with: else all beginnings come before the first whole one.
+                heapq.heappush(heap, (length, -len(text), pushed, text + bytes([byte]), after))
     return _Values(most, list(found.values()), are_all and not heap)
 
 

@@ -182,6 +182,8 @@ def test_values_are_counted_by_value() -> None:
     assert has_values(NUMBER, 40)
     assert has_values(POOL.alt(*map(POOL.literal, TEXTS)), 4)
     assert not has_values(POOL.alt(*map(POOL.literal, TEXTS)), 5)
+    letters = POOL.repeat(POOL.byte_set(b"abcdefghijklmnopqrstuvwxyz"), 7, None)
+    assert has_values(string(letters), 100), "without going through all that are shorter"
 
 
 # -- objects --------------------------------------------------------------------------------------------------
