@@ -175,8 +175,11 @@ class Parts:
             objects = tuple(map(self._object_content, shape.objects, planned.objects)) if shape.objects else ()
         except KeyError:
             return None
-        numbers = tuple([rule if rule.values is None else _listed(rule) for rule in shape.numbers])
-        strings = tuple([rule if rule.values is None else _listed(rule) for rule in shape.strings])
+        numbers, strings = shape.numbers, shape.strings
+        if numbers:
+            numbers = tuple([rule if rule.values is None else _listed(rule) for rule in numbers])
+        if strings:
+            strings = tuple([rule if rule.values is None else _listed(rule) for rule in strings])
         return shape.null, shape.booleans, numbers, strings, arrays, objects
 
     def _array_content(self, rule: ArrayRule, plan: ArrayPlan | None) -> Hashable:
@@ -275,6 +278,7 @@ class Parts:
         return min(self._object + total + self._object_end, NEVER)
 
     def _member_length(self, member: PlannedMember) -> int:
+        assert isinstance(member.key, str)
         return dumped_length(member.key) + self._colon + self._length(member.ways)
 
 
