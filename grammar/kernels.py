@@ -263,7 +263,7 @@ def add_row(
     found[0] = count
     at = mixed & (slots.shape[0] - 1)
     while slots[at] != 0:
-        row = np.int64(slots[at]) - 1
+        row = int(slots[at]) - 1
         if digests[row] == mixed:
             i = 0
             while i < words.shape[0] and table[row, i] == words[i]:
