@@ -109,13 +109,14 @@ def _any_value(form: Layout) -> int:
 
 
 def this_value(form: Layout, value: Any) -> int:
-    """One value: each string and number in one spelling, members in the order given, spacing as the layout has it."""
+    """One value: each string in one spelling, each number as `_spelled` has it, members in the order given, spacing as
+    the layout has it."""
     if isinstance(value, dict):
         members = [Member(key(name), (Way(this_value(form.inner, item)),), True) for name, item in value.items()]
         return object_(form, members, ())
     if isinstance(value, list):
         return array(form, [[Way(this_value(form.inner, item))] for item in value], (), len(value), len(value))
-    return POOL.literal(_spelled(value))
+    return POOL.alt(*map(POOL.literal, _spelled(value)))
 
 
 def these_values(form: Layout, values: Iterable[Any]) -> int:
@@ -126,15 +127,17 @@ def these_values(form: Layout, values: Iterable[Any]) -> int:
         if isinstance(value, (dict, list)):
             parts.append(this_value(form, value))
         else:
-            texts.append(_spelled(value))
+            texts += _spelled(value)
     return POOL.alt(POOL.texts(texts), *parts)
 
 
-def _spelled(value: Any) -> bytes:
-    """A value that is no array or object."""
-    if isinstance(value, (int, Decimal)) and not isinstance(value, bool):
-        return spelled_number(value).encode()
-    return dumped(value)
+def _spelled(value: Any) -> list[bytes]:
+    """A value that is no array or object; 2.0 as it stands and as 2, since writers of JSON differ in this."""
+    if isinstance(value, bool) or not isinstance(value, (int, Decimal)):
+        return [dumped(value)]
+    text = spelled_number(value)
+    stands_with_fraction = isinstance(value, Decimal) and value.as_tuple().exponent == -1 and "." not in text
+    return [text.encode(), f"{text}.0".encode()] if stands_with_fraction else [text.encode()]
 
 
 def dumped(value: Any) -> bytes:
