@@ -86,7 +86,9 @@ class Pace(msgspec.Struct, frozen=True):
         # A row costs no less than a prompt's token does; few rows in a pass tell little of their price.
         row_s = max(decode_s / len(online), self.prices.prefill_token * (1 + self.drafted))
         all_at_once = alone + row_s * (n_rows - len(online))
-        return (AUTO_TARGET * all_at_once - alone) / self.slowness  # what decoding takes is as slow: never nothing left
+        left = AUTO_TARGET * all_at_once - alone
+        # A slower machine is made up for by shorter pieces of prompts, down to half of what they would have.
+        return max(left - (1 - 1 / self.slowness) * AUTO_TARGET * all_at_once, left / self.slowness / 2)
 
 
 class Plan(msgspec.Struct, frozen=True):
