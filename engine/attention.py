@@ -121,9 +121,8 @@ class Found:
             tokens = part.numbers[some]
             for head in range(keys.shape[0]):
                 rows = mine[head, some].flatten(0, 1)
-                rows = (
-                    rows if rows.dtype == torch.float32 else padded_rows(rows)
-                )  # of others oneDNN makes code: linears
+                if rows.dtype != torch.float32:  # of others oneDNN makes code for each number: see linears
+                    rows = padded_rows(rows)
                 total = _multiply(rows, keys[head], values[head], groups, sight, scoring, top, weight)
                 merge(self.out, self.lse, tokens, head * groups, groups, top, weight, total.numpy())
 

@@ -31,7 +31,7 @@ from ..grammar.expr import POOL
 from ..grammar.numbers import exact
 from ..grammar.pools import using
 from ..grammar.schema_compile import compile_read, read_schema
-from ..grammar.schema_document import MAP_KEYWORDS
+from ..grammar.schema_document import MAP_KEYWORDS, child
 from ..grammar.schema_keywords import draft_of
 from ..grammar.schema_notes import Notes
 from ..grammar.schema_strings import inside_quotes, matches
@@ -138,9 +138,9 @@ class _Checker:
         error = next(validator.iter_errors(self._value), None)
         if error is None:
             return ""
-        where = _pointer(error.absolute_path) or "the value"
+        where = child("", *error.absolute_path) or "the value"
         steps = [self._names.get(step, step) if isinstance(step, str) else step for step in error.absolute_schema_path]
-        return f"{where} is not as #{_pointer(steps)} asks"
+        return f"{where} is not as #{child('', *steps)} asks"
 
     def _resource(self, text: str, specification: Specification[Any]) -> Resource[Any]:
         return Resource(self._adapted(parse(text), is_root=True), specification)
@@ -281,7 +281,3 @@ def _strings(value: Json) -> Iterator[str]:
             todo += item
         elif isinstance(item, dict):
             todo += [*item, *item.values()]
-
-
-def _pointer(steps: Any) -> str:
-    return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in steps)

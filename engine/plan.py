@@ -88,7 +88,7 @@ class Pace(msgspec.Struct, frozen=True):
         all_at_once = alone + row_s * (n_rows - len(online))
         left = AUTO_TARGET * all_at_once - alone
         # A slower machine is made up for by shorter pieces of prompts, down to half of what they would have.
-        return max(left - (1 - 1 / self.slowness) * AUTO_TARGET * all_at_once, left / self.slowness / 2)
+        return max(AUTO_TARGET * all_at_once / self.slowness - alone, left / self.slowness / 2)
 
 
 class Plan(msgspec.Struct, frozen=True):

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from .formats import is_known
 from .numbers import Interval, exact
-from .schema_document import Document
+from .schema_document import Document, pointer_step
 from .schema_keywords import ANNOTATIONS, ASSERTING, MAX_LEAST, is_free
 from .schema_rules import (
     NEVER,
@@ -37,7 +37,6 @@ OF_TYPE = {
 _OR_NULL = {name: (name, "null") for name in OF_TYPE}
 _ABOUT_ITSELF = frozenset({"enum", "format", "maxLength", "maximum", "minLength", "minimum", "pattern", "type"})
 _ANNOTATIONS = frozenset(ANNOTATIONS)
-
 
 _MOST_REFERENCES = 8  # that are seen through one after the other
 
@@ -156,8 +155,7 @@ def _object(place: str, schema: dict[str, Json], inner: Inner) -> Shape | None:
             return None
     inside, found = place + "/properties/", dict[str, Conj]()
     for name, value in properties.items():
-        step = name.replace("~", "~0").replace("/", "~1") if "~" in name or "/" in name else name
-        found[name] = inner.of(inside + step, value)
+        found[name] = inner.of(inside + pointer_step(name), value)
     others: Conj = ()
     if "additionalProperties" in schema:
         others = inner.of(place + "/additionalProperties", schema["additionalProperties"])

@@ -44,11 +44,13 @@ _RECURSIVE = ""  # stands for $recursiveAnchor among the dynamic anchors, which 
 def child(place: str, *steps: str | int) -> str:
     """The place inside `place` reached by these member names and positions."""
     for step in steps:
-        text = str(step)
-        if "~" in text or "/" in text:
-            text = text.replace("~", "~0").replace("/", "~1")
-        place = f"{place}/{text}"
+        place = f"{place}/{pointer_step(str(step))}"
     return place
+
+
+def pointer_step(name: str) -> str:
+    """A member name as a JSON pointer has it (RFC 6901, 3)."""
+    return name.replace("~", "~0").replace("/", "~1") if "~" in name or "/" in name else name
 
 
 class Resource(msgspec.Struct):

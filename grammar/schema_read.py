@@ -15,7 +15,7 @@ from .errors import GrammarError
 from .numbers import Interval, exact
 from .regex import compile_pattern
 from .schema_alike import OF_TYPE, Inner, plain_shape
-from .schema_document import Scope, child
+from .schema_document import Scope, child, pointer_step
 from .schema_keywords import (
     ANNOTATIONS,
     ASSERTING,
@@ -388,8 +388,7 @@ class _Reader:
     def _properties(self) -> dict[str, Conj]:
         inside, found = self.place + "/properties/", dict[str, Conj]()
         for name, value in self._map("properties").items():
-            step = name.replace("~", "~0").replace("/", "~1") if "~" in name or "/" in name else name
-            found[name] = self._at(inside + step, value)
+            found[name] = self._at(inside + pointer_step(name), value)
         return found
 
     def _at(self, place: str, schema: Json) -> Conj:

@@ -14,6 +14,7 @@ from .constraints import JsonSchema, VerbatimField
 from .pools import current, using
 from .schema_accepts import is_listed
 from .schema_compile import read_schema
+from .schema_document import pointer_step
 from .schema_notes import Notes
 from .schema_rules import ArrayRule, Conj, ObjectRule, StringRule
 from .schema_text import Json
@@ -83,7 +84,7 @@ class _Finder:
                 yield rule.elements.at(index), item, str(index)
         else:
             for name, item in value.items():
-                yield self._schema.member(rule, name), item, name.replace("~", "~0").replace("/", "~1")
+                yield self._schema.member(rule, name), item, pointer_step(name)
 
 
 @lru_cache(_MOST_SCHEMAS)

@@ -22,6 +22,7 @@ class Vocabulary:
     The trie, in preorder; node 0 is the root: `node_byte` uint8, `node_depth` int32, `node_end` int32 (one past the
     last node below), and the tokens that end at node i: token_ids[token_start[i] : token_start[i + 1]], int32. The
     children of node i: child_node[child_start[i] : child_start[i + 1]], int32; the byte to each: `child_byte`, uint8.
+    All but the depths, in the order that compiled walks take them: `trie`.
     """
 
     def __init__(self, tokens: Sequence[bytes], eos_ids: Sequence[int], size: int) -> None:
@@ -85,6 +86,8 @@ class Vocabulary:
         self.child_byte = self.node_byte[self.child_node]
         self.token_ids = np.array(order, np.int32)
         self.token_start = np.searchsorted(np.array(owners), np.arange(len(depths) + 1)).astype(np.int32)
+        children = (self.child_start, self.child_node, self.child_byte)
+        self.trie = (*children, self.node_byte, self.node_end, self.token_start, self.token_ids)
 
 
 def _common_prefix(a: bytes, b: bytes) -> int:
