@@ -238,7 +238,9 @@ class Tree:
             lengths.append((len(trunk) + len(branch)) * size + self.own[i])
         counts = np.array(self.counts)
         starts = np.cumsum(counts) - counts
-        work = compose(tables, starts, counts, int(counts.sum()), self.heads.group, size)
+        n_pages = np.array([len(table) for table in tables])
+        padded = np.stack([np.pad(table, (0, int(n_pages.max()) - len(table))) for table in tables])
+        work = compose(padded, n_pages, starts, counts, int(counts.sum()), self.heads.group, size)
         work.set_lengths(np.array(lengths))
         assert (work.prefixes != []) == (n > 1 and self.trunk_pages + sum(self.branch_pages) > 0)
         arrays = (work.pages, work.readers, work.starts, work.stops, work.order)

@@ -116,21 +116,22 @@ def shared(sizes: Sizes, device: torch.device, prefix: int, *, together: bool) -
     page_tokens, own = 16, 8
     n_prefix = max(1, prefix // page_tokens)
     ids = np.random.default_rng(0).permutation(n_prefix + sizes.batch * own).astype(np.int32)
-    tables = [np.concatenate([ids[:n_prefix], row]) for row in ids[n_prefix:].reshape(sizes.batch, own)]
+    table = np.stack([np.concatenate([ids[:n_prefix], row]) for row in ids[n_prefix:].reshape(sizes.batch, own)])
     k, v = pools(sizes, device, len(ids), page_tokens)
-    length = len(tables[0]) * page_tokens
+    length = table.shape[1] * page_tokens
     q = torch.randn(sizes.batch, sizes.heads, sizes.dim, device=device, dtype=sizes.dtype)
     scoring = Scoring(sizes.dim**-0.5)
     n_bytes = kv_bytes(sizes, len(ids) * page_tokens) + q_bytes(sizes, sizes.batch)
     flops = 4.0 * sizes.batch * length * sizes.heads * sizes.dim
     if not together:
-        table = torch.from_numpy(np.stack(tables)).to(device)
+        pages = torch.from_numpy(table).to(device)
         lengths = torch.full((sizes.batch,), length, dtype=torch.int32, device=device)
         name = f"prefix of {prefix}, batch {sizes.batch}, each by itself"
-        return Timed(name, lambda: decode.decode_attention(q, k, v, table, lengths, scoring), n_bytes, flops)
+        return Timed(name, lambda: decode.decode_attention(q, k, v, pages, lengths, scoring), n_bytes, flops)
     group = sizes.heads // sizes.kv_heads
     counts = np.ones(sizes.batch, dtype=np.int64)
-    made = compose(tables, np.arange(sizes.batch), counts, sizes.batch, group, page_tokens)
+    n_pages = np.full(sizes.batch, table.shape[1])
+    made = compose(table, n_pages, np.arange(sizes.batch), counts, sizes.batch, group, page_tokens)
     made.set_lengths(np.full(sizes.batch, length))
     lists = made.pages, made.readers, made.starts, made.stops, made.order
     units, *there = (torch.from_numpy(each).to(device) for each in (made.units, *lists))

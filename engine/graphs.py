@@ -102,13 +102,14 @@ class _Captured:
         self._run = run
         n_units = room.wide + room.narrow
         steps = [room.tokens] * 5 + [n_units * len(UNIT_FIELDS)]
-        lists = [room.pages, room.readers, room.tokens, room.tokens, room.readers]
+        lists = [room.tokens, room.tokens, room.readers, room.readers, room.pages]
         self._step = torch.zeros(sum(steps), dtype=torch.int32, device=device)
         self._lists = torch.zeros(sum(lists), dtype=torch.int32, device=device)
         ids, positions, self._rows, logit_rows, sources, units = self._step.split(steps)
         self._rows.fill_(-1)
         sources.fill_(-1)
-        tree = Units(units.view(n_units, -1), room.wide, *self._lists.split(lists))
+        starts, stops, readers, order, pages = self._lists.split(lists)
+        tree = Units(units.view(n_units, -1), room.wide, pages, readers, starts, stops, order)
         self._arrays = StepArrays(ids, positions, self._rows, logit_rows, sources, tree, None)
         self._loaded: Composition | None = None
         self._graph: torch.cuda.CUDAGraph | None = None
@@ -134,10 +135,10 @@ class _Captured:
         self._step.copy_(pinned([*step, units], self._device), non_blocking=True)
         if made is not self._loaded:
             self._loaded = made
-            lists = (made.pages, room.pages), (made.readers, room.readers), (made.starts, room.tokens)
-            lists = (*lists, (made.stops, room.tokens), (made.order, room.readers))
-            filled = [_filled(row, size, 0) for row, size in lists]
-            self._lists.copy_(pinned(filled, self._device), non_blocking=True)
+            lists = (made.starts, room.tokens), (made.stops, room.tokens), (made.readers, room.readers)
+            filled = [_filled(row, size, 0) for row, size in (*lists, (made.order, room.readers))]
+            flat = pinned([*filled, made.pages], self._device)  # pages behind those are in no unit
+            self._lists[: len(flat)].copy_(flat, non_blocking=True)
 
     def _capture(self, pool: object) -> None:
         """Kernels are compiled and libraries make their workspaces in a first run, outside of the capture."""

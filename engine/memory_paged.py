@@ -14,7 +14,7 @@ by work queued after it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -23,12 +23,11 @@ from ..radix.pages import PageAllocator
 from .geometry import LayerGeometry
 
 
-@dataclass(slots=True)
-class Slot:
-    """One sequence's pages. is_own: which of them are its own. Changed only by PagedMemory."""
+class Slot(NamedTuple):
+    """One sequence as it is now. pages: int32; is_own: (pages,) bool, which of them are its own. Not to be changed."""
 
-    pages: np.ndarray  # int32
-    is_own: np.ndarray  # bool
+    pages: np.ndarray
+    is_own: np.ndarray
     n_tokens: int
 
 
@@ -36,6 +35,8 @@ class PagedMemory:
     """`ports.Memory` on a device. keys, values: of each layer, (total_pages, page_tokens, kv_heads, dim).
 
     In memory they are head-major, (total_pages, kv_heads, page_tokens, dim), so that a head reads a page in one piece.
+
+    The sequences are rows of arrays, so that a step looks up all of its own at once.
     """
 
     def __init__(
@@ -58,8 +59,14 @@ class PagedMemory:
         self.values = [pool.transpose(1, 2) for pool in self._values]
         self.page_bytes = sum(pool[0].numel() for pool in (*self._keys, *self._values)) * dtype.itemsize
         self.version = 0  # goes up whenever a sequence's pages change; writing tokens does not count
+        self.shared_version = 0  # goes up whenever it may be other pages that sequences have in common
         self._allocator = PageAllocator(total_pages)
-        self._slots: dict[int, Slot] = {}
+        self._row_of: dict[int, int] = {}  # by slot
+        self._free_rows: list[int] = []
+        self._pages = np.zeros((0, 0), dtype=np.int32)
+        self._is_own = np.zeros((0, 0), dtype=bool)
+        self._n_pages = np.zeros(0, dtype=np.int64)
+        self._n_tokens = np.zeros(0, dtype=np.int64)
         self._n_opened = 0
 
     @property
@@ -68,10 +75,9 @@ class PagedMemory:
         return self._allocator.free
 
     def __getitem__(self, slot: int) -> Slot:
-        state = self._slots.get(slot)
-        if state is None:
-            raise ValueError(f"slot {slot} is not open")
-        return state
+        row = self._row(slot)
+        n = int(self._n_pages[row])
+        return Slot(self._pages[row, :n], self._is_own[row, :n], int(self._n_tokens[row]))
 
     # -- ports.Memory -----------------------------------------------------------------------------------------
 
@@ -85,9 +91,12 @@ class PagedMemory:
         if own is None:
             return None
         self._n_opened += 1
-        row = np.concatenate([np.asarray(pages, dtype=np.int32), own])
-        self._slots[self._n_opened] = Slot(row, np.arange(len(row)) >= len(pages), n_cached)
+        row = self._row_of[self._n_opened] = self._new_row()
+        self._n_pages[row], self._n_tokens[row] = 0, n_cached
+        self._append(row, np.asarray(pages, dtype=np.int32), is_own=False)
+        self._append(row, own, is_own=True)
         self.version += 1
+        self.shared_version += 1
         return self._n_opened
 
     def share(self, slot: int, start: int, stop: int) -> np.ndarray | None:
@@ -114,36 +123,37 @@ class PagedMemory:
         state.is_own[:n] = False
         if differs.any():
             self.version += 1
+            self.shared_version += 1
 
     def grow(self, slot: int, capacity: int) -> bool:
         """Give a sequence room for so many tokens, those it has among them; False when there is none now."""
-        state = self[slot]
-        n_more = -(-capacity // self.page_tokens) - len(state.pages)
+        row = self._row(slot)
+        n_more = -(-capacity // self.page_tokens) - int(self._n_pages[row])
         if n_more <= 0:
             return True
         own = self._allocator.take(n_more)
         if own is None:
             return False
-        state.pages = np.concatenate([state.pages, own])
-        state.is_own = np.concatenate([state.is_own, np.ones(n_more, dtype=bool)])
+        self._append(row, own, is_own=True)
         self.version += 1
         return True
 
     def truncate(self, slot: int, n_tokens: int) -> None:
         """See ports.Memory. Tokens in pages that are the tree's cannot be forgotten: ValueError."""
-        state = self[slot]
+        row, state = self._row(slot), self[slot]
         not_own = np.flatnonzero(~state.is_own)
         fixed = 0 if not len(not_own) else (int(not_own[-1]) + 1) * self.page_tokens
         if not fixed <= n_tokens <= state.n_tokens:
             raise ValueError(f"truncate: slot {slot} to {n_tokens} tokens; it owns {fixed}..{state.n_tokens}")
-        state.n_tokens = n_tokens
+        self._n_tokens[row] = n_tokens
 
     def close(self, slot: int) -> None:
         """See ports.Memory."""
         state = self[slot]
         self._allocator.give(state.pages[state.is_own])
-        del self._slots[slot]
+        self._free_rows.append(self._row_of.pop(slot))
         self.version += 1
+        self.shared_version += 1
 
     def give_back(self, pages: np.ndarray) -> None:
         """See ports.Memory. A page that is free already: ValueError, nothing changed."""
@@ -174,34 +184,70 @@ class PagedMemory:
 
     # -- for the model ----------------------------------------------------------------------------------------
 
+    def index(self, slots: np.ndarray) -> np.ndarray:
+        """(n,) int64: the rows in which the sequences are, for the calls below, until one of them is closed."""
+        try:
+            return np.array([self._row_of[slot] for slot in slots.tolist()], dtype=np.int64)
+        except KeyError as error:
+            raise ValueError(f"slot {error.args[0]} is not open") from None
+
     def check_room(self, slots: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> None:
         """ValueError unless each sequence has exactly starts tokens now, and room for lengths (>= 1) more."""
         if len(set(slots.tolist())) != len(slots):
             raise ValueError("a slot stands twice in one batch")
-        for slot, start, length in zip(slots.tolist(), starts.tolist(), lengths.tolist(), strict=True):
-            state = self[slot]
-            room = len(state.pages) * self.page_tokens
-            if start != state.n_tokens or length < 1 or start + length > room:
-                raise ValueError(
-                    f"slot {slot} has {state.n_tokens} tokens and room for {room}; "
-                    f"the batch brings {length} from token {start} on"
-                )
+        at = self.index(slots)
+        room = self._n_pages[at] * self.page_tokens
+        is_wrong = (starts != self._n_tokens[at]) | (lengths < 1) | (starts + lengths > room)
+        if is_wrong.any():
+            n = int(is_wrong.argmax())
+            raise ValueError(
+                f"slot {slots[n]} has {self._n_tokens[at[n]]} tokens and room for {room[n]}; "
+                f"the batch brings {lengths[n]} from token {starts[n]} on"
+            )
+
+    def tables(self, slots: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The pages of each sequence, (n, longest) int32, and how many those are, (n,) int64; behind them anything."""
+        at = self.index(slots)
+        n_pages = self._n_pages[at]
+        return self._pages[at, : int(n_pages.max(initial=0))], n_pages
 
     def rows(self, slots: np.ndarray, lengths: np.ndarray, positions: np.ndarray) -> np.ndarray:
         """Where packed tokens go: page * page_tokens + place in the page, (T,) int32. Arguments as in ForwardBatch."""
-        longest = max(len(self[slot].pages) for slot in slots.tolist())
-        table = np.zeros((len(slots), longest), dtype=np.int32)
-        for row, slot in zip(table, slots.tolist(), strict=True):
-            row[: len(self[slot].pages)] = self[slot].pages
-        pages = table[np.repeat(np.arange(len(slots)), lengths), positions // self.page_tokens]
+        at = self.index(slots)
+        pages = self._pages[np.repeat(at, lengths), positions // self.page_tokens]
         return (pages.astype(np.int64) * self.page_tokens + positions % self.page_tokens).astype(np.int32)
 
     def wrote(self, slots: np.ndarray, lengths: np.ndarray) -> None:
         """So many more tokens of each sequence have been written, or are about to be by work that is queued."""
-        for slot, length in zip(slots.tolist(), lengths.tolist(), strict=True):
-            self[slot].n_tokens += length
+        self._n_tokens[self.index(slots)] += lengths
 
     # -- inside -----------------------------------------------------------------------------------------------
+
+    def _row(self, slot: int) -> int:
+        row = self._row_of.get(slot)
+        if row is None:
+            raise ValueError(f"slot {slot} is not open")
+        return row
+
+    def _new_row(self) -> int:
+        if not self._free_rows:
+            n, more = len(self._n_pages), max(16, len(self._n_pages))
+            self._free_rows = list(range(n + more - 1, n - 1, -1))
+            self._pages = np.pad(self._pages, ((0, more), (0, 0)))
+            self._is_own = np.pad(self._is_own, ((0, more), (0, 0)))
+            self._n_pages, self._n_tokens = np.pad(self._n_pages, (0, more)), np.pad(self._n_tokens, (0, more))
+        return self._free_rows.pop()
+
+    def _append(self, row: int, pages: np.ndarray, *, is_own: bool) -> None:
+        start = int(self._n_pages[row])
+        stop, width = start + len(pages), self._pages.shape[1]
+        if stop > width:
+            more = max(stop, width + width // 2) - width
+            self._pages = np.pad(self._pages, ((0, 0), (0, more)))
+            self._is_own = np.pad(self._is_own, ((0, 0), (0, more)))
+        self._pages[row, start:stop] = pages
+        self._is_own[row, start:stop] = is_own
+        self._n_pages[row] = stop
 
     def _pool(self, kv_heads: int, dim: int, dtype: torch.dtype) -> torch.Tensor:
         size = (self.total_pages, kv_heads, self.page_tokens, dim)

@@ -109,7 +109,7 @@ def card_limits(
     return CardLimits(
         page_tokens=page_tokens,
         total_pages=min(total_pages, most_pages),
-        graph_tokens=batch_rows,
+        graph_tokens=batch_rows + batch_rows // 2,  # where text is forced, some sequences bring several tokens
         graph_bytes=graph_bytes,
     )
 

@@ -7,7 +7,6 @@ and none outgrows its pages. What changes with every step (how many keys each ha
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -23,11 +22,19 @@ _WORTH_READINGS = 128
 
 
 class Prefix(NamedTuple):
-    """Pages start .. stop - 1 of the tables of some sequences, the same in all of them."""
+    """Pages start .. stop - 1 of some sequences, the same in all of them. sequences: (n,) int64."""
 
     start: int
     stop: int
-    sequences: tuple[int, ...]
+    sequences: np.ndarray
+
+
+class Shared(NamedTuple):
+    """What sequences read together. prefixes: outer ones first.  alone_from: (n,) int64, the page from which on each
+    reads by itself."""
+
+    prefixes: list[Prefix]
+    alone_from: np.ndarray
 
 
 @dataclass(slots=True)
@@ -58,135 +65,164 @@ class Composition:
 
 
 def compose(
-    tables: Sequence[np.ndarray],
+    table: np.ndarray,
+    n_pages: np.ndarray,
     token_starts: np.ndarray,
     token_counts: np.ndarray,
     n_rows: int,
     group: int,
     page_tokens: int,
+    shared: Shared | None = None,
 ) -> Composition:
     """The work of a step of n sequences; call set_lengths() before it is used.
 
-    tables: the pages of each sequence, int32, as many as it may fill.  token_starts, token_counts: (n,) its query
-    tokens, among the n_rows of the step; sequences that are attended otherwise have none.  group: query heads per
-    KV head.
+    table: (n, longest) int32, the pages of each sequence, the first n_pages of its row, as many as it may fill.
+    token_starts, token_counts: (n,) its query tokens, among the n_rows of the step; sequences that are attended
+    otherwise have none.  group: query heads per KV head.  shared: of the sequences that have tokens, where it is known.
     """
     reading = np.flatnonzero(token_counts)
-    prefixes, alone_from = _shared([tables[i] for i in reading.tolist()], page_tokens)
-    prefixes = [each._replace(sequences=tuple(reading[list(each.sequences)].tolist())) for each in prefixes]
-    rows = [np.arange(start, start + count) for start, count in zip(token_starts, token_counts, strict=True)]
-
-    pages: list[np.ndarray] = []
-    n_pages = 0
-    wide: list[_Unit] = []
-    narrow: list[_Unit] = []
-    narrow_room = readers_of_unit(group, is_wide=False)
-
-    def add(first_page: int, start: int, stop: int, readers: np.ndarray, owner: int) -> None:
-        """Units for pages start .. stop - 1 of a sequence, found at first_page of the list."""
-        is_wide = len(readers) > narrow_room
-        (wide if is_wide else narrow).extend(
-            _cut(first_page, start * page_tokens, stop * page_tokens, readers, owner, group, page_tokens, is_wide)
-        )
-
-    for each in prefixes:
-        add(n_pages, each.start, each.stop, np.concatenate([rows[i] for i in each.sequences]), -1)
-        pages.append(tables[each.sequences[0]][each.start : each.stop])
-        n_pages += each.stop - each.start
-    for i, start in zip(reading.tolist(), alone_from, strict=True):
-        if start < len(tables[i]):
-            add(n_pages, start, len(tables[i]), rows[i], i)
-            pages.append(tables[i][start:])
-            n_pages += len(tables[i]) - start
-    return _assemble([*wide, *narrow], len(wide), pages, prefixes, n_rows)
-
-
-class _Unit(NamedTuple):
-    first_page: int
-    offset: int
-    position: int
-    n_keys: int
-    readers: np.ndarray
-    owner: int
+    if shared is None:
+        shared = find_shared(table, n_pages, reading, page_tokens)
+    narrow_room, wide_room = (readers_of_unit(group, is_wide=is_wide) for is_wide in (False, True))
+    tokens_of = [
+        _ranges(token_starts[each.sequences], token_counts[each.sequences]).astype(np.int32) for each in shared.prefixes
+    ]
+    alone_from, last = shared.alone_from[reading], n_pages[reading]
+    # Work comes in pieces: pages start .. stop - 1 of a list, with readers that stand in a row of another list.
+    starts = np.concatenate([np.array([each.start for each in shared.prefixes], dtype=np.int64), alone_from])
+    stops = np.concatenate([np.array([each.stop for each in shared.prefixes], dtype=np.int64), last])
+    n_readers = np.concatenate([np.array([len(each) for each in tokens_of], dtype=np.int64), token_counts[reading]])
+    owners = np.concatenate([np.full(len(shared.prefixes), -1, dtype=np.int64), reading])
+    tables = np.concatenate([np.array([each.sequences[0] for each in shared.prefixes], dtype=np.int64), reading])
+    tokens = np.concatenate([np.empty(0, np.int32), *tokens_of, _ranges(token_starts[reading], token_counts[reading])])
+    lengths = stops - starts
+    pieces = _Pieces(
+        first_page=np.cumsum(lengths) - lengths,
+        start=starts * page_tokens,
+        n_keys=lengths * page_tokens,
+        first_reader=np.cumsum(n_readers) - n_readers,
+        n_readers=n_readers,
+        owner=owners,
+    )
+    is_wide = n_readers > narrow_room
+    parts = [_cut(pieces.only(is_wide), wide_room, page_tokens), _cut(pieces.only(~is_wide), narrow_room, page_tokens)]
+    pages = table[np.repeat(tables, lengths), _ranges(starts, lengths)]
+    return _assemble(parts, pages, tokens.astype(np.int32), shared.prefixes, n_rows)
 
 
-def _cut(
-    first_page: int,
-    position: int,
-    stop: int,
-    readers: np.ndarray,
-    owner: int,
-    group: int,
-    page_tokens: int,
-    is_wide: bool,
-) -> Iterator[_Unit]:
-    """Units for keys at positions position .. stop - 1, whose first stands at the beginning of first_page."""
-    room = readers_of_unit(group, is_wide=is_wide)
-    for at in range(0, stop - position, STRETCH_TOKENS):
-        n_keys = min(STRETCH_TOKENS, stop - position - at)
-        for first in range(0, len(readers), room):
-            some = readers[first : first + room]
-            yield _Unit(first_page + at // page_tokens, at % page_tokens, position + at, n_keys, some, owner)
+class _Pieces(NamedTuple):
+    """(n,) int64 each. start: the position of the first key.  owner: the sequence that alone reads it, -1: several."""
+
+    first_page: np.ndarray
+    start: np.ndarray
+    n_keys: np.ndarray
+    first_reader: np.ndarray
+    n_readers: np.ndarray
+    owner: np.ndarray
+
+    def only(self, which: np.ndarray) -> _Pieces:
+        return _Pieces(*(each[which] for each in self))
+
+
+class _Cut(NamedTuple):
+    """Units of pieces. table: (u, 4) first_page, offset, n_keys, position.  first_token, n_tokens: (u,) readers, where
+    those of all pieces stand.  owner: (u,)."""
+
+    table: np.ndarray
+    first_token: np.ndarray
+    n_tokens: np.ndarray
+    owner: np.ndarray
+
+
+def _cut(pieces: _Pieces, room: int, page_tokens: int) -> _Cut:
+    """Pieces as units of up to STRETCH_TOKENS keys and `room` readers."""
+    n_tiles = -(-pieces.n_readers // room)
+    n_units = -(-pieces.n_keys // STRETCH_TOKENS) * n_tiles
+    piece = np.repeat(np.arange(len(n_units)), n_units)
+    stretch, tile = np.divmod(_ranges(np.zeros_like(n_units), n_units), np.maximum(n_tiles, 1)[piece])
+    at = stretch * STRETCH_TOKENS
+    table = np.stack(
+        [
+            pieces.first_page[piece] + at // page_tokens,
+            at % page_tokens,
+            np.minimum(STRETCH_TOKENS, pieces.n_keys[piece] - at),
+            pieces.start[piece] + at,
+        ],
+        axis=1,
+    )
+    n_tokens = np.minimum(room, pieces.n_readers[piece] - tile * room)
+    return _Cut(table, pieces.first_reader[piece] + tile * room, n_tokens, pieces.owner[piece])
 
 
 def _assemble(
-    units: list[_Unit], n_wide: int, pages: list[np.ndarray], prefixes: list[Prefix], n_rows: int
+    parts: list[_Cut], pages: np.ndarray, tokens: np.ndarray, prefixes: list[Prefix], n_rows: int
 ) -> Composition:
-    counts = np.array([len(each.readers) for each in units], dtype=np.int32)
-    first_readers = np.cumsum(counts) - counts
-    table = np.array([(u.first_page, u.offset, u.n_keys, u.position) for u in units], dtype=np.int32).reshape(-1, 4)
-    readers = np.concatenate([np.empty(0, np.int32), *(each.readers for each in units)]).astype(np.int32)
+    """parts: wide units, then narrow ones."""
+    table, first_token, counts, owners = (np.concatenate(each) for each in zip(*parts, strict=True))
+    readers = tokens[_ranges(first_token, counts)]
     per_token = np.bincount(readers, minlength=n_rows)
     stops = np.cumsum(per_token)
     return Composition(
-        units=np.concatenate([table, first_readers[:, None], counts[:, None]], axis=1).astype(np.int32),
-        n_wide=n_wide,
-        pages=np.concatenate([np.empty(0, np.int32), *pages]).astype(np.int32),
+        units=np.column_stack([table, np.cumsum(counts) - counts, counts]).astype(np.int32),
+        n_wide=len(parts[0].table),
+        pages=pages.astype(np.int32),
         readers=readers,
         starts=(stops - per_token).astype(np.int32),
         stops=stops.astype(np.int32),
         order=np.argsort(readers, kind="stable").astype(np.int32),
-        owners=np.array([each.owner for each in units], dtype=np.int64),
-        firsts=np.array([each.position for each in units], dtype=np.int64),
+        owners=owners,
+        firsts=table[:, 3],
         prefixes=prefixes,
     )
+
+
+def _ranges(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """starts[0] .. starts[0] + counts[0] - 1, then the same of 1, and so on; int64."""
+    total = int(counts.sum())
+    return np.arange(total) + np.repeat(starts - (np.cumsum(counts) - counts), counts)
 
 
 # -- finding what is shared ---------------------------------------------------------------------------------------
 
 
-def _shared(tables: Sequence[np.ndarray], page_tokens: int) -> tuple[list[Prefix], list[int]]:
-    """Prefixes that are worth reading together, outer ones first, and from which page on each table is read alone.
+def find_shared(table: np.ndarray, n_pages: np.ndarray, which: np.ndarray, page_tokens: int) -> Shared:
+    """Prefixes that are worth reading together, of those sequences. It stays so while they get more pages of their own.
 
     A page that stands in two tables stands at the same place in both, with the same pages before it.
     """
-    alone_from = [0] * len(tables)
+    alone_from = np.zeros(len(n_pages), dtype=np.int64)
     prefixes: list[Prefix] = []
     # Each level: sequences that have the same pages up to `agreed`, of which those before `start` are dealt with.
-    todo = [(tuple(range(len(tables))), 0, 0)]
+    todo = [(which, 0, 0)] if len(which) > 1 else []
     while todo:
         members, start, agreed = todo.pop(0)
-        common = _common(tables, members, agreed)
+        common = _common(table, n_pages, members, agreed)
         if (common - start) * page_tokens * (len(members) - 1) >= _WORTH_READINGS:
             prefixes.append(Prefix(start, common, members))
             start = common
-        branches: dict[int, list[int]] = {}
-        for member in members:
-            if common < len(tables[member]):
-                branches.setdefault(int(tables[member][common]), []).append(member)
-            alone_from[member] = start
-        todo += [(tuple(each), start, common) for each in branches.values() if len(each) > 1]
-    return prefixes, alone_from
+        alone_from[members] = start
+        todo += [(branch, start, common) for branch in _branches(table, members[common < n_pages[members]], common)]
+    return Shared(prefixes, alone_from)
 
 
-def _common(tables: Sequence[np.ndarray], members: tuple[int, ...], agreed: int) -> int:
-    """How many pages all members have in common; they agree on the first `agreed`."""
+def _branches(table: np.ndarray, members: np.ndarray, page: int) -> list[np.ndarray]:
+    """The members that have this page in common, by twos or more."""
     if len(members) < 2:
-        return agreed
-    shortest = min(len(tables[each]) for each in members)
-    first = tables[members[0]][agreed:shortest]
-    common = len(first)
-    for each in members[1:]:
-        differs = np.flatnonzero(first[:common] != tables[each][agreed : agreed + common])
-        common = int(differs[0]) if len(differs) else common
-    return agreed + common
+        return []
+    order = np.argsort(table[members, page], kind="stable")
+    ordered = table[members[order], page]
+    cuts = np.flatnonzero(ordered[1:] != ordered[:-1]) + 1
+    return [members[each] for each in np.split(order, cuts) if len(each) > 1]
+
+
+def _common(table: np.ndarray, n_pages: np.ndarray, members: np.ndarray, agreed: int) -> int:
+    """How many pages all members have in common; they agree on the first `agreed`."""
+    shortest = int(n_pages[members].min())
+    width = 8  # looked at, twice as many each time
+    while agreed < shortest:
+        stop = min(agreed + width, shortest)
+        is_same = (table[members, agreed:stop] == table[members[0], agreed:stop]).all(axis=0)
+        if not is_same.all():
+            return agreed + int(is_same.argmin())
+        agreed, width = stop, 2 * width
+    return agreed

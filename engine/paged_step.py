@@ -17,7 +17,7 @@ from .kernels.online import Scoring
 from .kernels.tree_attention import Units, tree_attention
 from .kernels.write_kv import Rope, write_kv
 from .memory_paged import PagedMemory
-from .paged_plan import Composition, compose
+from .paged_plan import Composition, Shared, compose, find_shared
 from .ports import ForwardBatch
 
 MOST_TREE_TOKENS = 16
@@ -65,6 +65,7 @@ class Planner:
         self._memory = memory
         self._group = max(each.groups for each in memory.layers)
         self._composed: tuple[tuple[int, bytes, bytes], Composition] | None = None
+        self._shared: tuple[tuple[int, bytes, bytes], Shared] | None = None
 
     def plan(self, batch: ForwardBatch, sources: np.ndarray | None = None) -> HostArrays:
         """The arrays of a batch that memory has room for. sources: see StepArrays; None: the batch has all tokens."""
@@ -78,10 +79,7 @@ class Planner:
         prompts = None
         if is_long.any():
             which = np.flatnonzero(is_long)
-            tables = [self._memory[slot].pages for slot in batch.slots[which].tolist()]
-            table = np.zeros((len(tables), max(map(len, tables))), dtype=np.int32)
-            for row, pages in zip(table, tables, strict=True):
-                row[: len(pages)] = pages
+            table, _ = self._memory.tables(batch.slots[which])
             ends = (batch.starts + lengths)[which], starts[which], (starts + lengths)[which]
             prompts = (table, *(each.astype(np.int32) for each in ends))
         return HostArrays(
@@ -95,12 +93,23 @@ class Planner:
         )
 
     def _composition(self, batch: ForwardBatch, starts: np.ndarray, counts: np.ndarray) -> Composition:
-        key = (self._memory.version, batch.slots.tobytes(), batch.lengths.tobytes())
+        memory = self._memory
+        key = (memory.version, batch.slots.tobytes(), batch.lengths.tobytes())
         if self._composed is None or self._composed[0] != key:
-            tables = [self._memory[slot].pages for slot in batch.slots.tolist()]
-            made = compose(tables, starts, counts, len(batch.token_ids), self._group, self._memory.page_tokens)
+            table, n_pages = memory.tables(batch.slots)
+            shared = self._found_shared(batch, table, n_pages, counts)
+            made = compose(
+                table, n_pages, starts, counts, len(batch.token_ids), self._group, memory.page_tokens, shared
+            )
             self._composed = (key, made)
         return self._composed[1]
+
+    def _found_shared(self, batch: ForwardBatch, table: np.ndarray, n_pages: np.ndarray, counts: np.ndarray) -> Shared:
+        reading = np.flatnonzero(counts)
+        key = (self._memory.shared_version, batch.slots.tobytes(), reading.tobytes())
+        if self._shared is None or self._shared[0] != key:
+            self._shared = (key, find_shared(table, n_pages, reading, self._memory.page_tokens))
+        return self._shared[1]
 
 
 def pinned(parts: list[np.ndarray], device: torch.device) -> torch.Tensor:

@@ -226,7 +226,11 @@ def test_every_token_reads_each_of_its_keys_once(seed: int, size: int, group: in
     counts = random.integers(0, 4, len(tables))
     starts = np.cumsum(counts) - counts
     n_rows = int(counts.sum())
-    made = compose(tables, starts, counts, n_rows, group, size)
+    n_pages = np.array([len(table) for table in tables])
+    padded = np.full((len(tables), n_pages.max()), -1, dtype=np.int32)
+    for padded_row, table in zip(padded, tables, strict=True):
+        padded_row[: len(table)] = table
+    made = compose(padded, n_pages, starts, counts, n_rows, group, size)
     made.set_lengths(np.array(lengths))
     assert len(made.starts) == len(made.stops) == n_rows
     keys_of: list[list[tuple[int, int]]] = [[] for _ in range(n_rows)]
