@@ -41,11 +41,11 @@ class Arithmetic:
     lock: held while a kernel is at `array`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, store: NodeStore | None = None) -> None:
         self.lock = threading.RLock()
         self.any_byte = int(nl.ANY_BYTE)
         self.everything = int(nl.EVERYTHING)
-        self._store = NodeStore()
+        self._store = NodeStore() if store is None else store
         self._objects: list[tuple[Any, ...]] = []  # nodes that the array knows by their number here alone
         self._object_ids: dict[tuple[Any, ...], int] = {}
         self._text_numbers: dict[bytes, int] = {}  # of what captures have written

@@ -9,6 +9,7 @@ inside a rule and those that leave it.
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from contextlib import nullcontext, suppress
 
 import numpy as np
@@ -203,9 +204,12 @@ class Automaton:
         held = self._frames.texts.nbytes + sum(each.nbytes for each in tables) + sum(each.nbytes for each in arrays)
         return held + _PLACE_BYTES * len(self._places) + self._constraint_bytes
 
-    def dismantle(self) -> None:
-        """Let go of the expressions, once no sequence is open and nobody will compile; the rest goes by itself."""
-        self.exprs.dismantle()
+    def dismantling(self) -> Iterator[None]:
+        """Lets go of the expressions, a bit at each step, once no sequence is open and nobody will compile.
+
+        The rest goes by itself, with the last reference to the automaton, which this is none.
+        """
+        return self.exprs.dismantling()
 
     # -- for one sequence ---------------------------------------------------------------------------------------
 

@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING, Any
 from .arithmetic import LONGEST, Arithmetic
 from .errors import GrammarError
 from .machine import AnyMachine
-from .node_store import warm
+from .node_store import NodeStore, warm
 from .nodes import ALL_BYTES, EMPTY, EPSILON, Kind
 from .pools import forward, using
 from .verbatim import IndexedText, Span
 from .words import FEW, Words
-from .work import let_go
+from .work import letting_go
 
 if TYPE_CHECKING:
     from .captures import Rule
@@ -42,8 +42,8 @@ class Exprs(Arithmetic):
     memos: what `pools.memo` remembers, as it names expressions of this pool.
     """
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, store: NodeStore | None = None) -> None:
+        super().__init__(store)
         self.memos: dict[Hashable, Any] = {}
         self._definitions: dict[Hashable, int | Callable[[], int]] = {}
         self._outlines: dict[Hashable, int | Callable[[], int]] = {}
@@ -224,9 +224,8 @@ class Exprs(Arithmetic):
 
     def fork(self) -> Exprs:
         """A pool of its own in which all ids of this one mean the same. What is lazy here is lazy there."""
-        other = Exprs()
         with self.lock:
-            other._store = self._store.copy()
+            other = Exprs(self._store.copy())
             other._objects, other._object_ids = list(self._objects), dict(self._object_ids)
             other._text_numbers = dict(self._text_numbers)
             other._witness.take_paths(self._witness)
@@ -240,14 +239,13 @@ class Exprs(Arithmetic):
         looked_at = _NODE_BYTES * (len(self._nodes) + len(self._objects) + self._witness.remembered)
         return self._store.nbytes + looked_at + _MEMO_BYTES * len(self.memos) + self._text_bytes
 
-    def dismantle(self) -> None:
-        """Let go of everything; the pool is of no more use. Bit by bit, so that no other thread has to wait."""
-        self._definitions.clear()
-        let_go(*(each for each in vars(self._witness).values() if isinstance(each, dict)))
-        let_go(self.memos, self._nodes, self._outlines, self._object_ids, self._objects, self._text_numbers)
+    def dismantling(self) -> Iterator[None]:
+        """Lets go of everything, a bit at each step; the pool is of no more use."""
         self._store.let_go()
         self._texts.clear()
-        self._unfolded.clear()
+        yield from letting_go(*(each for each in vars(self._witness).values() if isinstance(each, dict)))
+        known = self._definitions, self._outlines, self._unfolded
+        yield from letting_go(self.memos, self._nodes, *known, self._object_ids, self._objects, self._text_numbers)
 
 
 def _spell_byte(byte: int) -> int:

@@ -36,6 +36,7 @@ _SLOT_MASK = (1 << _SLOT_BITS) - 1
 _ROW_BITS = 24  # a row likewise
 _ROW_MASK = (1 << _ROW_BITS) - 1
 _WARM_STEPS = 48
+_BITS = 1  # of a dropped generation that one compilation gives back
 
 _SEED = current().fork()  # the constants of all modules that build expressions
 
@@ -86,7 +87,7 @@ class Generations:
         self._lock = threading.Lock()
         self._serials = itertools.count()
         self._live: weakref.WeakValueDictionary[int, Generation] = weakref.WeakValueDictionary()  # by number
-        self._dropped: queue.SimpleQueue[Automaton] = queue.SimpleQueue()
+        self._dropped: queue.SimpleQueue[Automaton | Iterator[None]] = queue.SimpleQueue()  # whole, or what is left
         self._current = self._begin()
         self._room_for = 0  # constraints for which there is room, whatever is said of memory
 
@@ -111,7 +112,7 @@ class Generations:
 
         warm: also find the rows along a shortest text, so that the first steps of a sequence need not.
         """
-        self.collect()
+        self._collect(_BITS)
         generation = self._with_room()
         automaton = generation.automaton
         is_new = not automaton.knows(constraint)
@@ -131,11 +132,21 @@ class Generations:
         return Root(generation, automaton.compile(constraint), hash(constraint))
 
     def collect(self) -> None:
-        """Give back the memory of generations that nobody needs any more. `compile` does so too."""
+        """Give back the memory of generations that nobody needs any more. `compile` does so too, bit by bit."""
+        self._collect(None)
+
+    def _collect(self, bits: int | None) -> None:
+        """Give back so many bits of a generation's memory, and all of others; None: of all."""
         while not self._dropped.empty():
             try:
-                self._dropped.get_nowait().dismantle()
+                dropped = self._dropped.get_nowait()
             except queue.Empty:  # another thread was quicker
+                return
+            if isinstance(dropped, Automaton):
+                dropped = dropped.dismantling()
+            at_once = bits if self._dropped.empty() else None
+            if sum(1 for _ in itertools.islice(dropped, at_once)) == at_once:
+                self._dropped.put(dropped)
                 return
 
     @property

@@ -97,13 +97,15 @@ class NodeStore:
         if all(room == old[place] for room, (_, place, *_) in zip(rooms, _SECTIONS, strict=True)):
             rooms[_AT_MEMBERS] *= 2
         self._lay_out(rooms)
-        self._take(old)
+        self._take_nodes(old)
+        self._take_facts(old)
 
     def copy(self) -> NodeStore:
-        """Another with the same nodes."""
+        """Another with the same nodes. What was found out about them is found anew: its table takes memory."""
         other = NodeStore.__new__(NodeStore)
         other._lay_out([int(self.words[room]) for _, room, *_ in _SECTIONS])
-        other._take(self.words)
+        other._take_nodes(self.words)
+        other.words[nl.MAX_FACTS] = _FIRST_FACTS
         return other
 
     def _begin_facts(self) -> None:
@@ -115,19 +117,25 @@ class NodeStore:
         words[nl.FACTS], words[nl.MAX_FACTS] = free, min(2 * room, _MOST_FACTS)
         words[nl.N_FACTS] = 0
 
-    def _take(self, old: np.ndarray) -> None:
-        """Take over all that another array holds, which has no more room than this one."""
+    def _take_nodes(self, old: np.ndarray) -> None:
+        """Take over the nodes of another array, which has no more room than this one."""
         new = self.words
         for used, _, place, size, _ in _SECTIONS:
             _copy(new, int(new[place]), old, int(old[place]), int(old[used] * size))
             new[used] = old[used]
         _copy(new, int(new[nl.LINKS]), old, int(old[nl.LINKS]), int(old[nl.N_NODES]))
         _copy(new, int(new[nl.BUCKETS]), old, int(old[nl.BUCKETS]), int(old[nl.N_BUCKETS]))
-        for place, room in ((nl.FACTS, nl.MAX_FACTS), (nl.OLD_FACTS, nl.OLD_ROOM)):
-            _copy(new, int(new[place]), old, int(old[place]), int(old[room] * nl.FACT_WORDS))
-        for word in (nl.WORK, nl.WORK_LIMIT, nl.N_BUCKETS, nl.WHOLE, nl.N_FACTS, nl.MAX_FACTS, nl.OLD_ROOM):
+        for word in (nl.WORK, nl.WORK_LIMIT, nl.N_BUCKETS, nl.WHOLE):
             new[word] = old[word]
         nk.rehash(new)
+
+    def _take_facts(self, old: np.ndarray) -> None:
+        """Take over the facts of another array."""
+        new = self.words
+        for place, room in ((nl.FACTS, nl.MAX_FACTS), (nl.OLD_FACTS, nl.OLD_ROOM)):
+            _copy(new, int(new[place]), old, int(old[place]), int(old[room] * nl.FACT_WORDS))
+        for word in (nl.N_FACTS, nl.MAX_FACTS, nl.OLD_ROOM):
+            new[word] = old[word]
 
     def let_go(self) -> None:
         """Let go of the array; the store is of no more use."""

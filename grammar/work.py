@@ -23,7 +23,7 @@ _PAUSE_S = 0.00005
 _LONGEST_SLICE_S = 0.005
 _YOUNG_S = 0.2
 _OLD_PAUSE_S = 0.0005
-_LET_GO_AT_ONCE = 5_000
+_LET_GO_AT_ONCE = 1_000
 
 
 class Limit:
@@ -130,8 +130,8 @@ class within:
         _current.limit = self._before
 
 
-def let_go(*containers: dict[Any, Any] | list[Any]) -> None:
-    """Empty large containers bit by bit, so that no other thread has to wait for it."""
+def letting_go(*containers: dict[Any, Any] | list[Any]) -> Iterator[None]:
+    """Empties large containers, a bit at each step, so that nobody has to wait for all of it."""
     for container in containers:
         while container:
             if isinstance(container, list):
@@ -139,4 +139,4 @@ def let_go(*containers: dict[Any, Any] | list[Any]) -> None:
             else:
                 for _ in range(min(_LET_GO_AT_ONCE, len(container))):
                     container.popitem()
-            time.sleep(_PAUSE_S)
+            yield

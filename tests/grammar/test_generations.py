@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import gc
+import itertools
 import random
 import subprocess
 import sys
@@ -76,6 +77,18 @@ def test_memory_of_a_dropped_generation_comes_back(toy_bytes) -> None:
     assert not pool.memos
     gc.collect()
     assert automaton() is None
+
+
+def test_compiling_gives_memory_of_dropped_generations_back_bit_by_bit(toy_bytes, monkeypatch) -> None:
+    monkeypatch.setattr("rootform.grammar.work._LET_GO_AT_ONCE", 50)
+    generations = Generations(toy_bytes, max_bytes=4 << 20)
+    rng, pool, held = random.Random(1), generations.current.automaton.exprs, [0]
+    while held[-1] or max(held) == 0:
+        generations.compile(random_schema(rng))
+        held.append(len(pool.memos))
+    lost = [before - now for before, now in itertools.pairwise(held) if before > now]
+    assert len(lost) > 3
+    assert max(lost) == 50
 
 
 def test_an_open_sequence_goes_on_in_its_old_generation(toy_bytes) -> None:
