@@ -352,6 +352,10 @@ class Automaton:
             total += self.exprs.shortest_length(self._one_unit(place)) * (place.lo - register)
         return total
 
+    def is_captured(self, state: int) -> bool:
+        """Whether the state holds captured text, so that what it needs depends on all of the stack."""
+        return self._places[state].text != NO_TEXT
+
     def forced(self, state: int, register: int, stack: int) -> bytes:
         """The bytes that every text from here begins with, 4096 at most; fewer where no more can be told."""
         path = Path(self._frames, self._places[state], Reader(self.stacks, stack), register, open_run=False)

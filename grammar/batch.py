@@ -10,6 +10,7 @@ import numpy as np
 
 from . import kernels
 from .automaton import Automaton
+from .bytes_left import BytesLeft
 from .errors import GrammarError
 from .pools import current
 from .vocab import Vocabulary
@@ -31,6 +32,7 @@ class StateBatch:
         self._sequences = np.zeros((64, 3), np.int32)
         self._free = list(range(63, -1, -1))
         self._only_eos: int | None = None
+        self._left = BytesLeft(automaton)
         self.errors: dict[int, GrammarError] = {}
 
     # -- slots ------------------------------------------------------------------------------------------------
@@ -53,6 +55,10 @@ class StateBatch:
     def save(self, slot: int) -> Saved:
         """Where the sequence stands; good for `restore`, in any slot of this automaton, at any later time."""
         return tuple(self._sequences[slot].tolist())
+
+    def where(self, slots: np.ndarray) -> np.ndarray:
+        """State, register and stack of each sequence, (n, 3) int32: a row is what `save` gives."""
+        return self._sequences[slots]
 
     def restore(self, slot: int, saved: Saved) -> None:
         """Put the sequence back to where it was."""
@@ -134,6 +140,10 @@ class StateBatch:
         with self._automaton.lock:
             state, register, stack = self.save(slot)
             return self._automaton.bytes_left(state, register, stack)
+
+    def all_bytes_left(self, slots: np.ndarray) -> np.ndarray:
+        """`bytes_left` of each sequence, (n,) int64; bytes_left.UNKNOWN where it has to be asked for by itself."""
+        return self._left.of(self._sequences[slots])
 
     def keeping(self, slot: int) -> np.ndarray | None:
         """Tokens after which the sequence needs as much to end as now, (size,) bool; None: not known, or few."""

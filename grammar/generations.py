@@ -235,6 +235,16 @@ class GenerationBatch:
         opened, inner = self._of(slot)
         return (*opened.batch.save(inner), opened.generation.serial)
 
+    def where(self, slots: np.ndarray) -> np.ndarray:
+        """State, register and stack of each sequence, (n, 3) int32, each in the automaton of its generation."""
+        if len(self._open) == 1:
+            (opened,) = self._open.values()
+            return opened.batch.where(_inner(slots))
+        places = np.empty((len(slots), 3), np.int32)
+        for opened, at, inner in self._by_generation(slots):
+            places[at] = opened.batch.where(inner)
+        return places
+
     def restore(self, slot: int, saved: Saved) -> None:
         """Put the sequence back to where it was."""
         opened, inner = self._of(slot)
@@ -244,6 +254,11 @@ class GenerationBatch:
         """Why a sequence can go on no further; None: it can."""
         opened, inner = self._of(slot)
         return opened.batch.error_of(inner)
+
+    @property
+    def has_errors(self) -> bool:
+        """Whether any sequence can go on no further."""
+        return any(opened.batch.errors for opened in self._open.values())
 
     # -- steps ------------------------------------------------------------------------------------------------
 
@@ -275,6 +290,8 @@ class GenerationBatch:
 
     def automata(self, slots: np.ndarray) -> list[Automaton]:
         """Those the sequences are of, each once."""
+        if len(self._open) == 1 and len(slots):
+            return [opened.generation.automaton for opened in self._open.values()]
         return [opened.generation.automaton for opened, _, _ in self._by_generation(slots)]
 
     # -- rows -------------------------------------------------------------------------------------------------
@@ -282,6 +299,13 @@ class GenerationBatch:
     def allowed(self, row: int) -> np.ndarray | None:
         """The allowed tokens of a row that allows few, ascending; None for others."""
         return self._open[row >> _ROW_BITS].batch.allowed(row & _ROW_MASK)
+
+    def all_allowed(self, rows: np.ndarray) -> list[np.ndarray | None]:
+        """`allowed` of each row."""
+        if len(self._open) == 1:
+            (opened,) = self._open.values()
+            return [opened.batch.allowed(row) for row in (rows & _ROW_MASK).tolist()]
+        return [self.allowed(row) for row in rows.tolist()]
 
     def row(self, row: int) -> np.ndarray:
         """A mask row, (words,) int32."""
@@ -311,6 +335,16 @@ class GenerationBatch:
         """Bytes of a shortest text that ends the sequence well; `closing` has as many tokens at most."""
         opened, inner = self._of(slot)
         return opened.batch.bytes_left(inner)
+
+    def all_bytes_left(self, slots: np.ndarray) -> np.ndarray:
+        """`bytes_left` of each sequence, (n,) int64; bytes_left.UNKNOWN where it has to be asked for by itself."""
+        if len(self._open) == 1:
+            (opened,) = self._open.values()
+            return opened.batch.all_bytes_left(_inner(slots))
+        left = np.empty(len(slots), np.int64)
+        for opened, at, inner in self._by_generation(slots):
+            left[at] = opened.batch.all_bytes_left(inner)
+        return left
 
     def keeping(self, slot: int) -> np.ndarray | None:
         """Tokens after which the sequence needs as much to end as now, (size,) bool; None: not known, or few."""
