@@ -190,7 +190,7 @@ def _add_engine(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--compile-seconds", type=float, metavar="S", help=limit)
     memory = "memory for compiled constraints (default: 512)"
     parser.add_argument("--grammar-mib", type=_positive, metavar="MIB", help=memory)
-    kept = "keep cached prefixes and mask rows in this folder from one start to the next"
+    kept = "keep cached prefixes, mask rows and the constraints in use in this folder from one start to the next"
     parser.add_argument("--cache-dir", type=Path, metavar="FOLDER", help=kept)
     files = "size that cached prefixes in --cache-dir may have (default: 4096; 0: none are kept)"
     parser.add_argument("--disk-cache-mib", type=_not_negative_int, metavar="MIB", help=files)

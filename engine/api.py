@@ -88,6 +88,7 @@ class EngineStats(msgspec.Struct, frozen=True, kw_only=True):
     grammar_rows: int = 0  # rows in the tables of allowed tokens
     grammar_bytes: int = 0  # memory of compiled constraints, partly estimated
     grammar_generations: int = 0  # sets of compiled constraints: one, and others that requests still use
+    grammar_recompiled: int = 0  # constraints in use before this start, compiled before requests came with them
 
 
 class ModelNotes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -112,9 +113,9 @@ class Engine:
     threads: CPU threads of torch, for the whole process; None: as many as are measured to pay, up to torch's own.
     grammar_bytes: memory for compiled constraints.  compile_seconds: processor time one constraint may take to compile;
     a request whose constraint needs more fails, others go on.
-    cache_dir: folder in which cached prefixes (disk_cache_bytes at most) and the grammar's mask rows (64 MiB at most
-    for one tokenizer) are kept from one start to the next; None: they are not.  host_cache_bytes: host memory, beside
-    kv_bytes, for prefixes that leave the KV memory.
+    cache_dir: folder in which cached prefixes (disk_cache_bytes at most), the grammar's mask rows (64 MiB at most for
+    one tokenizer) and the constraints in use are kept from one start to the next; None: they are not.
+    host_cache_bytes: host memory, beside kv_bytes, for prefixes that leave the KV memory.
     Raises RootformError for a model that is not there or cannot be served.
     """
 
@@ -193,7 +194,7 @@ class Engine:
     ) -> Engine:
         """An engine around a model that is already there: one of your own, or a test's stand-in.
 
-        cache_dir: for the grammar's mask rows alone, as nothing names the weights behind the KV.
+        cache_dir: for the grammar's mask rows and constraints alone, as nothing names the weights behind the KV.
         tiers: for prefixes that leave its memory; the engine closes them.
         """
         engine = cls.__new__(cls)
@@ -260,6 +261,8 @@ class Engine:
         self._stats = EngineStats()
         self._note_stats(0)
         self._thread = StepThread(self._loop, compilers, self._note_stats)
+        if compilers is not None:
+            compilers.recompile(lambda: self._loop.busy)
         atexit.register(self.close)
 
     # -- calls ------------------------------------------------------------------------------------------------
@@ -336,7 +339,8 @@ class Engine:
 
     def stats(self) -> EngineStats:
         """As of the last step. Never waits."""
-        return self._stats
+        recompiled = self._compilers.recompiled if self._compilers else 0  # goes on between steps
+        return msgspec.structs.replace(self._stats, grammar_recompiled=recompiled)
 
     @property
     def trouble(self) -> str | None:

@@ -12,15 +12,18 @@ import msgspec
 
 from ..grammar.errors import GrammarError
 from ..grammar.generations import DEFAULT_MAX_BYTES, Generations, Root
+from ..grammar.kept_constraints import KeptConstraints
 from ..grammar.kept_rows import KeptRows
 from ..grammar.vocab import Vocabulary
 from ..grammar.work import Limit, within
 from .grammars import warm
 from .lenience import dropped_from, judge
+from .recompiling import Recompiler
 from .types import Constraint, JsonSchema, Lenience, RootformError
 
 log = logging.getLogger(__name__)
 
+_AGAIN_SHARE = 4  # of the memory for constraints, one part of so many goes to those compiled before they come
 _WORKERS = 4  # more than there is processor time for: one that takes long does not keep short ones waiting
 
 
@@ -29,7 +32,8 @@ class GrammarLimits(msgspec.Struct, frozen=True, kw_only=True):
 
     max_bytes: memory of all compiled constraints together.
     compile_seconds: processor time of compiling one; those that need more fail.
-    cache_dir: folder in which mask rows are kept from one start to the next; None: they are not.
+    cache_dir: folder in which mask rows, and the constraints in use, are kept from one start to the next; None: they
+    are not.
     """
 
     max_bytes: int = DEFAULT_MAX_BYTES
@@ -63,9 +67,12 @@ class Compilation:
 class _Work:
     """Compiling one constraint, and who waits for it."""
 
-    def __init__(self, lock: threading.Lock) -> None:
+    def __init__(self, lock: threading.Lock, may_go_on: Callable[[_Work], bool] | None = None) -> None:
+        """may_go_on: of work that no request asked for: whether it goes on while none waits for it."""
         self._lock = lock
+        self._may_go_on = may_go_on
         self._waiting: list[Compilation] = []
+        self._is_over = False
 
     def join(self, done: Callable[[Root | RootformError], None]) -> Compilation:
         """Wait with the others. To be called with the lock held."""
@@ -83,25 +90,58 @@ class _Work:
         waiting, self._waiting = self._waiting, []
         return waiting
 
+    def is_over(self) -> bool:
+        """Whether it was given up, or is to be. To be called with the lock held."""
+        may_go_on = self._waiting or (self._may_go_on is not None and self._may_go_on(self))
+        return self._is_over or not may_go_on
+
+    @property
+    def was_given_up(self) -> bool:
+        """Whether its limit was told so."""
+        return self._is_over
+
     def why_over(self) -> str:
-        return "" if self._waiting else "was cancelled"
+        """What the limit asks while it works. Once given up, it stays so, and nobody may join."""
+        with self._lock:
+            self._is_over = self.is_over()
+        return "was given up" if self._is_over else ""
 
 
 class Compilers:
     """Threads that compile constraints, politely: the step thread goes on meanwhile."""
 
     def __init__(self, vocabulary: Vocabulary, limits: GrammarLimits) -> None:
-        self._kept = None if limits.cache_dir is None else KeptRows(limits.cache_dir, vocabulary)
-        self.generations = generations = Generations(vocabulary, max_bytes=limits.max_bytes, kept=self._kept)
+        folder = limits.cache_dir
+        self._rows = None if folder is None else KeptRows(folder, vocabulary)
+        self.generations = generations = Generations(vocabulary, max_bytes=limits.max_bytes, kept=self._rows)
         self._limits = limits
         self._lock = threading.Lock()
         self._works: dict[Constraint, _Work] = {}
+        self._is_closed = False
+        self._constraints: KeptConstraints | None = None
+        self._recompiler: Recompiler | None = None
+        if folder is not None and self._rows is not None:
+            self._constraints = kept = KeptConstraints(folder, self._rows.file.stem)
+            self._recompiler = Recompiler(kept, self.compile_again, self._is_full, self._save)
         self._threads = ThreadPoolExecutor(_WORKERS, thread_name_prefix="rootform-compile")
         self._warm = self._threads.submit(warm, generations)
 
     def wait_until_warm(self) -> None:
         """Return when the grammar's machine code is made: once per installation that takes seconds."""
         self._warm.result()
+
+    def recompile(self, is_busy: Callable[[], bool]) -> None:
+        """Begin to compile what was in use before this start, where that is kept. Returns at once; to be called once.
+
+        is_busy: whether requests run now; then it goes slowly.
+        """
+        if self._recompiler is not None:
+            self._recompiler.start(is_busy)
+
+    @property
+    def recompiled(self) -> int:
+        """How many constraints were compiled so."""
+        return 0 if self._recompiler is None else self._recompiler.compiled
 
     def compile(self, constraint: Constraint, done: Callable[[Root | RootformError], None]) -> Compilation:
         """Have `done` called with the root or the error, on some thread, perhaps this one before this returns.
@@ -110,16 +150,42 @@ class Compilers:
         """
         root = self.generations.known(constraint)
         if root is not None:
+            self._note(constraint)
             done(root)
             return Compilation(_Work(self._lock), done)
         with self._lock:
             work = self._works.get(constraint)
-            if work is not None and not work.why_over():
+            if work is not None and not work.is_over():
                 return work.join(done)
             work = self._works[constraint] = _Work(self._lock)
             compilation = work.join(done)
         self._threads.submit(self._run, constraint, work)
         return compilation
+
+    def compile_again(self, constraint: Constraint) -> bool:
+        """Compile what no request waits for, in this thread. False: it gave way to requests, or all is being closed.
+
+        A request for it that comes meanwhile shares what comes of it. Raises GrammarError like Generations.compile.
+        """
+        if self.generations.known(constraint) is not None:
+            return True
+        if self._is_closed:
+            return False
+        self._warm.result()
+
+        def is_alone(work: _Work) -> bool:
+            return len(self._works) == 1 and self._works.get(constraint) is work and not self._is_closed
+
+        with self._lock:
+            if self._works or self._is_closed:
+                return False
+            work = self._works[constraint] = _Work(self._lock, is_alone)
+        outcome = self._run(constraint, work)
+        if isinstance(outcome, Root):
+            return True
+        if work.was_given_up:
+            return False
+        raise outcome.__cause__ or outcome
 
     def judge(self, constraint: JsonSchema, text: str, done: Callable[[Lenience | BaseException], None]) -> None:
         """Hold the text of a lenient schema against all of it; `done` is called once, on some thread."""
@@ -134,22 +200,39 @@ class Compilers:
             done(CancelledError())
 
     def close(self) -> None:
-        """Start nothing new; keep rows for the next start. What is being compiled is given up."""
+        """Start nothing new; keep what the next start needs. What is being compiled is given up."""
         with self._lock:
+            self._is_closed = True
             for work in self._works.values():
                 work.take_all()
         self._threads.shutdown(wait=False, cancel_futures=True)
-        if self._kept is not None:
-            self._kept.save()
+        if self._recompiler is not None:
+            self._recompiler.close()
+        self._save()
 
-    def _run(self, constraint: Constraint, work: _Work) -> None:
+    def _save(self) -> None:
+        for kept in (self._rows, self._constraints):
+            if kept is not None:
+                kept.save()
+
+    def _note(self, constraint: Constraint) -> None:
+        if self._constraints is not None:
+            self._constraints.note(constraint)
+
+    def _is_full(self) -> bool:
+        return self.generations.nbytes > self._limits.max_bytes // _AGAIN_SHARE
+
+    def _run(self, constraint: Constraint, work: _Work) -> Root | RootformError:
         outcome = self._outcome(constraint, work)
         with self._lock:
             waiting = work.take_all()
             if self._works.get(constraint) is work:
                 del self._works[constraint]
         for compilation in waiting:
+            if isinstance(outcome, Root):
+                self._note(constraint)
             compilation.done(outcome)
+        return outcome
 
     def _judged(self, constraint: JsonSchema, text: str) -> Lenience:
         with within(Limit(self._limits.compile_seconds, polite=True)):

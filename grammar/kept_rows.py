@@ -9,10 +9,6 @@ damaged, of another vocabulary or of other code is named in one warning, left ou
 from __future__ import annotations
 
 import hashlib
-import json
-import logging
-import os
-import tempfile
 import threading
 from functools import cache
 from pathlib import Path
@@ -20,15 +16,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from . import kept_files
 from .vocab import Vocabulary
-
-log = logging.getLogger(__name__)
 
 DEFAULT_BYTES = 64 << 20
 """Size that a file of rows may have."""
 
-_MAGIC = b"rootform rows 1\n"
-_KEY_BYTES, _SUM_BYTES, _HEADER_BYTES = 16, 32, 4
+_KIND = b"rootform rows 1\n"
+_KEY_BYTES = 16
 _ENTRY = np.dtype([("key", f"V{_KEY_BYTES}"), ("row", "<i4"), ("accepts", "u1"), ("level", "u1")])
 
 
@@ -93,15 +88,13 @@ class KeptRows:
             if not self._is_new:
                 return
             self._forget_old()
-            data = self._encoded()
+            entries, rows = list(self._entries.items()), list(self._rows)
             self._is_new = False
-        try:
-            self.file.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=self.file.parent, delete=False) as written:
-                written.write(data)
-            os.replace(written.name, self.file)
-        except OSError as error:
-            log.warning("mask rows could not be kept in %s: %s", self.file, error)
+        header = {"entries": len(entries), "rows": len(rows)}
+        table = np.array([(key, *entry) for key, entry in entries], _ENTRY)
+        data = table.tobytes() + np.array(rows, "<u4").reshape(-1, self._words).tobytes()
+        if not kept_files.write(self.file, _KIND, header, data):
+            self._is_new = True
 
     # -- inside -----------------------------------------------------------------------------------------------
 
@@ -117,49 +110,22 @@ class KeptRows:
         self._rows = [self._rows[row] for row in numbers]
         self._row_of = {digest: numbers[row] for digest, row in self._row_of.items() if row in numbers}
 
-    def _encoded(self) -> bytes:
-        entries = np.array([(key, *entry) for key, entry in self._entries.items()], _ENTRY)
-        rows = np.array(self._rows, "<u4").reshape(-1, self._words)
-        header = json.dumps({"entries": len(entries), "rows": len(rows), "name": self.file.stem}).encode()
-        size = len(header).to_bytes(_HEADER_BYTES, "little")
-        body = b"".join([_MAGIC, size, header, entries.tobytes(), rows.tobytes()])
-        return body + hashlib.blake2b(body, digest_size=_SUM_BYTES).digest()
-
     def _load(self) -> None:
-        try:
-            data = self.file.read_bytes()
-        except FileNotFoundError:
+        read = kept_files.read(self.file, _KIND, self._decoded)
+        if read is None:
             return
-        except OSError as error:
-            log.warning("%s is not used: it cannot be read (%s)", self.file, error)
-            return
-        try:
-            entries, rows = self._decoded(data)
-        except (ValueError, KeyError, TypeError) as error:
-            log.warning("%s is not used: %s", self.file, error)
-            return
+        entries, rows = read
         self._rows = list(rows)
         for index, row in enumerate(self._rows):
             self._row_of[hashlib.blake2b(row.tobytes(), digest_size=_KEY_BYTES).digest()] = index
         for key, row, accepts, level in entries.tolist():
             self._entries[key] = row, bool(accepts), level
 
-    def _decoded(self, data: bytes) -> tuple[np.ndarray, np.ndarray]:
-        """Raises ValueError for whatever is not as `_encoded` writes it."""
-        body, checksum = memoryview(data)[:-_SUM_BYTES], data[-_SUM_BYTES:]
-        if bytes(body[: len(_MAGIC)]) != _MAGIC:
-            raise ValueError("it is no file of mask rows of this version")
-        if hashlib.blake2b(body, digest_size=_SUM_BYTES).digest() != checksum:
-            raise ValueError("it is damaged")
-        begin = len(_MAGIC) + _HEADER_BYTES
-        size = int.from_bytes(body[len(_MAGIC) : begin], "little")
-        header: dict[str, Any] = json.loads(bytes(body[begin : begin + size]))
-        if header["name"] != self.file.stem:
-            raise ValueError("it is of another vocabulary or version")
-        rest = body[begin + size :]
+    def _decoded(self, header: dict[str, Any], data: memoryview) -> tuple[np.ndarray, np.ndarray]:
+        """Raises ValueError for what is not as `save` writes it."""
         split = header["entries"] * _ENTRY.itemsize
-        entries = np.frombuffer(rest[:split], _ENTRY)
-        rows = np.frombuffer(rest[split:], "<u4").reshape(header["rows"], self._words)
+        entries = np.frombuffer(data[:split], _ENTRY)
+        rows = np.frombuffer(data[split:], "<u4").reshape(header["rows"], self._words)
         if len(entries) and not (entries["row"].min() >= 0 and entries["row"].max() < len(rows)):
             raise ValueError("it is damaged")
         return entries, rows

@@ -29,6 +29,7 @@ COUNTERS = {
     "accepted_tokens": "Guessed tokens that were what the model would have said.",
     "put_back": "Times a running call lost its place for lack of memory; it goes on later.",
     "gave_way": "Times an offline call lost its place to an online one; it goes on later.",
+    "grammar_recompiled": "Constraints in use before this start, compiled before calls came with them (--cache-dir).",
 }
 GAUGES = {
     "prompt_tokens": "Prompt tokens the last pass had room for, beside what was decoding.",

@@ -149,7 +149,7 @@ def test_rows_are_kept_in_the_folder_when_it_closes(make, tmp_path) -> None:
             assert batch.advance(slots, np.array([ord(char)]))[0]
         compilers.close()
         compilers._threads.shutdown(wait=True)
-        walks.append(compilers._kept.missed)
+        walks.append(compilers._rows.missed)
     assert len(list(tmp_path.glob("*.rows"))) == 1
     assert walks[1] == 0 < walks[0]
 

@@ -155,4 +155,4 @@ def test_a_folder_that_cannot_be_written_is_a_warning(toy_bytes: Vocabulary, tmp
     kept = KeptRows(tmp_path / "file", toy_bytes)
     kept.put(key_of(b"a"), KeptRow(np.zeros(toy_bytes.words, np.uint32), True, 0))
     kept.save()
-    assert "could not be kept" in caplog.text
+    assert "could not be written" in caplog.text

@@ -61,6 +61,7 @@ class Stats(msgspec.Struct, kw_only=True):
     grammar_rows: int = 0
     grammar_bytes: int = 0
     grammar_generations: int = 0
+    grammar_recompiled: int = 0
 
 
 class ScriptedEngine:
