@@ -17,6 +17,7 @@ import numpy as np
 
 from ..grammar.automaton import Automaton
 from ..grammar.batch import Saved
+from ..grammar.bytes_left import UNKNOWN
 from ..grammar.constraints import Choice
 from ..grammar.errors import GrammarError
 from ..grammar.generations import GenerationBatch, Generations, Root
@@ -76,15 +77,21 @@ class Grammars:
     def close(self, place: Constrained) -> None:
         self._states.close(place.slot)
 
+    @property
+    def has_errors(self) -> bool:
+        """Whether error_of() says anything of any place."""
+        return self._states.has_errors
+
     def error_of(self, place: Constrained) -> Exception | None:
         """Why the grammar cannot go on from here; None: it can."""
         return self._states.error_of(place.slot)
 
     def look(self, places: Sequence[Constrained]) -> None:
         """Note in each place the mask row of its state, and the tokens it allows where they are few."""
-        for place, row_id in zip(places, self._states.row_ids(_slots(places)).tolist(), strict=True):
+        rows = self._states.row_ids(_slots(places))
+        for place, row_id, few in zip(places, rows.tolist(), self._states.all_allowed(rows), strict=True):
             place.row_id = row_id
-            place.few_allowed = self._states.allowed(row_id)
+            place.few_allowed = few
 
     def forced(self, place: Constrained) -> tuple[int, ...]:
         """Tokens that must come next, whatever the model prefers; look() was called for this state. Often none."""
@@ -118,8 +125,7 @@ class Grammars:
 
     def where(self, places: Sequence[Constrained]) -> np.ndarray:
         """State, register and stack of each, (n, 3) int32."""
-        found = [self._states.save(place.slot)[:3] for place in places]
-        return np.array(found, dtype=np.int32).reshape(-1, 3)
+        return self._states.where(_slots(places))
 
     def row_ids(self, places: Sequence[Constrained]) -> np.ndarray:
         """The mask rows of places in one automaton, (n,) int32 ids in its table; look() was called for them."""
@@ -138,22 +144,20 @@ class Grammars:
         remaining: how many tokens each may still emit, this one included.
         """
         slots = _slots(places)
-        saved = [self._states.save(place.slot) for place in places]
+        before = self._states.where(slots)
         went = self._states.advance(slots, np.array(tokens, dtype=np.int64))
+        needed = self._states.all_bytes_left(slots)
+        is_far = went & (needed != UNKNOWN) & (needed < np.array(remaining, dtype=np.int64))
         answers = []
-        for place, token, before, has_gone, left in zip(places, tokens, saved, went.tolist(), remaining, strict=True):
-            if not has_gone:
+        for n, (place, token, far) in enumerate(zip(places, tokens, is_far.tolist(), strict=True)):
+            if far:
+                place.way_out = None
+                answers.append(Taken(token))
+            elif went[n]:
+                answers.append(self._judged(place, token, remaining[n] - 1, before[n]))
+            else:
                 error = self.error_of(place) or RuntimeError(f"the grammar does not allow the sampled token {token}")
                 answers.append(Taken(None, error))
-                continue
-            try:
-                leaves_room = self._leaves_room(place, token, left - 1)
-            except GrammarError as error:
-                answers.append(Taken(None, error))
-                continue
-            if not leaves_room:
-                self._states.restore(place.slot, before)
-            answers.append(Taken(token if leaves_room else None))
         return answers
 
     def close_out(self, place: Constrained, preferred: np.ndarray, remaining: int) -> Taken:
@@ -191,6 +195,16 @@ class Grammars:
         place.row_id, place.few_allowed = standing.row_id, standing.few_allowed
 
     # -- inside ---------------------------------------------------------------------------------------------------
+
+    def _judged(self, place: Constrained, token: int, left: int, before: np.ndarray) -> Taken:
+        """What is said of a token by which the place has moved, from `before`."""
+        try:
+            if self._leaves_room(place, token, left):
+                return Taken(token)
+        except GrammarError as error:
+            return Taken(None, error)
+        self._states.restore(place.slot, tuple(before.tolist()))
+        return Taken(None)
 
     def _leaves_room(self, place: Constrained, token: int, left: int) -> bool:
         """Whether the value can be completed in so many tokens, now that the place has moved by `token`."""

@@ -60,11 +60,14 @@ class Settler:
             elif sequence.grammar is not None:
                 constrained.append((row, sequence, token))
             else:
-                self._add(sequence, token, _likelihood(sequence, scores, row, token), ends)
+                self._add(sequence, token, scores, row, ends)
                 if sequence.key not in ends and sequence.remaining == 0:
                     ends[sequence.key] = "length"
         taken = self._take([sequence for _, sequence, _ in constrained], [token for _, _, token in constrained])
         for (row, sequence, token), answer in zip(constrained, taken, strict=True):
+            if answer.token == token and not sequence.forced_ahead:  # as it mostly is
+                self._add(sequence, token, scores, row, ends)
+                continue
             is_forced = sequence.forced_ahead[:1] == (token,)
             answer = self._add_taken(sequence, answer, scores, row, ends, is_forced=is_forced)
             sequence.forced_ahead = sequence.forced_ahead[1:] if is_forced and answer.token == token else ()
@@ -80,24 +83,28 @@ class Settler:
         """
         ends: Ends = {}
         while sequences:
-            self._look(sequences)
+            sequences = self._look(sequences)
             self._end_complete(sequences, ends)
             sequences = [each for each in sequences if each.key not in ends]
             forced = self._forced(sequences)
             self._put_ahead([each for each in sequences if each.over_vocabulary], forced)
             sequences = [each for each in sequences if each.key in forced and not each.over_vocabulary]
-            for sequence in sequences:
-                self._add_forced(sequence, forced[sequence.key], ends)
+            self._add_forced(sequences, forced, ends)
             sequences = [each for each in sequences if each.key not in ends]
         return ends
 
-    def _add_forced(self, sequence: Sequence, tokens: SequenceOf[int], ends: Ends) -> None:
-        """Add tokens in turn, until the sequence ends or the close-out rule takes another way."""
-        for token in tokens:
-            (answer,) = self._take([sequence], [token])
-            answer = self._add_taken(sequence, answer, None, 0, ends, is_forced=True)
-            if sequence.key in ends or answer.token != token:
-                return
+    def _add_forced(self, sequences: SequenceOf[Sequence], forced: dict[int, tuple[int, ...]], ends: Ends) -> None:
+        """Add tokens to each in turn, until it ends or the close-out rule takes another way."""
+        at = 0
+        while sequences:
+            tokens = [forced[each.key][at] for each in sequences]
+            at += 1
+            going = []
+            for sequence, token, answer in zip(sequences, tokens, self._take(sequences, tokens), strict=True):
+                answer = self._add_taken(sequence, answer, None, 0, ends, is_forced=True)
+                if sequence.key not in ends and answer.token == token and at < len(forced[sequence.key]):
+                    going.append(sequence)
+            sequences = going
 
     def _put_ahead(self, sequences: SequenceOf[Sequence], forced: dict[int, tuple[int, ...]]) -> None:
         """Leave each sequence only the first of the tokens that are forced there, or were so some tokens ago."""
@@ -106,9 +113,18 @@ class Settler:
             if sequence.forced_ahead and sequence.grammar is not None:
                 sequence.grammar.few_allowed = np.array(sequence.forced_ahead[:1])
 
-    def _look(self, sequences: SequenceOf[Sequence]) -> None:
+    def _look(self, sequences: SequenceOf[Sequence]) -> list[Sequence]:
+        """Note in each place its mask row. Those that may be complete, or have tokens forced: few."""
         assert self._grammars is not None
-        self._grammars.look([each.grammar for each in sequences if each.grammar is not None])
+        places = [each.grammar for each in sequences if each.grammar is not None]
+        self._grammars.look(places)
+        if self._grammars.has_errors:
+            return list(sequences)
+        return [
+            sequence
+            for sequence, place in zip(sequences, places, strict=True)
+            if place.few_allowed is not None or sequence.forced_ahead or sequence.remaining == 0
+        ]
 
     def _end_complete(self, sequences: SequenceOf[Sequence], ends: Ends) -> None:
         assert self._grammars is not None
@@ -157,7 +173,7 @@ class Settler:
         elif answer.token is not None:
             if is_forced:
                 sequence.forced_at.add(len(sequence.ids))
-            self._add(sequence, answer.token, _likelihood(sequence, scores, row, answer.token), ends)
+            self._add(sequence, answer.token, scores, row, ends)
         return answer
 
     def _close_out(self, sequence: Sequence, scores: Chosen | None, row: int) -> Taken:
@@ -170,25 +186,21 @@ class Settler:
             sequence.grammar.closed_early = True
         return self._grammars.close_out(sequence.grammar, preferred, sequence.remaining)
 
-    def _add(self, sequence: Sequence, token: int, likelihood: Logprob | None, ends: Ends) -> None:
+    def _add(self, sequence: Sequence, token: int, scores: Chosen | None, row: int, ends: Ends) -> None:
+        """scores None: the token was forced."""
         sequence.ids.append(token)
         sequence.n_output += 1
         sequence.unsent_ids.append(token)
         sequence.unsent_text += sequence.text.push(token)
-        if likelihood is not None:
+        if (n_top := sequence.request.top_logprobs) is not None:
+            likelihood = _forced(token, n_top) if scores is None else scores.logprob(row, token, n_top)
             sequence.unsent_logprobs.append(_token_logprob(sequence, token, likelihood))
         if sequence.text.matched_stop is not None:
             ends[sequence.key] = "stop"
 
 
-def _likelihood(sequence: Sequence, scores: Chosen | None, row: int, token: int) -> Logprob | None:
-    """None: not asked for. scores None: the token was forced."""
-    n_top = sequence.request.top_logprobs
-    if n_top is None:
-        return None
-    if scores is None:
-        return Logprob(_CERTAIN, [(token, _CERTAIN)][:n_top])
-    return scores.logprob(row, token, n_top)
+def _forced(token: int, n_top: int) -> Logprob:
+    return Logprob(_CERTAIN, [(token, _CERTAIN)][:n_top])
 
 
 def _token_logprob(sequence: Sequence, token: int, likelihood: Logprob) -> TokenLogprob:
