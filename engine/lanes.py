@@ -18,25 +18,51 @@ from .kernels.grammar import advance
 from .kernels.sampling import Draws, sample
 from .paged_step import pinned
 from .tables_there import TablesThere
+from .types import Sampling
 
 
-class Asked(NamedTuple):
-    """The rows of logits of a pass, m of them, as numpy arrays: int32, and float64 where it says so.
+class Way(NamedTuple):
+    """How tokens are chosen, of m lanes. masked: int32, whether by a grammar.  top_k: int32, and temperature, top_p,
+    min_p, float64, as in kernels.sampling.Draws."""
 
-    lanes: whose they are, each once.  masked: whether a grammar holds there.  fresh: whether its place is the one given
-    here, not the lane's.  places: (m, 3) state, register, stack.  row_ids: in the grammar's table, -1 unmasked.
-    temperature, top_p, min_p, uniform: float64, with top_k as in kernels.sampling.Draws.
-    """
-
-    lanes: np.ndarray
     masked: np.ndarray
-    fresh: np.ndarray
-    places: np.ndarray
-    row_ids: np.ndarray
     top_k: np.ndarray
     temperature: np.ndarray
     top_p: np.ndarray
     min_p: np.ndarray
+
+
+class Ways:
+    """How tokens of each lane are chosen, as the host knows it; it holds as long as a sequence has the lane."""
+
+    def __init__(self, n_lanes: int) -> None:
+        ints, doubles = np.zeros((2, n_lanes), np.int32), np.zeros((3, n_lanes))
+        self._all = Way(*ints, *doubles)
+
+    def put(self, lane: int, sampling: Sampling, *, is_masked: bool) -> None:
+        """A sequence has this lane from now on."""
+        way = int(is_masked), sampling.top_k, sampling.temperature, sampling.top_p, sampling.min_p
+        for array, value in zip(self._all, way, strict=True):
+            array[lane] = value
+
+    def of(self, lanes: np.ndarray) -> Way:
+        """lanes: (m,) int32."""
+        return Way(*(array[lanes] for array in self._all))
+
+
+class Asked(NamedTuple):
+    """The rows of logits of a pass, m of them, as numpy arrays: int32, but for uniform and what way says.
+
+    lanes: whose they are, each once.  way: how their tokens are chosen.  fresh: whether its place is the one given
+    here, not the lane's.  places: (m, 3) state, register, stack.  row_ids: in the grammar's table, -1 unmasked.
+    uniform: float64, the numbers by which tokens are drawn.
+    """
+
+    lanes: np.ndarray
+    way: Way
+    fresh: np.ndarray
+    places: np.ndarray
+    row_ids: np.ndarray
     uniform: np.ndarray
 
 
@@ -93,8 +119,9 @@ class Lanes:
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, Draws]:
         """All of it in one copy; numbers of 64 bits go as two of 32, and first, as they must lie at even places."""
         n, device = len(asked.lanes), self._tokens.device
-        doubles = [each.view(np.int32) for each in (asked.temperature, asked.top_p, asked.min_p, asked.uniform)]
-        ints = [asked.lanes, asked.masked, asked.fresh, asked.places, asked.row_ids, asked.top_k]
+        way = asked.way
+        doubles = [each.view(np.int32) for each in (way.temperature, way.top_p, way.min_p, asked.uniform)]
+        ints = [asked.lanes, way.masked, asked.fresh, asked.places, asked.row_ids, way.top_k]
         flat = pinned([*doubles, *ints], device).to(device, non_blocking=True)
         temperature, top_p, min_p, uniform = flat[: 8 * n].view(torch.float64).view(4, n)
         lanes, masked, fresh, places, row_ids, top_k = flat[8 * n :].split([n, n, n, 3 * n, n, n])

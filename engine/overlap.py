@@ -19,7 +19,7 @@ from .arrivals import Arrival, Send, Sent, receive
 from .costs import Work
 from .drafts import plain
 from .kernels.grammar import ADVANCED, NO_ROW, NO_TRANSITION
-from .lanes import Asked, Became, Lanes
+from .lanes import Asked, Became, Lanes, Ways
 from .passes import Checked, Load
 from .ports import ForwardBatch, Memory, Model
 from .running import Constrained, Running, Sequence
@@ -102,6 +102,7 @@ class OverlappedLoop(StepLoop):
             )
         self._send_back = send
         self._lanes = Lanes(model.last_tokens)
+        self._ways = Ways(self.limits.batch_rows)
         self._lane_of: dict[int, int] = {}  # by key, of sequences that run
         self._free_lanes = list(range(self.limits.batch_rows))
         self._flying: _Pass | None = None
@@ -137,24 +138,33 @@ class OverlappedLoop(StepLoop):
 
     def _goes_ahead(self, loaded: SequenceOf[Running]) -> bool:
         """Whether the device can choose the tokens of all of them by itself."""
-        sequences = [running.sequence for running in loaded]
-        if any(each.request.top_logprobs or each.over_vocabulary or each.key in self._needs_host for each in sequences):
+        if self._needs_host and any(running.key in self._needs_host for running in loaded):
             return False
-        if self._drafter is not None and any(self._drafter.pays(each) for each in sequences):
+        for running in loaded:
+            request = running.sequence.request
+            if request.top_logprobs is not None and (request.top_logprobs or running.sequence.over_vocabulary):
+                return False
+        if self._drafter is not None and any(self._drafter.pays(running.sequence) for running in loaded):
             return False
-        places = [each.grammar for each in sequences if each.grammar is not None]
+        places = _places(loaded)
         return self._grammars is None or not places or len(self._grammars.automata(places)) == 1
 
     def _n_unseen(self, running: Running) -> int:
-        return int(self._flying is not None and running in self._flying.rows)
+        return int(running in self._in_the_air)
+
+    @property
+    def _in_the_air(self) -> dict[Running, int]:
+        """Those for which the pass in flight chooses a token."""
+        return {} if self._flying is None else self._flying.rows
 
     def _has_room(self) -> bool:
         """Give sequences room for what the next pass computes of them; False: first settle the one in flight, so that
         those that find no room can be put elsewhere."""
         if self._flying is None:
             return True
+        unseen = self._flying.rows
         for running in self.places.running.values():
-            needed = len(running.sequence.ids) + self._n_unseen(running)
+            needed = len(running.sequence.ids) + (running in unseen)
             if needed > running.room.capacity and not self._grow(running, needed):
                 return False
         return True
@@ -174,55 +184,64 @@ class OverlappedLoop(StepLoop):
 
     def _launch(self, loaded: SequenceOf[Running], tokens: dict[int, int], began: float) -> _Pass | None:
         """Queue the next pass; None when those in it end with the token that is in flight."""
-        loaded = [each for each in loaded if not self._n_unseen(each) or each.sequence.remaining > 1]
+        unseen = self._in_the_air
+        loaded = [each for each in loaded if each not in unseen or each.sequence.remaining > 1]
         if not loaded:
             return None
-        self._give_lanes(loaded)
-        load, sources, chosen_for = self._packed(loaded, tokens)
+        lanes = self._give_lanes(loaded)
+        is_unseen = np.array([each in unseen for each in loaded])
+        batch, sources, is_last = self._packed(loaded, tokens, lanes, is_unseen)
+        chosen_for = loaded if is_last.all() else [loaded[n] for n in np.flatnonzero(is_last).tolist()]
         there = self._tables(chosen_for)
-        asked = self._asked(chosen_for)
-        logits = self.model.forward(load.batch, sources)
+        asked = self._asked(chosen_for, lanes[is_last], is_unseen[is_last])
+        load = Load(loaded, batch.lengths.tolist(), [], batch)
+        logits = self.model.forward(batch, sources)
         work = self._mark_computed(load)
         results = self._lanes.take_on(logits, asked, there)
         self.counts.overlapped_passes += 1
         rows = {running: row for row, running in enumerate(chosen_for)}
         return _Pass(load, rows, self._send_back(results), work, began, there)
 
-    def _give_lanes(self, loaded: SequenceOf[Running]) -> None:
-        for key in [key for key in self._lane_of if key not in self.places.running]:
-            self._free_lanes.append(self._lane_of.pop(key))
-        for running in loaded:
-            if running.key not in self._lane_of:
-                self._lane_of[running.key] = self._free_lanes.pop()
+    def _give_lanes(self, loaded: SequenceOf[Running]) -> np.ndarray:
+        """(n,) int32: the lane of each, a new one where it has none."""
+        of, running = self._lane_of, self.places.running
+        if len(of) > len(running) or any(each.key not in of for each in loaded):
+            for key in [key for key in of if key not in running]:
+                self._free_lanes.append(of.pop(key))
+            for each in loaded:
+                if each.key not in of:
+                    lane = of[each.key] = self._free_lanes.pop()
+                    sequence = each.sequence
+                    self._ways.put(lane, sequence.request.sampling, is_masked=sequence.grammar is not None)
+        return np.array([of[each.key] for each in loaded], dtype=np.int32)
 
-    def _packed(self, loaded: list[Running], tokens: dict[int, int]) -> tuple[Load, np.ndarray, list[Running]]:
-        """The batch; for each of its tokens the lane that has it, -1: the batch has; and those it chooses a token for,
-        in order of its rows of logits."""
-        is_unseen = [self._n_unseen(running) > 0 for running in loaded]
+    def _packed(
+        self, loaded: list[Running], tokens: dict[int, int], lanes: np.ndarray, is_unseen: np.ndarray
+    ) -> tuple[ForwardBatch, np.ndarray, np.ndarray]:
+        """The batch; for each of its tokens the lane that has it, -1: the batch has; and for each sequence whether its
+        last token is in it, after which one is chosen."""
         starts = np.array([running.n_computed for running in loaded], dtype=np.int32)
-        ends = np.array([len(running.sequence.ids) for running in loaded], dtype=np.int32)
-        wanted = np.array([tokens[running.key] for running in loaded], dtype=np.int32)
-        lengths = np.where(is_unseen, 1, np.minimum(wanted, ends - starts))
-        firsts = np.cumsum(lengths) - lengths
-        n_tokens = int(lengths.sum())
+        lengths, is_last = np.ones(len(loaded), dtype=np.int32), is_unseen.copy()
+        seen = np.flatnonzero(~is_unseen).tolist()
+        for n in seen:
+            left = len(loaded[n].sequence.ids) - int(starts[n])
+            lengths[n] = min(tokens[loaded[n].key], left)
+            is_last[n] = lengths[n] == left
+        stops = np.cumsum(lengths)
+        firsts, n_tokens = stops - lengths, int(stops[-1])
         token_ids, sources = np.zeros(n_tokens, dtype=np.int64), np.full(n_tokens, -1, dtype=np.int32)
-        unseen = [(first, n) for n, first in enumerate(firsts.tolist()) if is_unseen[n]]
-        if unseen:
-            sources[[first for first, _ in unseen]] = [self._lane_of[loaded[n].key] for _, n in unseen]
-        for n in [n for n, each in enumerate(is_unseen) if not each]:
-            part = loaded[n].sequence.ids.view[starts[n] : starts[n] + lengths[n]]
-            token_ids[firsts[n] : firsts[n] + lengths[n]] = part
-        is_last = np.array(is_unseen) | (starts + lengths == ends)
+        sources[firsts[is_unseen]] = lanes[is_unseen]
+        for n in seen:
+            token_ids[firsts[n] : stops[n]] = loaded[n].sequence.ids.view[starts[n] : starts[n] + lengths[n]]
         batch = ForwardBatch(
             token_ids=token_ids,
             positions=np.arange(n_tokens) + np.repeat(starts - firsts, lengths),
             slots=np.array([running.room.slot for running in loaded], dtype=np.int32),
             starts=starts,
-            lengths=lengths.astype(np.int32),
-            logit_rows=(firsts + lengths - 1)[is_last],
+            lengths=lengths,
+            logit_rows=(stops - 1)[is_last],
         )
-        chosen_for = [running for running, has_row in zip(loaded, is_last.tolist(), strict=True) if has_row]
-        return Load(loaded, lengths.tolist(), [], batch), sources, chosen_for
+        return batch, sources, is_last
 
     def _tables(self, chosen_for: SequenceOf[Running]) -> TablesThere | None:
         """The tables of the grammar of these sequences, up to date for them; None: they have none."""
@@ -235,36 +254,19 @@ class OverlappedLoop(StepLoop):
         self._there.bring_up()
         return self._there
 
-    def _asked(self, chosen_for: SequenceOf[Running]) -> Asked:
+    def _asked(self, chosen_for: SequenceOf[Running], lanes: np.ndarray, is_unseen: np.ndarray) -> Asked:
         """What the device is told of the sequences' rows."""
         n = len(chosen_for)
-        masked = np.array([each.sequence.grammar is not None for each in chosen_for], dtype=np.int32)
-        fresh = np.array([not self._n_unseen(each) for each in chosen_for], dtype=np.int32)
+        ways = self._ways.of(lanes)
         states, row_ids = np.zeros((n, 3), dtype=np.int32), np.full(n, -1, dtype=np.int32)
-        at = np.flatnonzero(masked & fresh)
+        at = np.flatnonzero((ways.masked > 0) & ~is_unseen)
         if len(at) and self._grammars is not None:
             places = _places([chosen_for[row] for row in at.tolist()])
             states[at], row_ids[at] = self._grammars.where(places), self._grammars.row_ids(places)
-        samplings = [each.sequence.request.sampling for each in chosen_for]
-        return Asked(
-            lanes=np.array([self._lane_of[each.key] for each in chosen_for], dtype=np.int32),
-            masked=masked,
-            fresh=fresh,
-            places=states,
-            row_ids=row_ids,
-            top_k=np.array([each.top_k for each in samplings], dtype=np.int32),
-            temperature=np.array([each.temperature for each in samplings], dtype=np.float64),
-            top_p=np.array([each.top_p for each in samplings], dtype=np.float64),
-            min_p=np.array([each.min_p for each in samplings], dtype=np.float64),
-            uniform=np.array([self._number(each) for each in chosen_for], dtype=np.float64),
-        )
-
-    def _number(self, running: Running) -> float:
-        """The random number by which its next token is drawn; the one in flight has that before it."""
-        sequence = running.sequence
-        if sequence.request.sampling.temperature == 0:
-            return 0.0
-        return sequence.draws.ahead(1 + self._n_unseen(running))[-1]
+        uniform = np.zeros(n, dtype=np.float64)
+        for row in np.flatnonzero(ways.temperature).tolist():  # the one in flight has the number before it
+            uniform[row] = chosen_for[row].sequence.draws.ahead(1 + int(is_unseen[row]))[-1]
+        return Asked(lanes, ways, (~is_unseen).astype(np.int32), states, row_ids, uniform)
 
     # -- settling a pass --------------------------------------------------------------------------------------
 
@@ -293,48 +295,56 @@ class OverlappedLoop(StepLoop):
 
     def _settle_rows(self, landed: _Pass, held: SequenceOf[Running], became: Became) -> Ends:
         rows = [landed.rows[each] for each in held]
-        tokens, outcomes, row_ids, _ = (each[rows].tolist() for each in became) if rows else ([], [], [], [])
-        sequences = [each.sequence for each in held]
+        told = Became(*(each[rows] for each in became)) if rows else became
+        sequences, tokens = [each.sequence for each in held], told.tokens[: len(held)].tolist()
         before = [len(each.ids) for each in sequences]
         ends = self._settler.settle(sequences, rows, tokens, _Told(became.logprobs))
-        agreed = self._agreed(held, outcomes, row_ids)
-        self._count_misses(landed, outcomes)
+        agreed = self._agreed(held, told)
+        self._count_misses(landed, told.outcomes[: len(held)])
         for running, token, n_before, is_same in zip(held, tokens, before, agreed, strict=True):
-            self._follow_up(running, token, n_before, ends, is_same=is_same)
+            sequence = running.sequence
+            is_one = len(sequence.ids) == n_before + 1 and sequence.unsent_ids[-1] == token
+            if not (is_same and is_one) or sequence.key in ends:
+                self._part_ways(running, token, n_before, ends)
+            if not isinstance(ends.get(sequence.key), LogitsGone):
+                self._learn(sequence, ends)
+            else:
+                del ends[sequence.key]
+                self._ask_again(running)
         return ends
 
-    def _agreed(self, held: SequenceOf[Running], outcomes: SequenceOf[int], row_ids: SequenceOf[int]) -> list[bool]:
+    def _agreed(self, held: SequenceOf[Running], told: Became) -> list[bool]:
         """Whether the device has each sequence's grammar where the host has it now."""
-        agreed = [True] * len(held)
+        agreed = np.ones(len(held), dtype=bool)
         at = [n for n, each in enumerate(held) if each.sequence.grammar is not None]
         if at and self._grammars is not None:
-            known = self._grammars.row_ids(_places([held[n] for n in at])).tolist()
-            for n, row_id in zip(at, known, strict=True):
-                agreed[n] = outcomes[n] == ADVANCED and row_ids[n] == row_id
-        return agreed
+            known = self._grammars.row_ids(_places([held[n] for n in at]))
+            agreed[at] = (told.outcomes[at] == ADVANCED) & (told.row_ids[at] == known)
+        return agreed.tolist()
 
-    def _count_misses(self, landed: _Pass, outcomes: SequenceOf[int]) -> None:
-        missed = sum(each in (NO_TRANSITION, NO_ROW) for each in outcomes)
+    def _count_misses(self, landed: _Pass, outcomes: np.ndarray) -> None:
+        missed = int(((outcomes == NO_TRANSITION) | (outcomes == NO_ROW)).sum())
         self.counts.grammar_misses += missed
         if landed.there is not None:
             landed.there.note_missed(missed)
 
-    def _follow_up(self, running: Running, token: int, n_before: int, ends: Ends, *, is_same: bool) -> None:
-        """What a settled token means for the sequence's row in the pass that runs now, and for its next one."""
-        sequence, ahead = running.sequence, self._flying
-        end = ends.get(sequence.key)
-        if ahead is not None and running in ahead.rows:
-            added = sequence.ids.view[n_before:].tolist()
-            if not is_same or end is not None or added != [token]:
-                self.counts.void_rows += 1
-                del ahead.rows[running]
-                if added[:1] != [token] or (len(added) == 1 and end is None):
-                    self._forget_last(running)  # its KV is of another token, or is asked for again
-        if isinstance(end, LogitsGone):
-            del ends[sequence.key]
-            self._ask_again(running)
+    def _part_ways(self, running: Running, token: int, n_before: int, ends: Ends) -> None:
+        """The sequence did not go on by this token and no other, as the device took it to: its row in the pass that
+        runs now is void."""
+        sequence, unseen = running.sequence, self._in_the_air
+        if running not in unseen:
             return
-        sequence.draws.use(1)
+        self.counts.void_rows += 1
+        del unseen[running]
+        added = sequence.ids.view[n_before:].tolist()
+        if added[:1] != [token] or (len(added) == 1 and sequence.key not in ends):
+            self._forget_last(running)  # its KV is of another token, or is asked for again
+
+    def _learn(self, sequence: Sequence, ends: Ends) -> None:
+        """A token of it was settled."""
+        if sequence.request.sampling.temperature:
+            sequence.draws.use(1)
+        end = ends.get(sequence.key)
         if self._drafter is not None and not isinstance(end, Exception):
             said_so = end == "stop" and sequence.text.matched_stop is None
             self._drafter.follow(sequence, plain(sequence), 0, ended_itself=said_so)

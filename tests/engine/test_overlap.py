@@ -20,7 +20,7 @@ from rootform.engine import lanes
 from rootform.engine.api import Engine
 from rootform.engine.arrivals import Arrival, Sent
 from rootform.engine.kernels.grammar import ADVANCED, NOT_ALLOWED, advance
-from rootform.engine.lanes import Asked, Lanes
+from rootform.engine.lanes import Asked, Lanes, Way
 from rootform.engine.limits import derive_limits
 from rootform.engine.model_paged import PagedModel, load_paged_model
 from rootform.engine.overlap import OverlappedLoop
@@ -349,8 +349,9 @@ def test_the_chain_of_a_pass_reads_nothing_back(monkeypatch: pytest.MonkeyPatch)
     there = TablesThere(automaton_of({"type": "string"})[0], torch.device("meta"))
     there.bring_up()
     n, ints = 3, np.zeros(3, dtype=np.int32)
-    doubles = [np.zeros(n)] * 4
-    asked = Asked(np.arange(n, dtype=np.int32), ints, ints, np.zeros((n, 3), dtype=np.int32), ints, ints, *doubles)
+    way = Way(ints, ints, *[np.zeros(n)] * 3)
+    places = np.zeros((n, 3), dtype=np.int32)
+    asked = Asked(np.arange(n, dtype=np.int32), way, ints, places, ints, np.zeros(n))
     logits = torch.empty((n, 7), device="meta")
     results = Lanes(torch.zeros(8, dtype=torch.int32, device="meta")).take_on(logits, asked, there)
     assert results.shape == (4, n)
