@@ -17,6 +17,7 @@ class Detokeniser:
     def __init__(self, token_bytes: Sequence[bytes], stops: Sequence[str] = ()) -> None:
         self._token_bytes = token_bytes
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._is_between = True  # characters: the decoder holds nothing back
         self._stops = StopMatcher(stops)
 
     @property
@@ -30,7 +31,12 @@ class Detokeniser:
 
     def push(self, token_id: int) -> str:
         """The text that may be shown now that this token came; often less or more than the token's own."""
-        return self._stops.push(self._decoder.decode(self.bytes_of(token_id)))
+        data = self.bytes_of(token_id)
+        if self._is_between and data.isascii():
+            return self._stops.push(data.decode("ascii"))
+        text = self._decoder.decode(data)
+        self._is_between = not self._decoder.getstate()[0]
+        return self._stops.push(text)
 
     def finish(self) -> str:
         """The sequence has ended: the text still held back."""

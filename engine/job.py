@@ -11,6 +11,33 @@ from concurrent.futures import Future
 from .types import Completion, Delta
 
 
+class Wakes:
+    """Consumers on event loops that have something to read, to be woken by one call into each loop.
+
+    Such a call is a system call, during which another thread may take the interpreter: one for each of hundreds of
+    streams takes longer than the rest of a step.
+    """
+
+    def __init__(self) -> None:
+        self._events: dict[asyncio.AbstractEventLoop, list[asyncio.Event]] = {}
+
+    def add(self, loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:
+        """The one who waits for this event."""
+        self._events.setdefault(loop, []).append(event)
+
+    def send(self) -> None:
+        """Wake them all."""
+        for loop, events in self._events.items():
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody listens any more
+                loop.call_soon_threadsafe(_set_all, events)
+        self._events.clear()
+
+
+def _set_all(events: list[asyncio.Event]) -> None:
+    for event in events:
+        event.set()
+
+
 class Job:
     """Handle of one Call. The producer calls push() and finish() or fail(); the consumer everything else.
 
@@ -23,14 +50,15 @@ class Job:
         self.future.set_running_or_notify_cancel()  # so that only the producer ends it, never a cancelled waiter
         self._on_cancel = on_cancel
         self._deltas: queue.SimpleQueue[Delta | None] = queue.SimpleQueue()
-        self._listener: Callable[[], None] | None = None
+        self._listener: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
 
     # -- producer ---------------------------------------------------------------------------------------------
 
-    def push(self, delta: Delta) -> None:
-        """Add new text, from any thread."""
+    def push(self, delta: Delta, wakes: Wakes | None = None) -> None:
+        """Add new text, from any thread. wakes: the consumer is woken with others, when the caller says so."""
         self._deltas.put(delta)
-        self._wake()
+        if self._listener is not None:
+            self._wake(wakes)
 
     def finish(self, completion: Completion) -> None:
         """The final event: all went well."""
@@ -48,11 +76,13 @@ class Job:
         self._deltas.put(None)
         self._wake()
 
-    def _wake(self) -> None:
+    def _wake(self, wakes: Wakes | None = None) -> None:
         listener = self._listener
         if listener is not None:
-            with contextlib.suppress(RuntimeError):  # the consumer's event loop is closed: nobody listens any more
-                listener()
+            among = Wakes() if wakes is None else wakes
+            among.add(*listener)
+            if wakes is None:
+                among.send()
 
     # -- consumer ---------------------------------------------------------------------------------------------
 
@@ -80,13 +110,8 @@ class Job:
 
     async def __aiter__(self) -> AsyncIterator[Delta]:
         """Deltas as they come, then the failure if there was one. Leaving the loop early does not cancel."""
-        loop = asyncio.get_running_loop()
         arrived = asyncio.Event()
-
-        def wake() -> None:
-            loop.call_soon_threadsafe(arrived.set)
-
-        self._listener = wake
+        self._listener = asyncio.get_running_loop(), arrived
         while True:
             arrived.clear()
             while not self._deltas.empty():

@@ -16,7 +16,7 @@ import msgspec
 from ..grammar.generations import Root
 from ..grammar.verbatim_fields import verbatim_fields
 from .compiling import Compilation, Compilers
-from .job import Job
+from .job import Job, Wakes
 from .step import StepLoop
 from .types import (
     Cancelled,
@@ -53,11 +53,11 @@ class _Accepted:
     logprobs: list[TokenLogprob] = field(default_factory=list)
     compilation: Compilation | None = None  # of its constraint, while that lasts
 
-    def push(self, delta: Delta) -> None:
+    def push(self, delta: Delta, wakes: Wakes) -> None:
         self.texts.append(delta.text)
         self.token_ids.extend(delta.token_ids)
         self.logprobs.extend(delta.logprobs)
-        self.job.push(delta)
+        self.job.push(delta, wakes)
 
     def end(self, event: Finished | Cancelled | Failed, judge: Judge) -> None:
         if isinstance(event, Cancelled):
@@ -266,11 +266,13 @@ class StepThread:
         self._deliver(events)
 
     def _deliver(self, events: list[Event]) -> None:
+        wakes = Wakes()
         for event in events:
             if isinstance(event, Delta):
-                self._accepted[event.request_id].push(event)
+                self._accepted[event.request_id].push(event, wakes)
             else:
                 self._accepted.pop(event.request_id).end(event, self._judge)
+        wakes.send()
 
     def _judge(self, constraint: JsonSchema, text: str, done: Callable[[Lenience | BaseException], None]) -> None:
         assert self._compilers is not None  # without them no request has a constraint
