@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from pathlib import Path
@@ -15,7 +16,7 @@ from rootform.engine.job import Job
 from .serving_workload import Shape, distinct_prefixes, make_families, make_workload
 
 _STREAMS = 8
-_BEFORE_TOKENS = 120  # of each stream, before the long prompt arrives
+_BEFORE_TOKENS = 320  # of each stream, before the long prompt arrives: p99 of few says little
 _SETTLED_TOKENS = 20  # of each stream, left out: prompts are computed meanwhile
 _LONG_TOKENS = 6000
 
@@ -50,6 +51,8 @@ def measure_stall(folder: Path, seed: int, threads: int, prefill_tokens: int | N
     prompts = make_workload(folder, seed, 0, _STREAMS, 0, 100).prompts
     (long_prompt,) = make_workload(folder, seed, 1, 1, 0, _LONG_TOKENS).prompts
     with Engine(folder, threads=threads, drafts=False, prefill_tokens=prefill_tokens) as engine:
+        gc.collect()
+        gc.freeze()  # as the command line does
         jobs = [engine.submit(_call(ids, max_tokens=2000)) for ids in prompts]
         streams = [_Stream(job) for job in jobs]
         while min(len(each.times) for each in streams) < _BEFORE_TOKENS:

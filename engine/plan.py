@@ -59,6 +59,7 @@ class Pace(msgspec.Struct, frozen=True):
     slowness: passes of late, as a multiple of what the prices say.
     drafted: how many guessed tokens a decoding sequence brings on average, beside its own.
     most_tokens: prompt tokens in a pass, whatever the prices say: they grow step by step.
+    alone: online sequences that decode have the next pass to themselves, to see what that takes (Pacer).
     """
 
     prices: Prices = Prices()
@@ -66,26 +67,27 @@ class Pace(msgspec.Struct, frozen=True):
     slowness: float = 1.0
     drafted: float = 0.0
     most_tokens: int = FIRST_TOKENS
+    alone: bool = False
 
     def decode_s(self, sequences: Iterable[InFlight]) -> float:
         """What decoding sequences add to a pass."""
         return sum(self.prices.decode(each.n_left + self.drafted, len(each.ids)) for each in sequences)
 
-    def seconds_left(self, online: Sequence[InFlight], n_rows: int) -> float:
-        """For everything beside these online decoding sequences; infinite where there are none.
+    def seconds_left(self, n_online: int, decode_s: float, n_rows: int) -> float:
+        """For everything beside so many online decoding sequences; infinite where there are none.
 
-        n_rows: how many there would be if none waited. A few streams are not kept fast at the cost of many who wait:
-        with passes so short that the batch never fills, a small model takes two and a half times the processor time.
+        decode_s: what they add to a pass.  n_rows: how many there would be if none waited. A few streams are not kept
+        fast at the cost of many who wait: with passes so short that the batch never fills, a small model takes two and
+        a half times the processor time.
         """
-        if not online:
+        if not n_online:
             return float("inf")
-        decode_s = self.decode_s(online)
         alone = self.prices.fixed + decode_s
         if self.itl_s is not None:
             return self.itl_s / self.slowness - alone
         # A row costs no less than a prompt's token does; few rows in a pass tell little of their price.
-        row_s = max(decode_s / len(online), self.prices.prefill_token * (1 + self.drafted))
-        all_at_once = alone + row_s * (n_rows - len(online))
+        row_s = max(decode_s / n_online, self.prices.prefill_token * (1 + self.drafted))
+        all_at_once = alone + row_s * (n_rows - n_online)
         left = AUTO_TARGET * all_at_once - alone
         # A slower machine is made up for by shorter pieces of prompts, down to half of what they would have.
         return max(AUTO_TARGET * all_at_once / self.slowness - alone, left / self.slowness / 2)
@@ -120,8 +122,10 @@ def choose(waiting: Iterable[Candidate], running: Iterable[InFlight], limits: Li
     prefilling = [each for each in running if each.prefilling]
     first, late, waiting = _split(waiting)
     n_rows = max(len(online), min(limits.batch_rows, len(online) + len(first)))
-    budget = _Budget(pace, limits.prefill_tokens, pace.seconds_left(online, n_rows))
+    budget = _Budget(pace, limits.prefill_tokens, pace.seconds_left(len(online), pace.decode_s(online), n_rows))
     prompt_tokens = budget.can_give(limits.prefill_tokens, 0)
+    if online and pace.alone:
+        return Plan((), tokens, {}, (), prompt_tokens)
     for each in prefilling:
         if each.online:
             budget.give(each.key, each.n_left, each.n_computed, tokens)
@@ -140,6 +144,19 @@ def choose(waiting: Iterable[Candidate], running: Iterable[InFlight], limits: Li
             if not starter.consider(candidate):
                 break
     return Plan(tuple(starter.joins), tokens, starter.waits, tuple(starter.gives_way), prompt_tokens)
+
+
+def go_on(n_left: dict[int, int], context: int, limits: Limits, pace: Pace, *, online: bool) -> Plan:
+    """What choose() plans where nobody waits, all that run decode, and either all of them are online or none is.
+
+    n_left: tokens of each to be computed, by key, oldest first.  context: all tokens of all of them.
+    """
+    seconds = float("inf")
+    if online:
+        decode_s = pace.prices.decode(sum(n_left.values()) + len(n_left) * pace.drafted, context)
+        seconds = pace.seconds_left(len(n_left), decode_s, len(n_left))
+    budget = _Budget(pace, limits.prefill_tokens, seconds)
+    return Plan((), n_left, {}, (), budget.can_give(limits.prefill_tokens, 0))
 
 
 def _split(waiting: Iterable[Candidate]) -> tuple[list[Candidate], Candidate | None, Iterator[Candidate]]:

@@ -17,15 +17,16 @@ import torch
 from ..grammar.errors import GrammarError
 from ..grammar.generations import Root
 from ..radix.tiers import Tiers
-from .costs import PassCosts, Work
+from .costs import Work
 from .counts import Counts
 from .detokenise import Detokeniser
 from .drafts import Drafter, plain, without_space
 from .grammars import Grammars
 from .limits import Limits
+from .pacing import Pacer
 from .passes import Checked, Load, pack, with_rows
 from .places import Places
-from .plan import FIRST_TOKENS, Candidate, InFlight, Pace, Plan, choose
+from .plan import Candidate, InFlight, Pace, Plan, choose, go_on
 from .ports import Model
 from .prefixes import Prefixes
 from .running import Draws, Running, Sequence, TokenIds
@@ -60,10 +61,9 @@ class StepLoop:
         self.prefixes = Prefixes(model.memory, prefix_cache, tiers)
         self.counts = Counts()
         self.places = Places(self.prefixes, limits, self.counts, clock)
-        self.pace = Pace(itl_s=limits.itl_s)
         self.prompt_tokens = limits.prefill_tokens  # that the last pass had room for
         self._clock = clock
-        self._costs = PassCosts()
+        self._pacer = Pacer(limits.itl_s)
         self._token_bytes = token_bytes
         self._grammars = grammars
         self._settler = Settler(self._grammars, eos_ids)
@@ -75,6 +75,11 @@ class StepLoop:
     def busy(self) -> bool:
         """There is something for step() to do."""
         return bool(self.places.waiting or self.places.running)
+
+    @property
+    def pace(self) -> Pace:
+        """What the next plan is told of time."""
+        return self._pacer.pace
 
     # -- requests come and go ---------------------------------------------------------------------------------
 
@@ -137,14 +142,34 @@ class StepLoop:
         """Who is in the next pass, and how many new tokens of each, by key. Those who join it have their places then,
         as far as memory goes."""
         self.places.make_room_for_output()
-        plan = choose(self._candidates(), self._in_flight(), self.limits, self.pace)
+        plan = self._go_on() or choose(self._candidates(), self._in_flight(), self.limits, self.pace)
         self.prompt_tokens = plan.prompt_tokens
         self._hurry(plan)
         self.places.give_way(plan.gives_way)
         self.places.start(plan.joins)
-        for running in self.places.running.values():
-            running.idle = 0 if running.key in plan.tokens else running.idle + 1
-        return [running for running in self.places.running.values() if running.key in plan.tokens], plan.tokens
+        loaded = []
+        for key, running in self.places.running.items():
+            running.idle = 0 if key in plan.tokens else running.idle + 1
+            if running.idle == 0:
+                loaded.append(running)
+        return loaded, plan.tokens
+
+    def _go_on(self) -> Plan | None:
+        """The plan of a pass in which everybody decodes; None: it takes more to find one."""
+        if self.places.waiting or not self.places.running:
+            return None
+        n_left: dict[int, int] = {}
+        n_online = context = 0
+        for key, running in self.places.running.items():
+            if not running.decoding:
+                return None
+            n_tokens = len(running.sequence.ids)
+            n_left[key] = n_tokens - running.n_computed + self._n_unseen(running)
+            n_online += running.sequence.online
+            context += n_tokens
+        if 0 < n_online < len(n_left):
+            return None
+        return go_on(n_left, context, self.limits, self.pace, online=n_online > 0)
 
     def _pass(self, loaded: list[Running], tokens: dict[int, int], began: float) -> list[Event]:
         """Compute so many new tokens of each, choose those that follow, settle them."""
@@ -238,13 +263,8 @@ class StepLoop:
 
     def _note_cost(self, work: Work, load: Load, seconds: float) -> None:
         """Learn what a pass costs, for the plans to come."""
-        self._costs.note(work, seconds)
-        drafted = sum(len(each.draft.tokens) for each in load.sampled) / max(1, len(load.sampled))
-        mean = 0.9 * self.pace.drafted + 0.1 * drafted if load.sampled else self.pace.drafted
-        most = self.pace.most_tokens
-        if work.prefill_tokens and work.decode_tokens:  # twice as many as went well; a price of nothing is no price
-            most = max(FIRST_TOKENS, 2 * min(work.prefill_tokens, most))
-        self.pace = Pace(self._costs.prices, self.limits.itl_s, self._costs.slowness, mean, most)
+        drafted = sum(len(each.draft.tokens) for each in load.sampled) / len(load.sampled) if load.sampled else None
+        self._pacer.note(work, drafted, seconds)
 
     def _mask(self, logits: torch.Tensor, sampled: list[Checked]) -> Scores:
         asked = [at for each in sampled for at in each.draft.asked]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import mmap
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -321,3 +324,19 @@ def test_the_budget_counts_keys_and_values_of_all_layers() -> None:
     assert token_bytes([LAYER, wide], item_bytes=4) == 4 * (8 + 80)
     assert kv_tokens(352, context_tokens=100, kv_bytes=352 * 7 + 3) == 7
     assert 0 < kv_tokens(352, context_tokens=100, kv_bytes=None) <= 6400
+
+
+def test_the_pool_takes_memory_as_it_is_written_a_small_page_at_a_time() -> None:
+    """Large pages would be cleared whole, for each head of each layer, by the first token that is written there."""
+    if not Path("/proc/self/statm").exists():
+        pytest.skip("this system does not tell what memory is resident")
+
+    def resident() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * mmap.PAGESIZE
+
+    layer = LayerGeometry(query_heads=16, kv_heads=16, key_dim=64, value_dim=64)
+    memory = CpuMemory([layer] * 2, 40_000, torch.float32)
+    before = resident()
+    for pool in (*memory.keys, *memory.values):
+        pool[:, 20_000] = 1.0
+    assert resident() - before < 16 * 4 * (1 << 20) / 4

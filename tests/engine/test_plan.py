@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from rootform.engine.costs import Prices
 from rootform.engine.limits import derive_limits
-from rootform.engine.plan import AUTO_TARGET, Candidate, InFlight, Pace
+from rootform.engine.plan import AUTO_TARGET, Candidate, InFlight, Pace, go_on
 from rootform.engine.plan import choose as choose_at
 
 
@@ -152,9 +152,9 @@ def test_the_more_wait_the_larger_the_pieces_as_far_as_a_full_batch_takes():
 
 def test_a_machine_that_slows_down_leaves_prompts_some_of_their_time():
     """Without a target prompts keep half of what is left of the time, however slow; with one it is promised."""
-    quick = pace().seconds_left(FEW, len(FEW))
+    quick = pace().seconds_left(len(FEW), pace().decode_s(FEW), len(FEW))
     for slowness in (1.0, 1.1, 1.5, 2.0, 8.0):
-        left = msgspec.structs.replace(pace(), slowness=slowness).seconds_left(FEW, len(FEW))
+        left = msgspec.structs.replace(pace(), slowness=slowness).seconds_left(len(FEW), pace().decode_s(FEW), len(FEW))
         assert quick / slowness / 2 <= left <= quick / slowness
     prompt = running(9, "z", 900, computed=300, prefilling=True)
     sizes = {}
@@ -291,3 +291,24 @@ def test_every_plan_keeps_to_the_limits(waiting, prefilling, decoding, rows, bud
     assert not any(each.online for each in [*begun, *held] if each.key in plan.gives_way)
     if candidates or begun or held:
         assert plan.tokens, "something always runs"
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 200), st.integers(1, 20), st.integers(0, 30)), min_size=1, max_size=8),
+    st.booleans(),
+    st.sampled_from([None, 3, 30]),
+    st.floats(0.5, 3.0),
+    st.integers(0, 3000),
+)
+def test_where_all_go_on_the_plan_is_found_without_looking_at_each(rows, online, itl_ms, slowness, prefill_tokens):
+    in_flight = [
+        running(n, "a", before + left, computed=before, online=online, idle=idle)
+        for n, (before, left, idle) in enumerate(rows)
+    ]
+    at = msgspec.structs.replace(pace(itl_ms, drafted=0.5), slowness=slowness)
+    within = limits(prefill_tokens=prefill_tokens + 1)
+    n_left = {each.key: each.n_left for each in in_flight}
+    found = go_on(n_left, sum(len(each.ids) for each in in_flight), within, at, online=online)
+    wanted = choose([], in_flight, within, at)
+    assert abs(found.prompt_tokens - wanted.prompt_tokens) <= 1  # sums are made in another order
+    assert msgspec.structs.replace(found, prompt_tokens=wanted.prompt_tokens) == wanted
