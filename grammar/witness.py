@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from .errors import GrammarError
+from .node_layout import UNKNOWN
 from .nodes import Kind
 from .pools import using
 from .verbatim_search import Along
@@ -118,6 +119,10 @@ class Witness:
                 todo += (node[2], node[1])
             elif kind == Kind.ALT:
                 todo.append(min(node[1], key=self.length))
+            elif kind in (Kind.AND, Kind.NOT):  # its length was said, and not searched for
+                self._exprs.know(item, UNKNOWN)
+                self._solve(item)
+                todo.append(item)
             elif kind in (Kind.REPEAT, Kind.COUNTED):
                 out += (self.shortest(node[1]) or b"") * node[2]
             else:
