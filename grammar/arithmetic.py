@@ -223,6 +223,10 @@ class Arithmetic:
             known = self._masks[number] = self._store.mask(number)
         return known
 
+    def first_number(self, item: int) -> int:
+        """The number of the set that `first` is a mask of."""
+        return self.run(fk.first, item, 0)
+
     def pruned(self, item: int) -> int:
         """The same language, with members of alternations that can never be matched taken out."""
         if self.plain(item):

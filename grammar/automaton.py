@@ -9,12 +9,16 @@ inside a rule and those that leave it.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext, suppress
+from typing import Any
 
 import numpy as np
 
+from . import address_kernels as ak
 from . import frame_kernels, kernels, verbatim, walk_kernels
+from . import miss_kernels as mk
+from .addresses import Addresses
 from .chars import JSON_CHAR
 from .collector import PAUSED
 from .compile import expression_of, place_of
@@ -23,7 +27,7 @@ from .crossings import Crossings
 from .dfa import SPLITS, Dfa, bytes_of
 from .digests import Digests
 from .errors import GrammarError
-from .expr import LONGEST, POOL, Exprs, Kind
+from .expr import LONGEST, POOL, Exprs
 from .follow import Follower, Went
 from .kept_rows import KeptRow, KeptRows
 from .masks import Masks
@@ -32,9 +36,12 @@ from .pools import current, using
 from .recall import Recall
 from .rows import Rows
 from .sequences import Sequences
+from .stack_kernels import NO_STAY
 from .stacks import LEVELS, Reader, Stacks
+from .states import States
 from .table import Table
 from .texts import NO_TEXT
+from .transitions import NOT_ALLOWED, Transitions
 from .vocab import Vocabulary
 from .walker import Walker
 from .work import Limit, within
@@ -42,12 +49,9 @@ from .work import Limit, within
 MISS_SECONDS = 2.0
 """Processor time that one transition or row which is not known yet may take."""
 
-_NOT_ALLOWED = 0  # the record of every token that is not allowed
 _STAY_FROM = 256  # a state that so many tokens keep gets a row of `stay`
 _MOST_STAYS = 256
-_MOST_TRANSITIONS = 4_000_000
 _FORCED_LIMIT = 4096
-_PLACE_BYTES = 600  # of one state: its place, twice
 
 
 class Automaton:
@@ -73,37 +77,35 @@ class Automaton:
         self.vocabulary = vocabulary
         self.exprs = current() if exprs is None else exprs
         self.lock = threading.RLock()
-        self.row_table = Rows(vocabulary.words)
-        self.transitions = Table()
-        self.row_ids = Table()
-        self.records = np.zeros((1024, 6), np.int32)
-        self.states = np.zeros((64, 3), np.int32)  # lo, hi, row of `stay` or -1
+        self._addresses = addresses = Addresses()
+        self.row_table = Rows(vocabulary.words, addresses)
+        self.transitions = Transitions(addresses)
+        self.row_ids = Table(addresses=addresses, which=ak.ROW_IDS)
         self._stay_rows = np.empty((_MOST_STAYS + 1, vocabulary.size), np.uint8)  # those not written take no memory
         self._stay_rows[0] = 255
         self.stay = self._stay_rows[:1]
-        self.misses = 0  # transitions and rows that had to be found, those on disk not counted
+        self._misses = 0
         self.walker: Walker
-        self._dfa = Dfa(self.exprs)
-        self._sequences = Sequences(self._dfa)
-        self.stacks = Stacks(self._state_of_entry, self._sequences)
+        self._dfa = Dfa(self.exprs, addresses)
+        self._sequences = Sequences(self._dfa, addresses)
+        self.stacks = Stacks(self._dfa, self._sequences, addresses)
         self._frames = Frames(self.exprs, self._dfa)
         self.walker = Walker(vocabulary, self._dfa, use_compiled=use_compiled)
-        self._crossings = Crossings(self._dfa, self._sequences)
-        self._follower = Follower(self._dfa, self._crossings, self.stacks, self._sequences, vocabulary)
-        self._masks = Masks(self._frames, self.walker, self._crossings, self.stacks, self._sequences, vocabulary)
-        self._places: list[Place] = []
-        self._state_ids: dict[Place, int] = {}
+        self._crossings = Crossings(self._dfa, self._sequences, addresses)
+        stacks, sequences = self.stacks, self._sequences
+        self._follower = Follower(self._dfa, self._crossings, stacks, sequences, vocabulary, addresses)
+        self._masks = Masks(self._frames, self.walker, self._crossings, stacks, sequences, vocabulary, addresses)
+        self._states = States(addresses)
         self._roots: dict[Constraint, int] = {}
         self._constraint_bytes = 0  # of the constraints themselves, which may be long
         self._root_starts: list[tuple[int, int, int]] = []
-        self._stays: dict[tuple[int, int], int] = {}  # rows of `stay`, -1 where a state has none
         self._behind = {0: 0}  # by stack: see _bytes_behind
         self._recall: Recall | None = None
         if kept is not None:
-            self._recall = Recall(kept, self.stacks, Digests(self.exprs), self._dfa, self._places)
-        self._n_records = 0
+            self._recall = Recall(kept, self.stacks, Digests(self.exprs), self._dfa, self._states)
         self._sequence = np.zeros((1, 3), np.int32)
-        self._forget_transitions()
+        addresses.put(ak.SEQUENCE, self._sequence)
+        addresses.put(ak.STAY, self.stay)
 
     # -- for everyone -----------------------------------------------------------------------------------------
 
@@ -141,7 +143,7 @@ class Automaton:
         with self.lock:
             place = self._frames.enter(expression, 0, (), Reader(self.stacks, 0))
             stack = self.stacks.push_all(0, self._sequences.of(place.pushes))
-            self._root_starts.append((self._state(place), 0, stack))
+            self._root_starts.append((self._states.of(place), 0, stack))
             return len(self._root_starts) - 1
 
     def warm(self) -> None:
@@ -153,16 +155,19 @@ class Automaton:
             state, register, stack = self.start(root)
             self._find_transition(state, 0, stack)
             self._find_row(state, register, stack)
-            quote = Path(self._frames, self._places[state], Reader(self.stacks, stack), 0, open_run=False)
+            quote = Path(self._frames, self._states[state], Reader(self.stacks, stack), 0, open_run=False)
             if quote.take(ord('"')):
                 self._find_row(
-                    self._state(quote.place), 0, self.stacks.push_all(stack, self._sequences.of(quote.place.pushes))
+                    self._states.of(quote.place), 0, self.stacks.push_all(stack, self._sequences.of(quote.place.pushes))
                 )
             text = self._dfa.state(self.exprs.repeat(JSON_CHAR, 0, None))
             self._dfa.complete(text)
             self._masks.parts.part(text, NO_UNIT, np.zeros(1, np.int32))  # the base of the walks of keys
             self._crossings.find_entry(self._dfa.state(self.exprs.frame(self._dfa.expression(text))), 0)
             kernels.warm()
+            self._run(mk.find_row, state, register, stack, False)
+            self._run(mk.after, state, register, stack, 0)
+            self._run(mk.find_transition, state, 0, stack)
             frame_kernels.warm()
             walk_kernels.warm()
             verbatim.warm()
@@ -176,7 +181,22 @@ class Automaton:
     @property
     def n_states(self) -> int:
         """How many rows of `states` mean something."""
-        return len(self._places)
+        return len(self._states)
+
+    @property
+    def misses(self) -> int:
+        """Transitions and rows that had to be found, those on disk not counted."""
+        return self._misses + self.row_table.found
+
+    @property
+    def states(self) -> np.ndarray:
+        """Of each state lo, hi, and its row of `stay` or -1, int32. Replaced when it grows."""
+        return self._states.bounds
+
+    @property
+    def records(self) -> np.ndarray:
+        """What the values of `transitions` name; see `kernels.step`. Replaced when it grows."""
+        return self.transitions.records
 
     @property
     def rows(self) -> np.ndarray:
@@ -198,11 +218,11 @@ class Automaton:
             self._dfa,
             self._crossings,
             self._masks,
+            self._states,
             self.exprs,
         )
-        arrays = (self.states, self.stay, self.records)
-        held = self._frames.texts.nbytes + sum(each.nbytes for each in tables) + sum(each.nbytes for each in arrays)
-        return held + _PLACE_BYTES * len(self._places) + self._constraint_bytes
+        held = self._frames.texts.nbytes + sum(each.nbytes for each in tables) + self.stay.nbytes
+        return held + self._constraint_bytes
 
     def dismantling(self) -> Iterator[None]:
         """Lets go of the expressions, a bit at each step, once no sequence is open and nobody will compile.
@@ -216,39 +236,27 @@ class Automaton:
     def row_at(self, state: int, register: int, stack: int) -> int:
         """The mask row of a sequence. Raises GrammarError when it cannot be decided."""
         with self.lock:
-            widest, contexts, known = self.vocabulary.max_token_bytes, self.stacks.contexts, self.row_ids
-            row = kernels.find_row(state, register, stack, self.states, widest, contexts, known.keys, known.values)
-            return row if row >= 0 else self.find_row(state, register, stack)
+            return self.find_row(state, register, stack)
 
     def after(self, state: int, register: int, stack: int, token: int) -> tuple[int, int, int] | None:
         """State, register and stack behind a token; None: it is not allowed. Raises GrammarError like `row_at`."""
         with self.lock:
-            self._sequence[0] = state, register, stack
-            while (went := self._step(token)) == kernels.MISSING:
+            went = self._run(mk.after, state, register, stack, token)
+            while went < 0:
                 self.find_transition(state, token, stack)
+                went = self._run(mk.after, state, register, stack, token)
+            if went == mk.NEW:
+                self._note_transition(state, token, stack)
             state, register, stack = self._sequence[0].tolist()
         return (state, register, stack) if went else None
-
-    def _step(self, token: int) -> int:
-        return kernels.step(
-            0,
-            token,
-            self._sequence,
-            self.states,
-            self.stay,
-            self.transitions.keys,
-            self.transitions.values,
-            self.records,
-            self.stacks.contexts,
-            self.stacks.parents,
-            self.stacks.pushed.keys,
-            self.stacks.pushed.values,
-        )
 
     # -- for batches: answers to what the tables did not know ----------------------------------------------------
 
     def find_row(self, state: int, register: int, stack: int) -> int:
         """The row of a sequence, now in `row_ids`. Raises GrammarError when it cannot be decided."""
+        row = self._run(mk.find_row, state, register, stack, self._recall is None)
+        if row >= 0:
+            return row
         try:
             with within(Limit(MISS_SECONDS)):
                 return self._find_row(state, register, stack)
@@ -257,27 +265,45 @@ class Automaton:
 
     def find_transition(self, state: int, token: int, stack: int) -> None:
         """Put what `token` does into `transitions`. Raises GrammarError when it cannot be decided."""
+        if self._run(mk.find_transition, state, token, stack) == mk.NEW:
+            self._note_transition(state, token, stack)
+            return
         try:
             with within(Limit(MISS_SECONDS)):
                 self._find_transition(state, token, stack)
         except RecursionError as error:
             raise _too_deep() from error
 
+    def _run(self, kernel: Callable[..., int], *args: Any) -> int:
+        """What a kernel of `miss_kernels` answers, with room made for what it finds."""
+        exprs, table = self.exprs, self._addresses.table
+        while True:
+            with exprs.lock:
+                found = kernel(exprs.array, table, *args)
+            if found != mk.FULL:
+                return found
+            self._make_room()
+
+    def _make_room(self) -> None:
+        for part in (self.row_table, self.transitions, self.row_ids, self.stacks, self._states):
+            part.make_room()
+        _ = self._crossings.arrays, self._sequences.arrays  # which make room when they are asked for
+
     def _find_row(self, state: int, register: int, stack: int) -> int:
-        place, widest = self._places[state], self.vocabulary.max_token_bytes
+        place, widest = self._states[state], self.vocabulary.max_token_bytes
         lo, hi, _ = self.states[state].tolist()
         need, room = min(max(lo - register, 0), widest + 1), min(hi - register, widest)
         recall = self._recall if place.text == NO_TEXT else None  # what was captured will hardly come again
         kept = recall.find(state, need, room, stack) if recall is not None else None
         if kept is None:
             kept = self._make_row(state, place, need, room, stack)
-        row = self.row_table.add(kept.words, kept.accepts, len(self.vocabulary.eos_ids))
+        row = self.row_table.add(kept.words, kept.accepts)
         self._remember_stay(state, place)
         self._put(self.row_ids, state, need * (widest + 1) + room, stack, kept.level, row)
         return row
 
     def _make_row(self, state: int, place: Place, need: int, room: int, stack: int) -> KeptRow:
-        self.misses += 1
+        self._misses += 1
         reader = Reader(self.stacks, stack)
         if place.text == NO_TEXT and place.unit != NO_UNIT:
             place = place._replace(lo=need, hi=room)
@@ -289,25 +315,35 @@ class Automaton:
         return made
 
     def _find_transition(self, state: int, token: int, stack: int) -> None:
-        self.misses += 1
-        if self._n_records > _MOST_TRANSITIONS:
-            self._forget_transitions()
-        contexts = self.stacks.contexts[stack]
-        record = kernels.look_up(self.transitions.keys, self.transitions.values, state, token, contexts)
-        if record > _NOT_ALLOWED:  # known, but not yet on this stack
-            popped, pushes = self.records[record, 1:3].tolist()
-            self.stacks.push_all(Reader(self.stacks, stack).stack(popped), pushes)
-            return
-        went = self._went(self._places[state], stack, token)
+        """Put what `token` does, which is not known at all, into `transitions`."""
+        self._misses += 1
+        self.transitions.make_room()
+        went = self._went(self._states[state], stack, token)
         level = min(went.depth, LEVELS - 1)
-        record = _NOT_ALLOWED
+        record = NOT_ALLOWED
         if went.place is not None:
             record = self._record(went, went.place)
             self.stacks.push_all(went.stack, went.pushed)
-            if self._recall is not None and went.place.text == NO_TEXT:
-                after, data = int(self.records[record, 0]), self.vocabulary.tokens[token]
-                self._recall.name_after(state, stack, level, data, after, went.place.pushes)
         self._put(self.transitions, state, token, stack, level, record)
+        if record != NOT_ALLOWED:
+            self._name_transition(state, token, stack, level, record)
+
+    def _note_transition(self, state: int, token: int, stack: int) -> None:
+        """Count a transition that a loop found, and name where it leads."""
+        self._misses += 1
+        if self._recall is None:
+            return
+        contexts = self.stacks.contexts[stack].tolist()
+        for level in range(LEVELS):
+            record = self.transitions.get(state, token, contexts[level])
+            if record > NOT_ALLOWED:
+                self._name_transition(state, token, stack, level, record)
+
+    def _name_transition(self, state: int, token: int, stack: int, level: int, record: int) -> None:
+        after, _, pushed, *_ = self.records[record].tolist()
+        if self._recall is not None and self._states[after].text == NO_TEXT:
+            data, pushes = self.vocabulary.tokens[token], self._sequences.entries(pushed)
+            self._recall.name_after(state, stack, level, data, after, pushes)
 
     def _went(self, place: Place, stack: int, token: int) -> Went:
         """Where a token leads from a place on a stack."""
@@ -333,7 +369,7 @@ class Automaton:
             raise _too_deep() from error
 
     def _completion(self, state: int, register: int, stack: int) -> bytes:
-        place = self._places[state]
+        place = self._states[state]
         if place.text != NO_TEXT:
             return self._captured_completion(place, stack)
         parts = [self._dfa.expression(place.local), *self.stacks.entries(stack)]
@@ -344,7 +380,7 @@ class Automaton:
 
     def bytes_left(self, state: int, register: int, stack: int) -> int:
         """The length of `completion`, which is at hand where that has to be put together."""
-        place = self._places[state]
+        place = self._states[state]
         if place.text != NO_TEXT:
             return len(self.completion(state, register, stack))
         total = self.exprs.shortest_length(self._dfa.expression(place.local)) + self._bytes_behind(stack)
@@ -354,11 +390,11 @@ class Automaton:
 
     def is_captured(self, state: int) -> bool:
         """Whether the state holds captured text, so that what it needs depends on all of the stack."""
-        return self._places[state].text != NO_TEXT
+        return self._states[state].text != NO_TEXT
 
     def forced(self, state: int, register: int, stack: int) -> bytes:
         """The bytes that every text from here begins with, 4096 at most; fewer where no more can be told."""
-        path = Path(self._frames, self._places[state], Reader(self.stacks, stack), register, open_run=False)
+        path = Path(self._frames, self._states[state], Reader(self.stacks, stack), register, open_run=False)
         out = bytearray()
         with suppress(GrammarError, RecursionError):  # the mask and the step that meet them say so
             self._follow_forced(path, out)
@@ -373,68 +409,38 @@ class Automaton:
 
     # -- inside -----------------------------------------------------------------------------------------------
 
-    def _state(self, place: Place) -> int:
-        key = Place(*place[:4], 0, (), place.text)
-        known = self._state_ids.get(key)
-        if known is None:
-            known = self._state_ids[key] = len(self._places)
-            self._places.append(key)
-            if known == len(self.states):
-                self.states = np.concatenate([self.states, np.zeros_like(self.states)])
-            if key.text == NO_TEXT:
-                self.states[known] = (key.lo, key.hi, self._stays.get((key.local, key.unit), -1))
-            else:  # counts are part of the place, and no token keeps it
-                self.states[known] = (0, 0, -1)
-        return known
-
     def _record(self, went: Went, place: Place) -> int:
         counting = place.unit != NO_UNIT and place.text == NO_TEXT
         if place.unit != NO_UNIT and not counting:
             hi = UNLIMITED if place.hi == UNLIMITED else place.hi - went.units
             place = place._replace(lo=max(place.lo - went.units, 0), hi=hi)
-        record = (
-            self._state(place),
+        return self.transitions.add_record(
+            self._states.of(place),
             place.popped,
             went.pushed,
             went.units if went.open_run else went.run_units,
-            int(went.open_run),
+            went.open_run,
             went.units if counting and not went.open_run else 0,
         )
-        if self._n_records == len(self.records):
-            self.records = np.concatenate([self.records, np.zeros_like(self.records)])
-        self.records[self._n_records] = record
-        self._n_records += 1
-        return self._n_records - 1
-
-    def _state_of_entry(self, entry: int) -> int:
-        """The DFA state of an entry of a stack; SLOW for a mark, which is none."""
-        return frame_kernels.SLOW if self.exprs.node(entry)[0] == Kind.MARK else self._dfa.state(entry)
 
     def _put(self, table: Table, state: int, key: int, stack: int, level: int, value: int) -> None:
         table.put_answer(state, key, self.stacks.contexts[stack], level, value)
 
-    def _forget_transitions(self) -> None:
-        self.transitions.clear()
-        self.records[_NOT_ALLOWED] = (-1, 0, 0, 0, 0, 0)
-        self._n_records = 1
-
     def _remember_stay(self, state: int, place: Place) -> None:
         """Note which tokens leave a wide state as it is, and how many units each adds."""
-        key = (place.local, place.unit)
-        if key in self._stays or len(self.stay) == len(self._stay_rows) or place.text != NO_TEXT:
+        if place.text != NO_TEXT or len(self.stay) == len(self._stay_rows):
             return
-        self._stays[key] = -1
-        if self._dfa.kinds[place.local] & SPLITS or not self._masks.is_wide(place.local):
+        if self._states.stay_of(place) != kernels.MISSING:
             return
-        row = self._find_stay(state, place)
-        if row is None:
-            return
-        known = self._stays[key] = len(self.stay)
-        self._stay_rows[known] = row
-        self.stay = self._stay_rows[: known + 1]
-        for other, each in enumerate(self._places):
-            if (each.local, each.unit, each.text) == (*key, NO_TEXT):
-                self.states[other, 2] = known
+        known = NO_STAY
+        if not self._dfa.kinds[place.local] & SPLITS and self._masks.is_wide(place.local):
+            row = self._find_stay(state, place)
+            if row is not None:
+                known = len(self.stay)
+                self._stay_rows[known] = row
+                self.stay = self._stay_rows[: known + 1]
+                self._addresses.put(ak.STAY, self.stay)
+        self._states.put_stay(place, int(known))
 
     def _find_stay(self, state: int, place: Place) -> np.ndarray | None:
         if self._recall is not None:

@@ -208,7 +208,7 @@ class StateBatch:
             for token in vocabulary.eos_ids:
                 allowed[token >> 5] |= np.uint32(1 << (token & 31))
             with self._automaton.lock:
-                self._only_eos = self._automaton.row_table.add(allowed, True, len(vocabulary.eos_ids))
+                self._only_eos = self._automaton.row_table.add(allowed, True)
         return self._only_eos
 
 

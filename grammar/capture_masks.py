@@ -20,7 +20,7 @@ from .expr import EMPTY, EPSILON, Kind
 from .json_equal import read
 from .places import NO_UNIT, Frames, Path, Place
 from .pools import using
-from .stacks import BOTTOM, Reader, Stacks
+from .stacks import BOTTOM, Reader
 from .texts import NO_TEXT, NOTHING_YET
 from .vocab import Vocabulary
 
@@ -138,7 +138,7 @@ class _Walk:
         self._parts = parts
         self._frames = frames
         self._vocabulary = vocabulary
-        self._reader = reader or Reader(Stacks(), 0)
+        self._reader = reader or Reader(None, 0)
         self._place = place._replace(text=place.text or NOTHING_YET)
         self._before = frames.texts.read(self._place.text)
         self._begins = place.text == NO_TEXT
@@ -226,7 +226,7 @@ class _Walk:
         key = (expression, nodes.tobytes())
         known = self._known.get(key)
         if known is None:
-            place = self._frames.enter(expression, 0, (), Reader(Stacks(), 0))
+            place = self._frames.enter(expression, 0, (), Reader(None, 0))
             walk = _Walk(self._parts, self._frames, self._vocabulary, place, None, self._known)
             walk._todo = {_Step(place, _SURE): [nodes]}
             walk._walk()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from . import address_kernels as ak
 from . import crossing_kernels as ck
+from .addresses import Addresses
 from .dfa import SPLITS, Dfa
 from .sequences import Sequences
 
@@ -20,14 +22,16 @@ class Crossings:
     where they are not known.
     """
 
-    def __init__(self, dfa: Dfa, sequences: Sequences) -> None:
+    def __init__(self, dfa: Dfa, sequences: Sequences, addresses: Addresses) -> None:
         self._dfa = dfa
+        self._addresses = addresses
         self._sequences = sequences
         self._n_ways = np.zeros(1, np.int64)
         self._view = self._n_ways.data  # of which a single number is read fastest
         self._ways = np.zeros(2 * _WAYS, np.int32)
         self._entered = np.zeros((len(dfa.kinds), 5), np.int32)
         self._splits = np.zeros((len(dfa.kinds), 2), np.int32)
+        self._tell()
 
     @property
     def arrays(self) -> ck.CrossingArrays:
@@ -36,6 +40,7 @@ class Crossings:
         if more > 0:
             self._entered = np.concatenate([self._entered, np.zeros((more, 5), np.int32)])
             self._splits = np.concatenate([self._splits, np.zeros((more, 2), np.int32)])
+            self._tell()
         self._make_room(_WAYS)
         return self._entered, self._splits, self._ways, self._n_ways
 
@@ -54,3 +59,7 @@ class Crossings:
         """Have room for so many ways more."""
         while self._view[0] + n_ways > len(self._ways):
             self._ways = np.concatenate([self._ways, np.zeros_like(self._ways)])
+            self._tell()
+
+    def _tell(self) -> None:
+        self._addresses.put(ak.ENTERED, self._entered, self._splits, self._ways, self._n_ways)

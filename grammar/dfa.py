@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from . import address_kernels as ak
 from . import dfa_kernels as dk
+from .addresses import Addresses
 from .dfa_kernels import APART, DEAD, HALTS, MAY_END, NULLABLE, SPLITS, UNKNOWN
 from .errors import GrammarError
 from .expr import EMPTY, EPSILON, Exprs, Kind
@@ -39,13 +41,15 @@ class Dfa:
     them to a kernel holds the lock of the pool.
     """
 
-    def __init__(self, exprs: Exprs) -> None:
+    def __init__(self, exprs: Exprs, addresses: Addresses | None = None) -> None:
         self.exprs = exprs
+        self._addresses = addresses
         self.transitions = np.empty((_RESERVED, 256), np.int32)
         self.kinds = np.zeros(_RESERVED, np.uint8)
         self._expressions = np.zeros(_RESERVED, np.int32)
         self._numbers = np.zeros(_RESERVED, np.int32)
         self._count = np.zeros(1, np.int64)
+        self._tell()
         self.state(EMPTY)
 
     def __len__(self) -> int:
@@ -143,6 +147,11 @@ class Dfa:
             self._expressions = np.concatenate([self._expressions, np.zeros_like(self._expressions)])
         if len(self.exprs) >= len(self._numbers):
             self._numbers = np.concatenate([self._numbers, np.zeros_like(self._numbers)])
+        self._tell()
+
+    def _tell(self) -> None:
+        if self._addresses is not None:
+            self._addresses.put(ak.NUMBERS, *self.arrays)
 
 
 def _nothing() -> tuple[Any, ...]:

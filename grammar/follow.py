@@ -6,7 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from . import address_kernels as ak
 from . import frame_kernels as loops
+from .addresses import Addresses
 from .crossings import Crossings
 from .dfa import Dfa
 from .places import Place
@@ -35,7 +37,13 @@ class Follower:
     """Follows tokens from places without captured texts."""
 
     def __init__(
-        self, dfa: Dfa, crossings: Crossings, stacks: Stacks, sequences: Sequences, vocabulary: Vocabulary
+        self,
+        dfa: Dfa,
+        crossings: Crossings,
+        stacks: Stacks,
+        sequences: Sequences,
+        vocabulary: Vocabulary,
+        addresses: Addresses,
     ) -> None:
         self._dfa = dfa
         self._crossings = crossings
@@ -45,6 +53,8 @@ class Follower:
         self._place = np.zeros(14, np.int64)
         self._view = self._place.data  # of which single numbers are written fastest
         self._other = np.zeros(14, np.int64)
+        addresses.put(ak.FOLLOWER, self._place, self._other)
+        addresses.put(ak.TEXT, vocabulary.text, vocabulary.text_start)
 
     def follow(self, place: Place, stack: int, token: int) -> Went | None:
         """Where a token leads from a place on a stack; to no place, where it is not allowed. None: ask a Path."""

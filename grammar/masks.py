@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from . import address_kernels as ak
 from . import frame_kernels as loops
 from . import kernels
+from .addresses import Addresses
 from .capture_masks import CaptureMasks
 from .crossings import Crossings
 from .dfa import APART, SPLITS
+from .node_layout import NO_BYTES
 from .parts import FAR, Parts
 from .places import NO_UNIT, Frames, Path, Place
 from .sequences import Sequences
@@ -20,12 +23,14 @@ from .stacks import Reader, Stacks
 from .texts import NO_TEXT
 from .vocab import Vocabulary
 from .walker import Walker
+from .wide import WideWalks
 from .work import tick
 
 FEW_NODES, MANY_BYTES = 512, 32
 """See `frame_kernels.is_wide`."""
 
 _ROOT = np.zeros(1, np.int32)
+_NO_NODES = np.zeros(0, np.int32)
 _MOST_FRAMES = 4096
 _MOST_ITEMS = 1 << 16
 
@@ -41,6 +46,7 @@ class Masks:
         stacks: Stacks,
         sequences: Sequences,
         vocabulary: Vocabulary,
+        addresses: Addresses,
     ) -> None:
         self._frames = frames
         self._walker = walker
@@ -48,7 +54,7 @@ class Masks:
         self._stacks = stacks
         self._sequences = sequences
         self._vocabulary = vocabulary
-        self.parts = Parts(frames, walker, vocabulary)
+        self.parts = Parts(frames, walker, vocabulary, WideWalks(addresses))
         self._captures = CaptureMasks(self.parts, frames, vocabulary)
         self._eos = np.array(vocabulary.eos_ids, np.int32)
         self._words = np.zeros(vocabulary.words, np.uint32)
@@ -57,8 +63,12 @@ class Masks:
         self._put_off = np.zeros((_MOST_ITEMS, 5), np.int32)
         self._missing = np.zeros((_MOST_ITEMS, 5), np.int32)
         self._tally = np.zeros(6, np.int64)
-        self._depth = np.zeros(1, np.int64)
-        self._firsts: dict[int, int] = {}  # by state, mask of the bytes it may go on with
+        self._depth = np.array([0, FEW_NODES, MANY_BYTES, vocabulary.max_token_bytes], np.int64)
+        addresses.put(ak.FRAMES, self._contexts, self._items, self._put_off, self._missing, self._words, self._tally)
+        addresses.put(ak.DEPTH, self._depth)
+        addresses.put(ak.EOS, self._eos)
+        addresses.put(ak.CHILD_START, *vocabulary.trie)
+        self._firsts: dict[int, tuple[int, int]] = {}  # by state, the bytes it may go on with: mask, and number
 
     @property
     def nbytes(self) -> int:
@@ -166,8 +176,9 @@ class Masks:
             at = self._place(state, frame)
             part = self.parts.part(state, at.unit, _ROOT if starts == [0] else np.unique(np.array(starts, np.int32)))
             self.parts.allow(self._words, part, FAR if at.unit == NO_UNIT else at.hi)
+            first, number = self._first_behind(at, frame, reader)
+            exits = _NO_NODES
             if len(part.exits) or part.shared_exits:
-                first = self._first_behind(at, frame, reader)
                 if first is None:
                     return False
                 exits = self.parts.exits_towards(part, at, first)
@@ -176,21 +187,27 @@ class Masks:
             for halted, entries in part.entries:
                 if not self._put(loops.ARRIVAL, entries, halted, 0, frame):
                     return False
+            if number is not None and at.unit == NO_UNIT and starts == [0] and not part.entries:
+                self.parts.offer(state, number, part, exits)
         return True
 
-    def _first_behind(self, at: Place, frame: int, reader: Reader) -> int | None:
-        """Mask of the bytes that may come first behind a frame; None: that depends on a captured text."""
-        stacks = self._stacks
+    def _first_behind(self, at: Place, frame: int, reader: Reader) -> tuple[int | None, int | None]:
+        """Mask of the bytes that may come first behind a frame; None: that depends on a captured text.
+
+        And the number of this set of bytes, where it depends on no more than the entry behind the frame.
+        """
+        dfa, stacks = self._frames.dfa, self._stacks
         state = loops.find_behind(frame, stacks.arrays, self._contexts, self._tally)
         if state <= 0:
-            return None if state == loops.SLOW else 0
-        if self._frames.dfa.may_end(state):
+            return (None, None) if state == loops.SLOW else (0, int(NO_BYTES))
+        if dfa.may_end(state):
             behind = self._frames.leave(at, reader)
-            return self._frames.first(behind, reader) if behind and behind.text == NO_TEXT else None
-        first = self._firsts.get(state)
-        if first is None:
-            first = self._firsts[state] = self._frames.exprs.first(self._frames.dfa.expression(state))
-        return first
+            return (self._frames.first(behind, reader) if behind and behind.text == NO_TEXT else None), None
+        known = self._firsts.get(state)
+        if known is None:
+            expression = dfa.expression(state)
+            known = self._firsts[state] = dfa.exprs.first(expression), dfa.exprs.first_number(expression)
+        return known
 
     def _place(self, state: int, frame: int) -> Place:
         unit, lo, hi, _, popped, sequence, _, _ = self._contexts[frame].tolist()

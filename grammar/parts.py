@@ -19,6 +19,7 @@ from .punycode import BYTES
 from .verbatim import Span, walk
 from .vocab import Vocabulary
 from .walker import Walker
+from .wide import WideWalks
 
 _PART_BYTES_LIMIT = 256 << 20
 _PART_OVERHEAD = 1000
@@ -106,7 +107,8 @@ class SharedExits(NamedTuple):
 class Parts:
     """Makes walks for one vocabulary. They are kept, as contexts share them, and dropped when they grow too large."""
 
-    def __init__(self, frames: Frames, walker: Walker, vocabulary: Vocabulary) -> None:
+    def __init__(self, frames: Frames, walker: Walker, vocabulary: Vocabulary, wide: WideWalks) -> None:
+        self._wide = wide
         self._frames = frames
         self._walker = walker
         self._vocabulary = vocabulary
@@ -153,7 +155,13 @@ class Parts:
             if self._kept_bytes > _PART_BYTES_LIMIT:
                 self._parts = {key: known}
                 self._kept_bytes = 0
+                self._wide.clear()
         return known
+
+    def offer(self, local: int, number: int, part: Part, exits: np.ndarray) -> None:
+        """Have loops know a part from the root without entries, and its exits towards a set of bytes."""
+        self._wide.put(local, number, part.words, part.tokens, exits)
+        self._kept_bytes += exits.nbytes
 
     # -- limits -----------------------------------------------------------------------------------------------
 

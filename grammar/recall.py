@@ -15,8 +15,9 @@ from .constraints import Constraint, JsonSchema
 from .dfa import Dfa
 from .digests import Digests
 from .kept_rows import KeptRow, KeptRows, key_of
-from .places import NO_UNIT, Place
+from .places import NO_UNIT
 from .stacks import BOTTOM, LEVELS, Stacks
+from .states import States
 from .texts import NO_TEXT
 
 _MOST_NAMES = 4  # of one state
@@ -28,13 +29,12 @@ _BOTTOM_NAME = b"bottom"
 class Recall:
     """The names in one automaton, and what is kept under them. One thread at a time."""
 
-    def __init__(self, kept: KeptRows, stacks: Stacks, digests: Digests, dfa: Dfa, places: list[Place]) -> None:
-        """places: by state; the automaton's own list."""
+    def __init__(self, kept: KeptRows, stacks: Stacks, digests: Digests, dfa: Dfa, states: States) -> None:
         self._kept = kept
         self._stacks = stacks
         self._digests = digests
         self._dfa = dfa
-        self._places = places
+        self._states = states
         self._names: dict[int, list[bytes]] = {}  # by state: those that come from how it was reached
         self._entry_names: dict[int, bytes] = {BOTTOM: _BOTTOM_NAME}
 
@@ -64,7 +64,7 @@ class Recall:
             self._name_entries(names[0] + data, pushes)
 
     def _names_of(self, state: int) -> list[bytes]:
-        place = self._places[state]
+        place = self._states[state]
         if place.text == NO_TEXT:
             local = self._digests.of(self._dfa.expression(place.local))
             unit = b"" if place.unit == NO_UNIT else self._digests.of(self._dfa.expression(place.unit))

@@ -4,66 +4,89 @@ from __future__ import annotations
 
 import numpy as np
 
+from . import address_kernels as ak
 from . import kernels
+from . import miss_kernels as mk
+from .addresses import Addresses
 
-_LIST_BYTES = 500  # measured: of one row, besides the table
+_LIST_BYTES = 500  # measured: of one row that is kept as a list, too
 _RESERVED = 64 << 20  # bytes of address space a table begins with, so that it is seldom moved
 _TOUCHED = 4096  # rows, see `touch`
 _SLOTS = 1 << 13  # a power of two, at first
+_SPARE = 40  # rows there is room for when a loop begins (`stack_kernels.SPARE`)
 _SPARSE = 64  # rows that allow at most so many tokens are also kept as a list
 
 
 class Rows:
-    """Rows of `words` int32; bit b of word w allows token 32 * w + b. Ids count up from 0 and never change."""
+    """Rows of `words` int32; bit b of word w allows token 32 * w + b. Ids count up from 0 and never change.
 
-    def __init__(self, words: int) -> None:
+    accepts, ends: by row, whether EOS is allowed, and whether nothing else is.
+    """
+
+    def __init__(self, words: int, addresses: Addresses) -> None:
+        self._addresses = addresses
         capacity = max(_RESERVED // (4 * words), 64)  # rows never written to take no memory
         self._table = np.zeros((capacity, words), np.int32)
-        self._n = 0
+        self._n = np.zeros(3, np.int64)  # rows; room for a count; `found`
         self._bits = self._table.view(np.uint32)  # the same memory
         self._digests = np.zeros(capacity, np.int64)
         self._slots = np.zeros(_SLOTS, np.int32)
-        self._found = np.zeros(1, np.int64)
-        self._sparse: list[np.ndarray | None] = []
-        self.accepts = np.zeros(capacity, bool)  # EOS is allowed
-        self.ends = np.zeros(capacity, bool)  # nothing but EOS is
+        self._sizes = np.zeros(capacity, np.int32)  # tokens allowed
+        self._sparse: dict[int, np.ndarray] = {}
+        self.accepts = np.zeros(capacity, bool)
+        self.ends = np.zeros(capacity, bool)
+        self._tell()
 
     def __len__(self) -> int:
-        return self._n
+        return int(self._n[0])
 
     @property
     def table(self) -> np.ndarray:
         """All rows, (rows, words) int32. A view of a table that is replaced when it grows: do not keep it."""
-        return self._table[: self._n]
+        return self._table[: self._n[0]]
 
     @property
     def nbytes(self) -> int:
         """Memory of the table, and of the lists of tokens, which are short."""
-        return self.table.nbytes + _LIST_BYTES * self._n
+        return self.table.nbytes + _LIST_BYTES * len(self._sparse)
+
+    @property
+    def found(self) -> int:
+        """How many masks loops found by themselves."""
+        return int(self._n[2])
 
     def touch(self) -> None:
         """Have memory for the first rows at hand: the system may take milliseconds to give it."""
-        self._table[self._n : _TOUCHED].fill(0)
+        self._table[len(self) : _TOUCHED].fill(0)
 
     def allowed(self, row: int) -> np.ndarray | None:
         """The allowed tokens of a row that has few, ascending int64; None for others."""
-        return self._sparse[row]
+        size = int(self._sizes[row])
+        if size > _SPARSE:
+            return None
+        known = self._sparse.get(row)
+        if known is None:
+            known = self._sparse[row] = _tokens_of(self._bits[row], size)
+        return known
 
-    def add(self, words: np.ndarray, accepts: bool, n_eos: int) -> int:
-        """The id of the row for a mask, (words,) uint32. accepts: the n_eos EOS tokens are among the allowed."""
-        if self._n == len(self._table):
+    def add(self, words: np.ndarray, accepts: bool) -> int:
+        """The id of the row for a mask, (words,) uint32. accepts: the EOS tokens are among the allowed."""
+        self.make_room()
+        return mk.add_row(self._addresses.table, words, accepts)
+
+    def make_room(self) -> None:
+        """Have room for some more."""
+        n = len(self) + _SPARE
+        if n > len(self._table):
             self._grow()
-        if 2 * self._n >= len(self._slots):
+        if 2 * n > len(self._slots):
             self._slots = np.zeros(4 * len(self._slots), np.int32)
-            kernels.put_digests(self._digests, self._n, self._slots)
-        row = kernels.add_row(self._bits, self._digests, self._slots, self._n, words, self._found)
-        if row == self._n:
-            count = int(self._found[0])
-            self.accepts[row] = accepts
-            self.ends[row] = accepts and count == n_eos
-            self._sparse.append(_tokens_of(words, count) if count <= _SPARSE else None)
-            self._n += 1
-        return row
+            kernels.put_digests(self._digests, len(self), self._slots)
+            self._tell()
+
+    def _tell(self) -> None:
+        table = (self._bits, self._digests, self._slots, self._sizes)
+        self._addresses.put(ak.ROWS, *table, self.accepts, self.ends, self._n)
 
     def _grow(self) -> None:
         self._table = np.concatenate([self._table, np.zeros_like(self._table)])
@@ -71,6 +94,8 @@ class Rows:
         self._digests = np.concatenate([self._digests, np.zeros_like(self._digests)])
         self.accepts = np.concatenate([self.accepts, np.zeros_like(self.accepts)])
         self.ends = np.concatenate([self.ends, np.zeros_like(self.ends)])
+        self._sizes = np.concatenate([self._sizes, np.zeros_like(self._sizes)])
+        self._tell()
 
 
 def _tokens_of(words: np.ndarray, count: int) -> np.ndarray:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from . import address_kernels as ak
 from . import crossing_kernels as ck
 from . import kernels
+from .addresses import Addresses
 from .dfa import Dfa
 
 _AT_FIRST = 1024
@@ -18,8 +20,9 @@ class Sequences:
     Whoever calls holds the lock of the automaton, and of the pool while a kernel is at `arrays`.
     """
 
-    def __init__(self, dfa: Dfa) -> None:
+    def __init__(self, dfa: Dfa, addresses: Addresses) -> None:
         self._dfa = dfa
+        self._addresses = addresses
         self._parents, self._entries, self._tops = (np.zeros(_AT_FIRST, np.int32) for _ in range(3))
         self._keys, self._values = _table(2 * _AT_FIRST)
         self._join_keys, self._join_values = _table(2 * _AT_FIRST)
@@ -71,6 +74,7 @@ class Sequences:
         self._most_joins = len(self._join_values) // 2 - _SPARE
         tables = (self._keys, self._values, self._join_keys, self._join_values)
         self._arrays: ck.SequenceArrays = self._parents, self._entries, self._tops, *tables, self._counts
+        self._addresses.put(ak.FOLLOWED, *self._arrays)
 
 
 def _table(size: int) -> tuple[np.ndarray, np.ndarray]:

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
+from . import address_kernels as ak
 from . import kernels
+from . import stack_kernels as sk
+from .addresses import Addresses
+from .dfa import Dfa
 from .frame_kernels import StackArrays
 from .sequences import Sequences
+from .stack_kernels import LEVELS
 from .table import Table
+
+__all__ = ["BOTTOM", "LEVELS", "Reader", "Stacks"]
 
 BOTTOM = -1
 """The entry below the last one."""
 
-_STACK_BYTES = 1_000  # measured: names, entries and keys of one stack, besides the arrays
-
-UNKNOWN = -1
-"""The state of an entry that is in no DFA."""
-
-LEVELS = 5
-"""Contexts kept per stack: its upper 0, 1, 2, 3 entries, and all of it."""
+_STACK_BYTES = 100  # of one stack, besides the tables
+_AT_FIRST = 256
+_SPARE = 40  # stacks there is room for when a loop begins (`stack_kernels.SPARE`)
 
 
 class Stacks:
@@ -28,32 +29,28 @@ class Stacks:
 
     parents: (stacks,) int32. contexts: (stacks, LEVELS) int32: column d names what the upper d entries are, the last
     column the whole stack; equal entries have equal names, in whatever stack they stand. tops: (stacks,) int32, the
-    DFA state of the entry on top, 0 at the bottom.
+    DFA state of the entry on top, 0 at the bottom, SLOW for a mark, which is none.
 
     pushed: by stack and sequence (`sequences`), and 0, the stack that comes of it.
     """
 
-    def __init__(self, state_of: Callable[[int], int] | None = None, sequences: Sequences | None = None) -> None:
-        """state_of: finds what is in `tops`; None, as for sequences: nobody needs them."""
-        self._state_of = state_of or (lambda _: UNKNOWN)
-        self._own_sequences = sequences
-        self._entries = [BOTTOM]
-        self._ids: dict[tuple[int, int], int] = {}
-        self._names: dict[tuple[int, ...], int] = {(): 0}
-        self.pushed = Table()
-        self.parents = np.zeros(64, np.int32)
-        self.tops = np.zeros(64, np.int32)
-        self.contexts = np.zeros((64, LEVELS), np.int32)
-        self._name(0)
+    def __init__(self, dfa: Dfa, sequences: Sequences, addresses: Addresses) -> None:
+        self._dfa = dfa
+        self._sequences = sequences
+        self._addresses = addresses
+        self._counts = np.ones(2, np.int64)  # stacks, and names of contexts
+        self._ids = Table(addresses=addresses, which=ak.STACK_IDS)
+        self._names = Table(addresses=addresses, which=ak.STACK_NAMES)
+        self.pushed = Table(addresses=addresses, which=ak.PUSHED)
+        self.parents = np.zeros(_AT_FIRST, np.int32)
+        self.tops = np.zeros(_AT_FIRST, np.int32)
+        self._entries = np.full(_AT_FIRST, BOTTOM, np.int32)
+        self.contexts = np.zeros((_AT_FIRST, LEVELS), np.int32)
+        self._tell()
+        sk.name_stack(addresses.table, 0)
 
     def __len__(self) -> int:
-        return len(self._entries)
-
-    @property
-    def _sequences(self) -> Sequences:
-        if self._own_sequences is None:
-            raise ValueError("these stacks were made without sequences")
-        return self._own_sequences
+        return int(self._counts[0])
 
     @property
     def arrays(self) -> StackArrays:
@@ -62,13 +59,13 @@ class Stacks:
 
     @property
     def nbytes(self) -> int:
-        """Memory of all stacks, estimated."""
-        arrays = self.parents.nbytes + self.tops.nbytes + self.contexts.nbytes + self.pushed.nbytes
-        return arrays + self._sequences.nbytes + _STACK_BYTES * len(self._entries)
+        """Memory of all stacks."""
+        tables = self._ids.nbytes + self._names.nbytes + self.pushed.nbytes
+        return tables + self._sequences.nbytes + _STACK_BYTES * len(self.parents)
 
     def top(self, stack: int) -> int:
         """The expression on top, or BOTTOM."""
-        return self._entries[stack]
+        return int(self._entries[stack])
 
     def below(self, stack: int) -> int:
         """The stack without its top."""
@@ -76,18 +73,8 @@ class Stacks:
 
     def push(self, stack: int, entry: int) -> int:
         """The stack with one more entry."""
-        known = self._ids.get((stack, entry))
-        if known is None:
-            known = self._ids[stack, entry] = len(self._entries)
-            self._entries.append(entry)
-            if known == len(self.parents):
-                self.parents = np.concatenate([self.parents, np.zeros_like(self.parents)])
-                self.contexts = np.concatenate([self.contexts, np.zeros_like(self.contexts)])
-                self.tops = np.concatenate([self.tops, np.zeros_like(self.tops)])
-            self.parents[known] = stack
-            self.tops[known] = self._state_of(entry)
-            self._name(known)
-        return known
+        self.make_room()
+        return self._dfa.run(sk.push, lambda: (self._addresses.table,), stack, entry)
 
     def push_all(self, stack: int, pushes: int) -> int:
         """The stack with the entries of a sequence on it; remembered in `pushed`."""
@@ -103,24 +90,32 @@ class Stacks:
         """All entries, from the top."""
         result = []
         while stack:
-            result.append(self._entries[stack])
+            result.append(self.top(stack))
             stack = self.below(stack)
         return result
 
-    def _name(self, stack: int) -> None:
-        upper: list[int] = []
-        at = stack
-        for level in range(1, LEVELS - 1):
-            upper.append(self._entries[at])
-            at = self.below(at)
-            self.contexts[stack, level] = self._names.setdefault(tuple(upper), len(self._names))
-        self.contexts[stack, LEVELS - 1] = self._names.setdefault((-2, stack), len(self._names))
+    def make_room(self) -> None:
+        """Have room for some more stacks."""
+        if self._counts[0] + _SPARE > len(self.parents):
+            self.parents = np.concatenate([self.parents, np.zeros_like(self.parents)])
+            self.contexts = np.concatenate([self.contexts, np.zeros_like(self.contexts)])
+            self.tops = np.concatenate([self.tops, np.zeros_like(self.tops)])
+            self._entries = np.concatenate([self._entries, np.zeros_like(self._entries)])
+            self._tell()
+        for table in (self._ids, self._names, self.pushed):
+            table.make_room()
+
+    def _tell(self) -> None:
+        self._addresses.put(ak.PARENTS, self.parents, self.tops, self._entries, self.contexts, self._counts)
 
 
 class Reader:
-    """Reads one stack from the top, remembering how deep it was asked: answers hold for all stacks alike so far."""
+    """Reads one stack from the top, remembering how deep it was asked: answers hold for all stacks alike so far.
 
-    def __init__(self, stacks: Stacks, stack: int) -> None:
+    stacks: None for an empty stack.
+    """
+
+    def __init__(self, stacks: Stacks | None, stack: int) -> None:
         self._stacks = stacks
         self._path = [stack]
         self.depth = 0
@@ -128,13 +123,13 @@ class Reader:
     def entry(self, depth: int) -> int:
         """The entry below `depth` others, or BOTTOM."""
         self.depth = max(self.depth, depth + 1)
-        return self._stacks.top(self.stack(depth))
+        return BOTTOM if self._stacks is None else self._stacks.top(self.stack(depth))
 
     def stack(self, depth: int) -> int:
         """The stack without its upper `depth` entries."""
-        while len(self._path) <= depth:
+        while self._stacks is not None and len(self._path) <= depth:
             self._path.append(self._stacks.below(self._path[-1]))
-        return self._path[depth]
+        return self._path[min(depth, len(self._path) - 1)]
 
     @property
     def level(self) -> int:

@@ -5,17 +5,26 @@ from __future__ import annotations
 import numpy as np
 
 from . import kernels
+from .addresses import Addresses
+
+_SPARE = 40  # entries for which there is room when a loop begins that adds to it (`stack_kernels.SPARE`)
 
 
 class Table:
-    """Grows by doubling. `keys` and `values` are as `kernels` describes; they are replaced when the table grows."""
+    """Grows by doubling. `keys` and `values` are as `kernels` describes; they are replaced when the table grows.
 
-    def __init__(self, capacity: int = 1024) -> None:
+    addresses, which: where loops find it that add entries themselves (`make_room`).
+    """
+
+    def __init__(self, capacity: int = 1024, addresses: Addresses | None = None, which: int = 0) -> None:
         self._capacity = capacity
+        self._addresses = addresses
+        self._which = which
+        self._n = np.zeros(1, np.int64)
         self.clear()
 
     def __len__(self) -> int:
-        return self._n
+        return int(self._n[0])
 
     @property
     def nbytes(self) -> int:
@@ -24,9 +33,15 @@ class Table:
 
     def clear(self) -> None:
         """Forget everything."""
-        self._n = 0
+        self._n[0] = 0
         self.keys = np.full((self._capacity, 3), -1, np.int32)
         self.values = np.full(self._capacity, kernels.MISSING, np.int32)
+        self._tell()
+
+    def make_room(self) -> None:
+        """Have room for some more entries."""
+        while 2 * (self._n[0] + _SPARE) > len(self.values):
+            self._double()
 
     def get(self, a: int, b: int, c: int) -> int:
         """The value, or MISSING."""
@@ -41,8 +56,8 @@ class Table:
         self._more(kernels.put_answer(self.keys, self.values, a, b, contexts, level, value))
 
     def _more(self, count: int) -> None:
-        self._n += count
-        if self._n * 2 > len(self.values):
+        self._n[0] += count
+        if self._n[0] * 2 > len(self.values):
             self._double()
 
     def _double(self) -> None:
@@ -50,3 +65,8 @@ class Table:
         self.keys = np.full((2 * len(old_values), 3), -1, np.int32)
         self.values = np.full(2 * len(old_values), kernels.MISSING, np.int32)
         kernels.rehash(old_keys, old_values, self.keys, self.values)
+        self._tell()
+
+    def _tell(self) -> None:
+        if self._addresses is not None:
+            self._addresses.put(self._which, self.keys, self.values, self._n)

@@ -152,7 +152,7 @@ def test_a_limit_costs_no_states(toy: Vocabulary) -> None:
             batch.row_ids([slot])
             assert batch.advance([slot], [0])[0]
         assert not batch.advance([slot], [0])[0]
-        return len(automaton._places)
+        return automaton.n_states
 
     assert states_met(5) == states_met(60)
 

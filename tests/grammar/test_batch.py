@@ -164,11 +164,11 @@ def test_nesting_is_followed_to_any_depth(toy_bytes) -> None:
         assert not batch.accepting([slot])[0], text[:i]
         assert batch.advance([slot], [byte])[0], text[:i]
     assert batch.finished([slot])[0]
-    states = len(automaton._places)
+    states = automaton.n_states
     batch.restore(slot, automaton.start(automaton.compile(JsonObject())))
     for byte in b'{"a":' * 60 + b"{}" + b"}" * 60:
         assert batch.advance([slot], [byte])[0]
-    assert len(automaton._places) <= states + 4, "depth must cost stacks, not states"
+    assert automaton.n_states <= states + 4, "depth must cost stacks, not states"
 
 
 def test_warming_leaves_little_to_find(toy_bytes) -> None:
