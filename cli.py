@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import gc
 import os
+import signal
 import sys
-from collections.abc import Sequence
-from contextlib import closing
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,7 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a verb; its exit code. What goes wrong for a known reason is one message on stderr, never a traceback."""
     given = parser_of(_VERBS).parse_args(arguments)
     try:
-        return given.verb(given)
+        with _terminable():
+            return given.verb(given)
     except (RootformError, GrammarError) as error:
         print(f"rootform: {error}", file=sys.stderr)
     except BrokenPipeError:  # the reader of our output went away, as `| head` does
@@ -39,6 +42,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("rootform: interrupted", file=sys.stderr)
         return INTERRUPTED
     return CANNOT
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM ends a verb as Ctrl-C does: what is finished is kept and told of. A server has handlers of its own."""
+    if threading.current_thread() is not threading.main_thread():  # only there may handlers be set
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 # -- the verbs ------------------------------------------------------------------------------------------------------
@@ -104,10 +120,18 @@ def _check(given: argparse.Namespace) -> int:
 
 def _serve(given: argparse.Namespace) -> int:
     from .server.serve import bind, serve
+    from .server.service import HttpLimits
 
     keys = given.api_key or [key for key in [os.environ.get("ROOTFORM_API_KEY")] if key]
     with bind(given.host, given.port) as listener, closing(_engine(given, quiet=False)) as engine:
-        serve(engine, listener=listener, api_keys=keys)
+        serve(
+            engine,
+            listener=listener,
+            name=given.served_name,
+            api_keys=keys,
+            origins=given.allow_origin or (),
+            limits=HttpLimits(max_waiting=given.max_waiting),
+        )
     return 0
 
 
@@ -134,6 +158,7 @@ def _settings(given: argparse.Namespace) -> Settings:
         schema=given.schema,
         output=given.output,
         format=given.format,
+        delimiter=given.delimiter,
         text_field=given.text_field,
         id_field=given.id_field,
         prompt=given.prompt,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import NoReturn
 
 from . import __version__
 
@@ -22,13 +24,14 @@ exit codes:
   1    the output is complete, but some rows failed (the summary says how many, and why); with --lenient a row fails
        whose answer turns out not to be valid, and keeps the text
   2    the job could not start, or could not go on; finished rows are in the journal
-  130  interrupted; finished rows are in the journal
+  130  interrupted (Ctrl-C, SIGTERM); finished rows are in the journal
 
 examples:
   rootform extract docs.jsonl --schema invoice.schema.json --output out.jsonl
   rootform extract mails.csv --text-field body --id-field message_id --schema s.json --output out.jsonl
   rootform extract docs.jsonl --schema s.json --output out.jsonl --retry-failed
-  zcat docs.jsonl.gz | rootform extract - --schema s.json --output out.jsonl --server http://127.0.0.1:8000
+  rootform extract export.csv.gz --delimiter ';' --schema s.json --output out.jsonl
+  cat docs.jsonl | rootform extract - --schema s.json --output out.jsonl --server http://127.0.0.1:8000
 
 prompt template (--prompt FILE): {document} is the document, {schema} the schema, {name} any other field of the row;
 {{ and }} are plain braces.
@@ -66,11 +69,17 @@ examples:
 _DEMO_HELP = "Extract the packaged example documents with the bundled model; show results, accuracy and speed."
 
 
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong and where help is, instead of listing every option first."""
+
+    def error(self, message: str) -> NoReturn:
+        """One message on stderr, and exit code 2."""
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
 def parser_of(verbs: Mapping[str, Verb]) -> argparse.ArgumentParser:
     """The parser of the command line. What it parses holds, as `verb`, the function of `verbs` to call with it."""
-    parser = argparse.ArgumentParser(
-        prog="rootform", description="Structured generation: documents in, exact JSON out."
-    )
+    parser = Parser(prog="rootform", description="Structured generation: documents in, exact JSON out.")
     parser.add_argument("--version", action="version", version=f"rootform {__version__}")
     added = parser.add_subparsers(metavar="VERB", required=True)
     for name, (summary, description, add_arguments) in _VERBS.items():
@@ -83,10 +92,11 @@ def parser_of(verbs: Mapping[str, Verb]) -> argparse.ArgumentParser:
 
 def _add_extract(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("input", help="JSON lines or CSV with a header; - is standard input")
+    add("input", help="JSON lines, or CSV or TSV with a header, gzip or not; - is standard input")
     add("--schema", type=Path, required=True, help="file with the JSON Schema of one result")
     add("--output", type=Path, required=True, help="file for the results, JSON lines")
-    add("--format", choices=("jsonl", "csv"), help="of the input (default: by its name)")
+    add("--format", choices=("jsonl", "csv", "tsv"), help="of the input (default: by its name, else jsonl)")
+    add("--delimiter", type=_character, metavar="CHARACTER", help="between the cells of CSV (default: a comma)")
     add("--text-field", default="text", help="field that holds the document (default: text)")
     add("--id-field", default="id", help="field that holds the id (default: id; where there is none, the line number)")
     _add_generation(parser)
@@ -127,7 +137,13 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1; 0.0.0.0: every interface)")
     add("--port", type=_port, default=8000, help="port (default: 8000; 0: any free one)")
-    add("--api-key", action="append", help="a key that callers must give; may be repeated")
+    add("--api-key", action="append", metavar="KEY", help="a key that callers must give; may be repeated")
+    called = "the model's name in requests and answers (default: as --model has it)"
+    add("--served-name", metavar="NAME", help=called)
+    pages = "web pages of this origin (as in https://a.example; *: all) may call from browsers; may be repeated"
+    add("--allow-origin", action="append", metavar="ORIGIN", help=pages)
+    queue = "calls that may wait for a place in the batch; beyond it, 429 (default: 1024)"
+    add("--max-waiting", type=_positive, default=1024, metavar="CALLS", help=queue)
     _add_model(parser)
     _add_engine(parser)
 
@@ -137,7 +153,7 @@ def _add_generation(parser: argparse.ArgumentParser) -> None:
     add("--prompt", type=Path, help="file with a prompt template: {document}, {schema}; default: the model's own")
     add("--max-tokens", type=_positive, help="of one answer (default: 1024, or what the model's context leaves)")
     add("--temperature", type=_not_negative, default=0.0, help="0 (default): the likeliest token always")
-    add("--seed", type=int, default=0, help="for temperatures above 0 (default: 0)")
+    add("--seed", type=_not_negative_int, default=0, help="for temperatures above 0 (default: 0)")
     _add_schema_options(parser)
 
 
@@ -176,18 +192,19 @@ ENGINE_OPTIONS = (
 
 
 def _add_engine(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--dtype", help="float32 (default), bfloat16 or int8 (docs/formats.md)")
-    parser.add_argument("--device", help="cpu (default) or cuda (docs/gpu.md)")
+    formats, devices = ("float32", "bfloat16", "int8"), ("cpu", "cuda")
+    parser.add_argument("--dtype", choices=formats, help="default: float32, on cuda bfloat16 (docs/formats.md)")
+    parser.add_argument("--device", choices=devices, help="default: cpu (docs/gpu.md)")
     parser.add_argument("--max-batch", type=_positive, help="sequences in one forward pass")
     parser.add_argument("--threads", type=_positive, help="CPU threads for the model")
     target = "ms between tokens of online calls that prompts are not to exceed (default: they may double what it is)"
-    parser.add_argument("--itl-ms", type=float, metavar="MS", help=target)
+    parser.add_argument("--itl-ms", type=_above_0, metavar="MS", help=target)
     same = "the same tokens for a request in any company, whatever is cached; slower, float32 on the CPU only"
     parser.add_argument("--deterministic", action="store_true", default=None, help=same)
     drafts = "guess tokens ahead and let the model check them (default: on); the output is the same"
     parser.add_argument("--drafts", choices=("on", "off"), help=drafts)
     limit = "processor time one constraint may take to compile (default: 2)"
-    parser.add_argument("--compile-seconds", type=float, metavar="S", help=limit)
+    parser.add_argument("--compile-seconds", type=_above_0, metavar="S", help=limit)
     memory = "memory for compiled constraints (default: 512)"
     parser.add_argument("--grammar-mib", type=_positive, metavar="MIB", help=memory)
     kept = "keep cached prefixes, mask rows and the constraints in use in this folder from one start to the next"
@@ -198,32 +215,65 @@ def _add_engine(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host-cache-mib", type=_not_negative_int, metavar="MIB", help=host)
 
 
+# -- what the texts of arguments become ---------------------------------------------------------------------------
+
+
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+
+
 def _positive(text: str) -> int:
-    number = int(text)
+    number = _whole(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text} is less than 1")
     return number
 
 
 def _not_negative_int(text: str) -> int:
-    number = int(text)
+    number = _whole(text)
     if number < 0:
         raise argparse.ArgumentTypeError(f"{text} is less than 0")
     return number
 
 
 def _port(text: str) -> int:
-    number = int(text)
+    number = _whole(text)
     if not 0 <= number <= 65535:
         raise argparse.ArgumentTypeError(f"{text} is not a port (0 to 65535)")
     return number
 
 
+def _finite(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+    if not math.isfinite(number):
+        raise argparse.ArgumentTypeError(f"{text} is not a finite number")
+    return number
+
+
 def _not_negative(text: str) -> float:
-    number = float(text)
-    if not 0 <= number < float("inf"):
+    number = _finite(text)
+    if number < 0:
         raise argparse.ArgumentTypeError(f"{text} is not 0 or more")
     return number
+
+
+def _above_0(text: str) -> float:
+    number = _finite(text)
+    if number <= 0:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    return number
+
+
+def _character(text: str) -> str:
+    if len(text) != 1 or text in '"\r\n':
+        raise argparse.ArgumentTypeError(f"{text!r} is not one character that can stand between cells")
+    return text
 
 
 _VERBS: dict[str, tuple[str, str, Callable[[argparse.ArgumentParser], None]]] = {

@@ -84,8 +84,8 @@ class Asker:
             priority=options.priority,
         )
 
-    def again(self, call: Call, error: RootformError) -> Call | None:
-        """After a refusal: the same with the room that the prompt leaves, when nobody asked for a certain number."""
+    def again(self, call: Call, error: RootformError, times: int = 1) -> Call | None:
+        """An `Again`: the same with the room that the prompt leaves, when nobody asked for a certain number."""
         if self.options.max_tokens is None and call.max_tokens is not None and error.param == "max_tokens":
             return msgspec.structs.replace(call, max_tokens=None)
         return None

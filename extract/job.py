@@ -26,9 +26,12 @@ from .rows import Fields, Row, Survey, read_rows, refuse_changed, survey
 from .schema import enforceable_schema
 from .tally import Spent, Total
 
-_STOP_AFTER_FAILURES = (
-    20  # calls that fail in a row, for whatever reason but their length: the fault is not in the rows
-)
+_STOP_AFTER_FAILURES = 20
+"""Calls that fail in a row, for whatever reason but their length: the fault is not in the rows."""
+_SERVER_AWAY = frozenset({429, 502, 503})
+"""Statuses of a server that is busy, restarting or out of reach: they say nothing of the row."""
+_TIMES_AWAY = 8
+"""How often a row is put to such a server before the job stops; an HttpClient tries for some seconds each time."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,7 @@ class Settings:
     schema: Path
     output: Path
     format: Format | None = None
+    delimiter: str | None = None
     text_field: str = "text"
     id_field: str = "id"
     prompt: Path | None = None
@@ -57,6 +61,12 @@ class Settings:
     keep_journal: bool = False
     with_meta: bool = False
     offsets: bool = False
+
+    @property
+    def files_read(self) -> list[Path]:
+        """What the job reads, and so may not write."""
+        named = [] if self.input == "-" else [Path(self.input)]
+        return [*named, self.schema, *([self.prompt] if self.prompt else [])]
 
 
 @dataclass(frozen=True)
@@ -81,8 +91,8 @@ def run_job(settings: Settings, connect: Callable[[], Client], progress: Progres
     """
     schema = enforceable_schema(settings.schema, settings.options.constraint)
     template = read_template(settings.prompt) if settings.prompt else None
-    check_place(settings.output, settings.overwrite)
-    with open_source(settings.input, settings.format) as source:
+    check_place(settings.output, settings.overwrite, settings.files_read)
+    with open_source(settings.input, settings.format, settings.delimiter) as source:
         fields = Fields(settings.text_field, settings.id_field, template.fields if template else ())
         found = survey(source, fields)
         with closing(connect()) as client:
@@ -105,7 +115,7 @@ def _parts(settings: Settings, fields: Fields, found: Survey, asker: Asker) -> d
         "schema": _digest(asker.schema),
         "model": asker.info.name,
         "prompt": _digest(repr(asker.template)),
-        "fields": msgspec.json.encode([fields.text, fields.id]).decode(),
+        "fields": msgspec.json.encode([fields.text, fields.id, *filter(None, [settings.delimiter])]).decode(),
         "options": msgspec.json.encode(options).decode(),
     }
 
@@ -169,9 +179,20 @@ class Flight:
     def run(self, rows: Iterator[Row | BadRow], concurrency: int, window: int) -> None:
         """Bring every row that has no outcome to one."""
         calls = self._calls(rows, window)
-        with closing(fly(self.client, calls, concurrency, self.asker.again)) as landings:
+        with closing(fly(self.client, calls, concurrency, self._again)) as landings:
             for row, given in landings:
                 self._land(outcome_of(row, given))
+
+    def _again(self, call: Call, error: RootformError, times: int) -> Call | None:
+        """The same call, when the server was away; another, when this one was too long. Raises when it stays away."""
+        if error.status not in _SERVER_AWAY:
+            return self.asker.again(call, error)
+        if times == _TIMES_AWAY:
+            raise RootformError(
+                f"stopped: {error}\n{self.journal.done:,} finished rows are safe in {self.journal.path}: when the "
+                "server answers again, run the same command again"
+            )
+        return call
 
     def _calls(self, rows: Iterator[Row | BadRow], window: int) -> Iterator[tuple[Row, Call]]:
         for prompt, row in in_windows(self._prompts(rows), key=lambda pair: pair[0], size=window):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from ..engine.types import RootformError
@@ -17,12 +18,20 @@ def journal_path(output: Path) -> Path:
     return output.with_name(output.name + ".journal")
 
 
-def check_place(output: Path, overwrite: bool) -> None:
-    """Refuse, before any work, an output that cannot be written, or a file that is nobody's to overwrite."""
+def check_place(output: Path, overwrite: bool, read: Iterable[Path] = ()) -> None:
+    """Refuse, before any work, an output that cannot be written, or a file that is nobody's to overwrite.
+
+    read: files that the job reads, which it never writes over, whatever `overwrite` says.
+    """
     if str(output) == "-":
         raise RootformError("--output -: results cannot go to standard output, which has no journal; name a file")
     if output.is_dir():
         raise RootformError(f"output {output}: this is a folder; name a file in it")
+    if output.exists() and not output.is_file():
+        raise RootformError(f"output {output}: this is no ordinary file, and would be replaced by one; name a file")
+    for path in read:
+        if any(each.exists() and path.exists() and path.samefile(each) for each in (output, journal_path(output))):
+            raise RootformError(f"output {output}: this job reads {path}, which would be lost; choose another --output")
     if not output.parent.is_dir():
         raise RootformError(f"output {output}: there is no folder {output.parent}; make it, or choose another --output")
     partial = _partial(output)
@@ -55,8 +64,9 @@ def write_output(output: Path, journal: Journal, extras: Extras) -> Total:
             file.flush()
             os.fsync(file.fileno())
         journal.record_written(digest.hexdigest())
-        partial.replace(output)
-        _sync_folder(output.parent)
+        target = output.resolve()  # where the output is a link, what it points to is replaced, and not the link
+        partial.replace(target)
+        _sync_folder(target.parent)
     except OSError as error:
         partial.unlink(missing_ok=True)
         raise RootformError(
@@ -67,8 +77,9 @@ def write_output(output: Path, journal: Journal, extras: Extras) -> Total:
 
 
 def _partial(output: Path) -> Path:
-    """The output until it is complete."""
-    return output.with_name(f".{output.name}.partial")
+    """The output until it is complete: in the folder where it will lie, so that one step moves it there."""
+    target = output.resolve()
+    return target.with_name(f".{target.name}.partial")
 
 
 def _exists(output: Path) -> RootformError:

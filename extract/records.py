@@ -1,4 +1,4 @@
-"""Records in: JSON lines or CSV, from a file or standard input, read as often as needed and one at a time.
+"""Records in: JSON lines, CSV or TSV, packed or not, from a file or standard input, read as often as needed.
 
 A record that cannot be read is a row all the same: it becomes a BadRow with a reason, and reading goes on after it.
 """
@@ -8,10 +8,12 @@ from __future__ import annotations
 import codecs
 import contextlib
 import csv
+import gzip
 import hashlib
 import os
 import sys
 import tempfile
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +23,7 @@ import msgspec
 
 from ..engine.types import RootformError
 
-Format = Literal["jsonl", "csv"]
+Format = Literal["jsonl", "csv", "tsv"]
 Value = str | msgspec.Raw
 """A field as it was read: text of a CSV cell, or the JSON text of a value."""
 
@@ -29,6 +31,13 @@ _CHUNK_BYTES = 2**20
 _MOST_CELL_CHARACTERS = 2**31 - 1
 _DECODER = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _WIDE_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_PACKED_MARK = b"\x1f\x8b"
+_DELIMITERS = {"csv": ",", "tsv": "\t"}
+_FOREIGN_MARKS = {
+    b"PAR1": "a Parquet file; write its rows as JSON lines, as pandas' to_json(..., orient='records', lines=True) does",
+    b"PK\x03\x04": "a ZIP archive (as .xlsx files are, too); unpack it, or save the sheet as CSV in UTF-8",
+    b"%PDF": "a PDF; extract its text first, and give one JSON object for each document",
+}
 
 
 @dataclass(frozen=True)
@@ -56,44 +65,78 @@ class Record:
 
 @dataclass(frozen=True)
 class Source:
-    """An open input. name: for messages."""
+    """An open input. name: for messages. delimiter: between the cells of CSV and TSV."""
 
     file: IO[bytes]
     name: str
     format: Format
+    delimiter: str = ","
 
 
 @contextlib.contextmanager
-def open_source(path: str, format: Format | None = None) -> Iterator[Source]:
-    """Open the input; "-" is standard input. What cannot be read twice (a pipe) is kept in a temporary file.
+def open_source(path: str, format: Format | None = None, delimiter: str | None = None) -> Iterator[Source]:
+    """Open the input; "-" is standard input. What cannot be read twice (a pipe, gzip) is kept in a temporary file.
 
-    format None: CSV when the name ends in .csv, else JSON lines. Raises RootformError when it cannot be read.
+    format None: by the end of the name, .csv or .tsv (.gz behind it or not), else JSON lines. delimiter None: a comma,
+    or a tab in TSV. Raises RootformError when it cannot be read, or is a file of another kind.
     """
-    guessed: Format = "csv" if path.lower().endswith(".csv") else "jsonl"
+    format = format or _format_of(path)
+    if delimiter is not None and format == "jsonl":
+        raise RootformError("--delimiter is about CSV; name the format with --format csv, or leave it out")
     name = "standard input" if path == "-" else path
     try:
         with contextlib.ExitStack() as stack:
             file = sys.stdin.buffer if path == "-" else stack.enter_context(Path(path).open("rb"))
             if path == "-" or not file.seekable():
-                file = _spooled(file, stack.enter_context(tempfile.TemporaryFile(prefix="rootform-")))
+                file = _copied(file, stack.enter_context(tempfile.TemporaryFile(prefix="rootform-")))
+            if _begins_with(file, _PACKED_MARK):
+                packed = gzip.GzipFile(fileobj=file)
+                file = _copied(packed, stack.enter_context(tempfile.TemporaryFile(prefix="rootform-")))
             opened = stack.pop_all()
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise RootformError(f"input {name}: the gzip file is damaged: {error}; pack it again") from None
     except OSError as error:
         raise RootformError(f"input {name}: cannot be read: {error.strerror}; check the path") from None
     with opened:
-        yield Source(file, name, format or guessed)
+        source = Source(file, name, format, delimiter or _DELIMITERS.get(format, ","))
+        _refuse_foreign(source)
+        yield source
 
 
-def _spooled(file: IO[bytes], copy: IO[bytes]) -> IO[bytes]:
+def _format_of(path: str) -> Format:
+    plain = path.lower().removesuffix(".gz")
+    return "csv" if plain.endswith(".csv") else "tsv" if plain.endswith(".tsv") else "jsonl"
+
+
+def _begins_with(file: IO[bytes], mark: bytes) -> bool:
+    start = file.read(len(mark))
+    file.seek(0)
+    return start == mark
+
+
+def _copied(file: IO[bytes] | gzip.GzipFile, copy: IO[bytes]) -> IO[bytes]:
+    """`copy` with the same bytes, at its beginning."""
     while chunk := file.read(_CHUNK_BYTES):
         copy.write(chunk)
-    copy.flush()
+    copy.seek(0)
     return copy
+
+
+def _refuse_foreign(source: Source) -> None:
+    """Refuse what is no text, or UTF-16: every row of it would fail."""
+    start = source.file.read(8)
+    source.file.seek(0)
+    for mark, what in _FOREIGN_MARKS.items():
+        if start.startswith(mark):
+            raise RootformError(f"{source.name}: this is {what}")
+    if start.startswith(_WIDE_MARKS):
+        raise RootformError(f"{source.name}: this is UTF-16 (it starts with its byte order mark); save it as UTF-8")
 
 
 def records(source: Source) -> Iterator[Record | BadRow]:
     """Every record of the input, in order, from the beginning; blank lines are not records."""
     source.file.seek(0)
-    return _csv_records(source) if source.format == "csv" else _json_records(source)
+    return _json_records(source) if source.format == "jsonl" else _csv_records(source)
 
 
 # -- JSON lines -----------------------------------------------------------------------------------------------------
@@ -102,8 +145,6 @@ def records(source: Source) -> Iterator[Record | BadRow]:
 def _json_records(source: Source) -> Iterator[Record | BadRow]:
     offset = number = 0
     for line, raw in enumerate(source.file, 1):
-        if line == 1:
-            _refuse_wide(source, raw)
         body = raw.removeprefix(codecs.BOM_UTF8) if line == 1 else raw
         if body.strip():
             yield _json_record(number, line, body, offset + len(raw) - len(body))
@@ -131,17 +172,12 @@ def _not_utf8(line: int, offset: int, byte: int) -> str:
     return f"line {line}: byte 0x{byte:02x} at offset {offset} of the file is not UTF-8; save the file as UTF-8"
 
 
-def _refuse_wide(source: Source, start: bytes) -> None:
-    if start.startswith(_WIDE_MARKS):
-        raise RootformError(f"{source.name}: this is UTF-16 (it starts with its byte order mark); save it as UTF-8")
-
-
 # -- CSV ------------------------------------------------------------------------------------------------------------
 
 
 def _csv_records(source: Source) -> Iterator[Record | BadRow]:
     csv.field_size_limit(_MOST_CELL_CHARACTERS)  # the module's own limit is 131,072 characters, less than a report
-    reader = csv.reader(_csv_lines(source), strict=True)
+    reader = csv.reader(_csv_lines(source), delimiter=source.delimiter, strict=True)
     header = _csv_header(source, reader)
     number, line = 0, reader.line_num + 1
     while True:
@@ -163,8 +199,6 @@ def _csv_lines(source: Source) -> Iterator[str]:
     """Lines as text, ends kept. A quoted cell may span lines, so a line that is not UTF-8 cannot be left out."""
     offset = 0
     for line, raw in enumerate(source.file, 1):
-        if line == 1:
-            _refuse_wide(source, raw)
         body = raw.removeprefix(codecs.BOM_UTF8) if line == 1 else raw
         try:
             yield body.decode()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -28,11 +29,19 @@ class Row:
 
 @dataclass(frozen=True)
 class Fields:
-    """What is read of each row: the document, the id, and the fields the prompt names."""
+    """What is read of each row: the document, the id, and the fields the prompt names.
+
+    Rows may do without the field for ids as it is called by default; one that was asked for by name has to be there.
+    """
 
     text: str = "text"
     id: str = "id"
     prompt: tuple[str, ...] = ()
+
+    @property
+    def needed(self) -> set[str]:
+        """What some row at least must have."""
+        return {self.text, *self.prompt} | ({self.id} - {Fields.id})
 
 
 @dataclass(frozen=True)
@@ -48,16 +57,20 @@ def survey(source: Source, fields: Fields) -> Survey:
     """Read the input once: count its rows, and refuse what would fail in every row.
 
     Raises RootformError when the text is not UTF-8 and cannot be taken apart into rows, when a CSV's header or quotes
-    are broken, and when no row at all has a field that is needed.
+    are broken, when no row can be read, and when no row at all has a field that is needed.
     """
     stamp, digest = stamp_of(source), digest_of(source)
-    missing = {fields.text, *fields.prompt}
-    rows, seen = 0, None
+    missing = fields.needed
+    rows, seen, first_bad = 0, None, None
     for record in records(source):
         rows += 1
         if isinstance(record, Record):
-            seen = seen or list(record.values)
+            seen = list(record.values) if seen is None else seen
             missing -= record.values.keys()
+        else:
+            first_bad = first_bad or record
+    if seen is None and first_bad is not None:
+        raise RootformError(f"{source.name}: no row can be read; {first_bad.reason}{_whole_array(source)}")
     if seen is not None and missing:
         _refuse_missing(source, fields, missing, seen)
     return Survey(rows, digest, stamp)
@@ -115,9 +128,24 @@ def _names(values: Collection[str]) -> str:
     return ", ".join(shown) + (", ..." if len(values) > len(shown) else "") if shown else "none"
 
 
+def _whole_array(source: Source) -> str:
+    """What to do about a file that is one JSON array, "" for any other."""
+    source.file.seek(0)
+    is_array = source.format == "jsonl" and source.file.read(64).removeprefix(codecs.BOM_UTF8).lstrip()[:1] == b"["
+    return f"; if the file is one array: jq -c '.[]' {source.name} makes lines of its elements" if is_array else ""
+
+
 def _refuse_missing(source: Source, fields: Fields, missing: set[str], seen: list[str]) -> None:
-    if fields.text in missing:
+    delimiter = next((mark for mark in ";\t|" if len(seen) == 1 and source.format != "jsonl" and mark in seen[0]), None)
+    if delimiter is not None:
+        wanted = fields.text
+        advice = f"if {delimiter!r} stands between columns, say so with " + (
+            "--format tsv" if delimiter == "\t" else f"--delimiter {delimiter!r}"
+        )
+    elif fields.text in missing:
         wanted, advice = fields.text, "name the one that holds the document with --text-field"
+    elif fields.id in missing:
+        wanted, advice = fields.id, "name the one that holds the id with --id-field"
     else:
         wanted, advice = min(missing), "the prompt may name only fields of the rows (write {{ and }} for plain braces)"
     raise RootformError(

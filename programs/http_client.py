@@ -29,7 +29,7 @@ class HttpClient:
     timeout_s: the longest silence of the server that is borne, waiting for a place in its queue included.
     concurrency: calls under way at once; more wait here, in order. retries: how often a call that the server was
     too busy to take (429, 503), or that did not reach it, is sent again, with growing pauses.
-    Raises RootformError when there is no such server or model.
+    Raises RootformError when that is no URL, and when there is no such server or model.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class HttpClient:
         concurrency: int = 256,
         retries: int = 4,
     ) -> None:
-        self.base_url = base_url.rstrip("/").removesuffix("/v1")
+        self.base_url = _checked(base_url).rstrip("/").removesuffix("/v1")
         self._headers = httpx.Headers({b"Authorization": f"Bearer {api_key}".encode()} if api_key else {})
         self._timeout = httpx.Timeout(timeout_s, connect=CONNECT_TIMEOUT_S, pool=None)
         self._retries = retries
@@ -177,6 +177,13 @@ async def events(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
             data = event.removeprefix(b"data: ")
             if data != DONE:
                 yield data
+
+
+def _checked(base_url: str) -> str:
+    """The URL, if it may be one of a server."""
+    if not base_url.lower().startswith(("http://", "https://")):
+        raise RootformError(f"{base_url!r} is no address of a server; write it as in http://127.0.0.1:8000")
+    return base_url
 
 
 def _pause(answer: httpx.Response) -> float | None:

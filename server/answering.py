@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
@@ -14,7 +15,7 @@ from starlette.types import Message, Receive, Scope, Send
 from ..engine.job import Job
 from ..engine.types import Call, Completion, Delta, RootformError
 from . import sse
-from .errors import as_rootform_error, envelope
+from .errors import as_rootform_error, envelope, error_response
 from .jobs import Happening, cancel_all, completions, merged, submit_all, unless_disconnected
 from .service import Service
 
@@ -46,11 +47,15 @@ class Writer(Protocol):
         ...
 
 
+STOPPED = RootformError("the server stopped before this answer was complete; ask again", status=503)
+
+
 class Answering:
     """An ASGI response that does the work it answers with.
 
     A failure before the first byte becomes an HTTP status, also when streaming: the status line waits for the
-    first token. A client that goes away, at any moment, cancels its calls.
+    first token. A client that goes away, at any moment, cancels its calls. A server that stops and has waited for long
+    enough cancels the answer, and the client is told so.
     """
 
     def __init__(self, service: Service, calls: Sequence[Call], writer: Writer) -> None:
@@ -60,7 +65,21 @@ class Answering:
         self.accepted = time.monotonic()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await unless_disconnected(receive, self._answer(scope, receive, send))
+        started = False
+
+        async def noting(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await unless_disconnected(receive, self._answer(scope, receive, noting))
+        except asyncio.CancelledError:
+            if not started:
+                await error_response(STOPPED)(scope, receive, send)
+            elif self.writer.stream:
+                await send(sse.event(envelope(STOPPED)))
+                await send(sse.end())
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         with self.service.admitted(len(self.calls)):

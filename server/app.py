@@ -10,6 +10,7 @@ import msgspec
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -29,50 +30,28 @@ from .service import HttpLimits, Service
 OPEN_PATHS = frozenset({"/health", "/metrics"})  # for probes and scrapers, which hold no key
 
 
-def create_app(engine: Engine, *, limits: HttpLimits | None = None, api_keys: Sequence[str] = ()) -> Starlette:
+def create_app(
+    engine: Engine,
+    *,
+    name: str | None = None,
+    limits: HttpLimits | None = None,
+    api_keys: Sequence[str] = (),
+    origins: Sequence[str] = (),
+) -> Starlette:
     """An ASGI app over an engine, which it does not own: whoever made the engine closes it.
 
+    name: what the model is called in requests and answers; None: as the engine calls it.
     api_keys: when any are given, every path but /health and /metrics wants `Authorization: Bearer <one of them>`.
+    origins: of web pages whose scripts may read answers (CORS); "*": of all.
     """
     service = Service(engine, limits or HttpLimits())
-    created = int(time.time())
-
-    async def chat_completions(request: Request) -> Answering:
-        asked = decode_body(await read_body(request, service.limits.max_body_bytes), ChatRequest)
-        return Answering(service, chat_calls(asked, engine.info), ChatWriter(asked, engine.info))
-
-    async def completions(request: Request) -> Answering:
-        asked = decode_body(await read_body(request, service.limits.max_body_bytes), CompletionRequest)
-        calls = completion_calls(asked, engine.info)
-        return Answering(service, calls, CompletionWriter(asked, engine.info, len(calls)))
-
-    async def models(request: Request) -> Response:
-        return _json(ModelList((model_card(engine.info, created),)))
-
-    async def model(request: Request) -> Response:
-        name = request.path_params["name"]
-        if name != engine.info.name:
-            raise no_such_model(name, engine.info)
-        return _json(model_card(engine.info, created))
-
-    async def health(request: Request) -> Response:
-        return health_of(engine)
-
-    async def metrics(request: Request) -> Response:
-        return Response(service.metrics.text(), media_type=service.metrics.content_type)
-
-    routes = [
-        Route("/v1/chat/completions", chat_completions, methods=["POST"]),
-        Route("/v1/completions", completions, methods=["POST"]),
-        Route("/v1/models", models, methods=["GET"]),
-        Route("/v1/models/{name:path}", model, methods=["GET"]),
-        Route("/health", health, methods=["GET"]),
-        Route("/metrics", metrics, methods=["GET"]),
-    ]
+    routes = routes_of(service, msgspec.structs.replace(engine.info, name=name or engine.info.name))
+    cross_origin = Middleware(CORSMiddleware, allow_origins=origins, allow_methods=["*"], allow_headers=["*"])
     app = Starlette(
         routes=routes,
         middleware=[
             Middleware(Counted, service=service, paths=frozenset(route.path for route in routes)),
+            *([cross_origin] if origins else []),  # before the keys: browsers ask for leave without one
             Middleware(KeyCheck, api_keys=tuple(api_keys)),
         ],
         exception_handlers={
@@ -84,6 +63,44 @@ def create_app(engine: Engine, *, limits: HttpLimits | None = None, api_keys: Se
     )
     app.router.redirect_slashes = False
     return app
+
+
+def routes_of(service: Service, info: ModelInfo) -> list[Route]:
+    """Which path does what."""
+    created = int(time.time())
+
+    async def chat_completions(request: Request) -> Answering:
+        asked = decode_body(await read_body(request, service.limits.max_body_bytes), ChatRequest)
+        return Answering(service, chat_calls(asked, info), ChatWriter(asked, info))
+
+    async def completions(request: Request) -> Answering:
+        asked = decode_body(await read_body(request, service.limits.max_body_bytes), CompletionRequest)
+        calls = completion_calls(asked, info)
+        return Answering(service, calls, CompletionWriter(asked, info, len(calls)))
+
+    async def models(request: Request) -> Response:
+        return _json(ModelList((model_card(info, created),)))
+
+    async def model(request: Request) -> Response:
+        name = request.path_params["name"]
+        if name != info.name:
+            raise no_such_model(name, info)
+        return _json(model_card(info, created))
+
+    async def health(request: Request) -> Response:
+        return health_of(service.engine)
+
+    async def metrics(request: Request) -> Response:
+        return Response(service.metrics.text(), media_type=service.metrics.content_type)
+
+    return [
+        Route("/v1/chat/completions", chat_completions, methods=["POST"]),
+        Route("/v1/completions", completions, methods=["POST"]),
+        Route("/v1/models", models, methods=["GET"]),
+        Route("/v1/models/{name:path}", model, methods=["GET"]),
+        Route("/health", health, methods=["GET"]),
+        Route("/metrics", metrics, methods=["GET"]),
+    ]
 
 
 class Counted:

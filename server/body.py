@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import difflib
 import json
 import re
@@ -14,11 +15,30 @@ from ..engine.types import RootformError
 
 T = TypeVar("T", bound=msgspec.Struct)
 UNKNOWN_FIELD = re.compile(r"Object contains unknown field `(?P<field>.*?)`(?: - at `(?P<path>.*)`)?$", re.DOTALL)
+A_SCHEMA = "send `response_format`: {type: json_schema, json_schema: {name, schema}}"
+ELSEWHERE = {
+    ("$", "guided_json"): A_SCHEMA,
+    ("$", "json_schema"): A_SCHEMA,
+    ("$", "structured_outputs"): f"for `json` {A_SCHEMA}; the others are fields here: `regex`, `choice`, `grammar`",
+    ("$", "guided_regex"): "send `regex`",
+    ("$", "guided_choice"): "send `choice`",
+    ("$", "guided_grammar"): "send `grammar`",
+    ("$", "ebnf"): "send `grammar`",
+    ("$", "max_new_tokens"): "send `max_tokens`",
+    ("$", "extra_body"): "its members stand in the body itself, beside the others",
+    ("$", "whitespace_pattern"): "send `spacing`",
+    ("$.response_format", "schema"): A_SCHEMA,
+    ("$.response_format", "regex"): "send `regex` beside the messages",
+}
+"""What fields of other servers are called here, by their JSON path and name."""
 AT_PATH = re.compile(r"^(?P<what>.*?) - at `(?P<path>.*)`$", re.DOTALL)
 
 
 async def read_body(request: Request, max_bytes: int) -> bytes:
-    """The whole body; 413 as soon as it is known to be longer than max_bytes."""
+    """The whole body; 413 as soon as it is known to be longer than max_bytes, 415 when it is packed."""
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    if encoding != "identity":
+        raise RootformError(f"Content-Encoding: a body in {encoding} is not read; send it plain", status=415)
     too_long = RootformError(f"the body is over the server's limit of {max_bytes} bytes", status=413)
     announced = request.headers.get("content-length", "")
     if announced.isdecimal() and int(announced) > max_bytes:
@@ -54,6 +74,8 @@ def _position(body: bytes, otherwise: str) -> str:
         return f"{error.msg} at line {error.lineno}, column {error.colno}"
     except RecursionError:
         return "nested too deeply"
+    if body.startswith(codecs.BOM_UTF8):
+        return "it begins with a byte order mark; leave that out"
     if otherwise == "Input data was truncated":  # what msgspec says of "\ud800" with no second half
         return "a string holds half of a surrogate pair"
     return otherwise
@@ -72,7 +94,8 @@ def _wrong_value(message: str, kind: type[msgspec.Struct]) -> RootformError:
 
 def _unknown_field(field: str, path: str, kind: type[msgspec.Struct]) -> RootformError:
     close = difflib.get_close_matches(field, kind.__struct_fields__, n=1, cutoff=0.75) if path == "$" else []
-    hint = f"did you mean `{close[0]}`?" if close else "remove it"
+    elsewhere = ELSEWHERE.get((path, field))
+    hint = elsewhere or (f"did you mean `{close[0]}`?" if close else "remove it")
     where = f"{_param(path)}.{field}" if path != "$" else field
     return RootformError(f"{path}: unknown field `{field}`; {hint}", param=where)
 

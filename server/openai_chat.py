@@ -50,15 +50,15 @@ class ChatWriter:
                 rootform=extras(one, self.with_ids),
             )
             for index, one in enumerate(completions)
-            for message, reason in (self._message(index, one),)
+            for message, reason in (self._message(one),)
         )
         return self._reply("chat.completion", choices, usage_body(completions, self.samples))
 
-    def _message(self, index: int, completion: Completion) -> tuple[AssistantMessage, str]:
+    def _message(self, completion: Completion) -> tuple[AssistantMessage, str]:
         """What is answered, and why it ends."""
         if self.tools is None:
             return AssistantMessage(completion.text), completion.finish_reason
-        return self.tools.message(index, completion)
+        return self.tools.message(completion)
 
     def opening(self) -> list[Reply]:
         """One chunk for each choice that says who speaks."""

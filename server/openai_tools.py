@@ -111,50 +111,72 @@ def read_calls_said(message: ChatMessage, where: str) -> tuple[ToolCall, ...]:
     return tuple(ToolCall(call.function.name, call.function.arguments, call.id) for call in calls)
 
 
+class Spoken:
+    """Text and calls of one answer, as they come. calls: how many there were.
+
+    White space before all other text is held back: beside calls it is no content, neither whole nor in a stream.
+    """
+
+    def __init__(self, form: ToolFormat) -> None:
+        self.calls = 0
+        self._reader = CallReader(form)
+        self._blank = ""
+        self._has_text = False
+
+    def take(self, text: str) -> tuple[str, tuple[CallSaid, ...]]:
+        """The text that may be told, and the calls that are complete, with another piece of the answer."""
+        said, calls = self._reader.take(text)
+        self.calls += len(calls)
+        return self._told(said), tuple(CallSaid(_new_id(), FunctionSaid(one.name, one.arguments)) for one in calls)
+
+    def rest(self) -> str:
+        """The text that is left when the answer has ended."""
+        said = self._told(self._reader.rest())
+        return said if self.calls else said + self._blank
+
+    def _told(self, said: str) -> str:
+        if self._has_text:
+            return said
+        self._blank += said
+        if not self._blank.strip():
+            return ""
+        self._has_text, said, self._blank = True, self._blank, ""
+        return said
+
+
 class AnswerCalls:
     """Takes the calls out of the answers to one request. Indices count its samples."""
 
     def __init__(self, asked: ChatRequest, info: ModelInfo) -> None:
         self._form: ToolFormat = format_of(asked, info)
         self._is_named = isinstance(asked.tool_choice, ToolNamed)
-        self._readers: dict[int, CallReader] = {}
-        self._made: dict[int, int] = {}
+        self._spoken: dict[int, Spoken] = {}  # of answers that stream
 
-    def message(self, index: int, completion: Completion) -> tuple[AssistantMessage, str]:
+    def message(self, completion: Completion) -> tuple[AssistantMessage, str]:
         """A whole answer, and why it ends."""
-        reader = CallReader(self._form)
-        said, calls = reader.take(completion.text)
-        said += reader.rest()
-        self._made[index] = len(calls)
-        made = tuple(CallSaid(_new_id(), FunctionSaid(call.name, call.arguments)) for call in calls)
-        content = said if not calls or said.strip() else None
-        return AssistantMessage(content, tool_calls=made or UNSET), self._reason(index, completion)
+        spoken = Spoken(self._form)
+        said, calls = spoken.take(completion.text)
+        said += spoken.rest()
+        content = said or (None if calls else "")
+        return AssistantMessage(content, tool_calls=calls or UNSET), self._reason(spoken, completion)
 
     def piece(self, index: int, text: str) -> ChatDelta:
         """What is new with another piece of an answer's text; calls are told when they are complete."""
-        said, calls = self._readers.setdefault(index, CallReader(self._form)).take(text)
-        first = self._made.get(index, 0)
-        self._made[index] = first + len(calls)
-        chunks = tuple(
-            CallChunk(index=first + i, id=_new_id(), function=FunctionSaid(call.name, call.arguments))
-            for i, call in enumerate(calls)
-        )
+        spoken = self._spoken.setdefault(index, Spoken(self._form))
+        first = spoken.calls
+        said, calls = spoken.take(text)
+        chunks = tuple(CallChunk(index=first + i, id=one.id, function=one.function) for i, one in enumerate(calls))
         return ChatDelta(content=said or UNSET, tool_calls=chunks or UNSET)
 
     def closing(self, index: int, completion: Completion) -> tuple[ChatDelta, str]:
         """What is left of an answer that streams, and why it ends."""
-        reader = self._readers.pop(index, None)
-        rest = "" if reader is None else reader.rest()
-        return ChatDelta(content=rest or UNSET), self._reason(index, completion)
+        spoken = self._spoken.pop(index, None) or Spoken(self._form)
+        return ChatDelta(content=spoken.rest() or UNSET), self._reason(spoken, completion)
 
-    def _reason(self, index: int, completion: Completion) -> str:
+    def _reason(self, spoken: Spoken, completion: Completion) -> str:
         """As at OpenAI: a tool that was named is called and that is the end, as with any text."""
-        calls = self._made.get(index, 0)
-        return (
-            "tool_calls"
-            if calls and completion.finish_reason == "stop" and not self._is_named
-            else (completion.finish_reason)
-        )
+        called = spoken.calls and completion.finish_reason == "stop" and not self._is_named
+        return "tool_calls" if called else completion.finish_reason
 
 
 def _new_id() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import signal
 import socket
 import sys
@@ -33,10 +34,10 @@ def bind(host: str, port: int) -> socket.socket:
         raise RootformError(f"host {host!r} is not an address of this machine: {error.strerror}") from None
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            reason = "already in use; stop what listens there, or choose another port (0 takes any free one)"
+            reason = "is already in use; stop what listens there, or choose another port (0 takes any free one)"
         else:
-            reason = f"cannot be had: {error.strerror}"
-        raise RootformError(f"port {port} on {host} is {reason}") from None
+            reason = f"cannot be had: {os.strerror(error.errno) if error.errno else error}"
+        raise RootformError(f"port {port} on {host} {reason}") from None
 
 
 def url_of(listener: socket.socket) -> str:
@@ -87,18 +88,20 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 8000,
     *,
+    name: str | None = None,
     api_keys: Sequence[str] = (),
+    origins: Sequence[str] = (),
     limits: HttpLimits | None = None,
     drain_s: int = 30,
     listener: socket.socket | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT; then answer what is running, for at most drain_s seconds, and return.
 
-    The engine stays open: whoever made it closes it. listener: from `bind`, instead of host and port.
-    Raises RootformError when the port cannot be had.
+    The engine stays open: whoever made it closes it. listener: from `bind`, instead of host and port. The others are
+    those of `create_app`. Raises RootformError when the port cannot be had.
     """
     listener = listener or bind(host, port)
-    line = greeting(url_of(listener), engine.info.name, bool(api_keys))
-    app = create_app(engine, limits=limits, api_keys=api_keys)
+    line = greeting(url_of(listener), name or engine.info.name, bool(api_keys))
+    app = create_app(engine, name=name, limits=limits, api_keys=api_keys, origins=origins)
     with listener:
         Server(app, drain_s=drain_s, when_ready=lambda: print(line, file=sys.stderr, flush=True)).run([listener])

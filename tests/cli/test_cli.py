@@ -66,6 +66,16 @@ BAD = [
     (["run", "x", "--schema", "s.json", "--server", "http://h", "--threads", "1"], "--threads is for a model in this"),
     (["check", "none.json"], "schema none.json: cannot be read"),
     (["serve", "--port", "80000"], "80000 is not a port"),
+    (["serve", "--port", "abc"], "'abc' is not a whole number; see rootform serve --help"),
+    (["serve", "--itl-ms", "0"], "0 is not above 0"),
+    (["serve", "--dtype", "fp8"], "invalid choice: 'fp8'"),
+    (["extract", "in.jsonl", "--schema", "s.json", "--output", "o", "--temperature", "x"], "'x' is not a number"),
+    (["extract", "in.jsonl", "--schema", "s.json", "--output", "o", "--delimiter", "::"], "is not one character"),
+    (["extract", "in.jsonl", "--schema", "s.json", "--output", "o", "--delimiter", ";"], "--delimiter is about CSV"),
+    (["extract", "in.jsonl", "--schema", "s.json", "--output", "in.jsonl", "--overwrite"], "would be lost"),
+    (["extract", "in.jsonl", "--schema", "s.json", "--output", "o", "--id-field", "no"], "no row has a field 'no'"),
+    (["run", "x", "--schema", "s.json", "--server", "127.0.0.1:8000"], "write it as in http://127.0.0.1:8000"),
+    (["run", "x", "--schema", "s.json", "--server", "ftp://h"], "'ftp://h' is no address of a server"),
     (["serve", "--host", "no.such.host.invalid"], "no.such.host.invalid"),
 ]
 
@@ -77,6 +87,7 @@ def test_bad_usage_is_one_message_and_code_2(
     code, out, err = said(capsys, *arguments)
     assert (code, out) == (2, "")
     assert message in err
+    assert err.count("\n") == 1
     assert "Traceback" not in err
     assert {path.name for path in folder.iterdir()} == {"s.json", "in.jsonl"}
 

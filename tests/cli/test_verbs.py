@@ -2,6 +2,7 @@
 
 import io
 import json
+import signal
 import sys
 from pathlib import Path
 
@@ -142,9 +143,16 @@ def test_a_prompt_for_one_document_has_no_other_fields(echo: Echo, capsys: pytes
     assert "'who'" in capsys.readouterr().err
 
 
-def test_an_interrupt_has_its_own_code(echo: Echo, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("signal_", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_has_its_own_code(
+    echo: Echo, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], signal_: signal.Signals
+) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+
     def interrupted(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
+        signal.raise_signal(signal_)
 
     monkeypatch.setattr(cli, "_client", interrupted)
     assert cli.main(["run", "x", "--schema", "s.json"]) == 130
+    assert capsys.readouterr().err == "rootform: interrupted\n"
+    assert signal.getsignal(signal.SIGTERM) == before

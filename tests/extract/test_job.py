@@ -1,6 +1,7 @@
 """Whole jobs with a scripted model: order, errors, continuing, and what is never overwritten."""
 
 import json
+import os
 import signal
 import threading
 from pathlib import Path
@@ -121,12 +122,12 @@ def test_failures_of_calls_name_their_rows(bench, scripted) -> None:
 def test_failed_rows_can_be_done_again_alone(bench, scripted) -> None:
     def unlucky(prompt: str) -> str:
         if "text 1." in prompt:
-            raise RootformError("busy", status=429)
+            raise RootformError("out of luck", status=500)
         return number_in(prompt)
 
     bench.write_input(lines(3))
     assert exit_code(bench.run(scripted(unlucky))) == 1
-    assert bench.rows()[1]["error"]["kind"] == "server busy"
+    assert bench.rows()[1]["error"]["kind"] == "failed"
 
     idle = scripted(number_in)
     again = bench.run(idle)
@@ -152,6 +153,68 @@ def test_a_job_where_everything_fails_stops(bench, scripted) -> None:
     assert not bench.output.exists()
     assert exit_code(bench.run(scripted(number_in), retry_failed=True)) == 0
     assert bench.rows() == expected(200)
+
+
+@pytest.mark.parametrize("status", [429, 502, 503])
+def test_a_server_that_is_away_for_a_while_costs_no_row(bench, scripted, status: int) -> None:
+    away = {f"text {n}.": 3 for n in range(20)}  # times that each of the first twenty is still lost
+
+    def script(prompt: str) -> str:
+        document = prompt.rpartition("\n")[2]
+        if away.get(document, 0):
+            away[document] -= 1
+            raise RootformError("cannot be reached", status=status)
+        return number_in(prompt)
+
+    bench.write_input(lines(40))
+    assert exit_code(bench.run(scripted(script), concurrency=8)) == 0
+    assert bench.rows() == expected(40)
+
+
+def test_a_server_that_stays_away_stops_the_job_and_no_row_counts_as_failed(bench, scripted) -> None:
+    answered: list[str] = []
+
+    def script(prompt: str) -> str:
+        if len(answered) == 10:
+            raise RootformError("cannot be reached", status=503)
+        answered.append(prompt)
+        return number_in(prompt)
+
+    bench.write_input(lines(30))
+    with pytest.raises(RootformError, match=r"stopped: cannot be reached\n10 finished rows are safe.*same command"):
+        bench.run(scripted(script), concurrency=1)
+    result = bench.run(scripted(number_in))
+    assert (result.reused, exit_code(result)) == (10, 0)
+    assert bench.rows() == expected(30)
+
+
+def test_what_a_job_reads_it_does_not_write_over(bench, scripted) -> None:
+    bench.write_input(lines(2))
+    prompt = bench.folder / "prompt.txt"
+    prompt.write_text("Number: {document}")
+    for read in (bench.input, bench.folder / "schema.json", prompt):
+        before = read.read_bytes()
+        with pytest.raises(RootformError, match="would be lost"):
+            bench.run(scripted(number_in), output=read, prompt=prompt, overwrite=True)
+        assert read.read_bytes() == before
+    (bench.folder / "out.jsonl.journal").symlink_to(bench.input)
+    with pytest.raises(RootformError, match="would be lost"):
+        bench.run(scripted(number_in), restart=True)
+    assert bench.input.read_text() == lines(2)
+
+
+def test_a_device_is_not_replaced_by_a_file_and_a_link_stays_a_link(bench, scripted) -> None:
+    bench.write_input(lines(2))
+    pipe, link, target = (bench.folder / name for name in ("pipe", "link", "target"))
+    os.mkfifo(pipe)
+    with pytest.raises(RootformError, match="no ordinary file"):
+        bench.run(scripted(number_in), output=pipe, overwrite=True)
+    assert pipe.is_fifo()
+    target.write_text("old\n")
+    link.symlink_to(target)
+    bench.run(scripted(number_in), output=link, overwrite=True)
+    assert link.is_symlink()
+    assert [json.loads(line) for line in target.read_bytes().splitlines()] == expected(2)
 
 
 def test_long_documents_do_not_stop_a_job(bench, scripted) -> None:

@@ -1,8 +1,10 @@
 """What is read from JSON lines and CSV, and what is said about rows that cannot be."""
 
 import csv
+import gzip
 import io
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -155,3 +157,51 @@ def test_csv_that_cannot_be_taken_apart_is_refused_before_work(tmp_path: Path) -
 def test_a_long_cell_is_read_whole(tmp_path: Path) -> None:
     rows = read(tmp_path, b"text\n" + b"x" * 300_000, Fields(), "csv")
     assert len(good(rows[0]).text) == 300_000
+
+
+@pytest.mark.parametrize(
+    ("data", "format", "says"),
+    [
+        (b'[{"text": "t"},\n {"text": "u"}]\n', "jsonl", r"no row can be read; line 1: .*jq -c '\.\[\]'"),
+        (b"We want 3 chairs.\nThanks\n", "jsonl", "no row can be read; line 1: "),
+        (b"a;b,c\n1\n", "csv", "no row can be read; line 2: 1 cells"),
+        (b"PAR1\x15\x04", "jsonl", "a Parquet file; write its rows as JSON lines"),
+        (b"PK\x03\x04\x14", "csv", "a ZIP archive"),
+        (b"%PDF-1.7\n", "jsonl", "a PDF; extract its text first"),
+        (b"id;text\n1;two\n", "csv", "no row has a field 'text'.*say so with --delimiter ';'"),
+        (b"id\ttext\n1\ttwo\n", "csv", "say so with --format tsv"),
+    ],
+)
+def test_what_would_fail_in_every_row_is_refused_before_work(
+    tmp_path: Path, data: bytes, format: Format, says: str
+) -> None:
+    assert re.search(says, refused(tmp_path, data, Fields(), format))
+
+
+def test_an_id_field_asked_for_by_name_has_to_be_there(tmp_path: Path) -> None:
+    assert "--id-field" in refused(tmp_path, b'{"text": "t"}', Fields(id="no"))
+    rows = read(tmp_path, b'{"text": "t"}\n{"text": "t", "no": 7}', Fields(id="no"))
+    assert [row.id for row in rows] == ["1", "7"]
+
+
+def test_cells_between_other_delimiters(tmp_path: Path) -> None:
+    rows = read(tmp_path, b"id\ttext\n1\ta,b\n", Fields(), "tsv")
+    assert (rows[0].id, good(rows[0]).text) == ('"1"', "a,b")
+    path = tmp_path / "in.csv"
+    path.write_text("id;text\n1;a,b\n")
+    with open_source(str(path), delimiter=";") as source:
+        assert good(next(read_rows(source, Fields()))).text == "a,b"
+    with pytest.raises(RootformError, match="--delimiter is about CSV"), open_source("in.jsonl", delimiter=";"):
+        pass
+
+
+def test_packed_files_are_unpacked_and_named_by_what_is_in_them(tmp_path: Path) -> None:
+    path = tmp_path / "in.csv.gz"
+    path.write_bytes(gzip.compress(b"id,text\n1,two\n"))
+    with open_source(str(path)) as source:
+        assert survey(source, Fields()).rows == 1
+        assert good(next(read_rows(source, Fields()))).text == "two"
+    for damaged in (path.read_bytes()[:-12], path.read_bytes()[:12] + b"\x00" * 40):
+        path.write_bytes(damaged)
+        with pytest.raises(RootformError, match="the gzip file is damaged"), open_source(str(path)):
+            pass

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 from contextlib import contextmanager
 from functools import partial
 from types import SimpleNamespace
@@ -82,6 +83,30 @@ def test_keys(serving, make_engine):
         assert get(url + "/v1/models", headers={"Authorization": key}).status_code == 200
 
 
+def test_a_served_name_is_the_one_that_requests_and_answers_have(serving, make_engine):
+    with serving(make_engine(), name="gpt-x") as url:
+        assert get(url + "/v1/models").json()["data"][0]["id"] == "gpt-x"
+        body = {"prompt": "x", "model": "gpt-x"}
+        assert post(url + "/v1/completions", json=body).json()["model"] == "gpt-x"
+        assert post(url + "/v1/completions", json=body | {"model": "echo"}).status_code == 404
+
+
+def test_pages_of_allowed_origins_may_ask_also_where_keys_are_asked_for(serving, make_engine):
+    asks = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization, content-type"}
+    ours, theirs = {"Origin": "https://a.example"}, {"Origin": "https://b.example"}
+    with serving(make_engine(), api_keys=["key"], origins=["https://a.example"]) as url:
+        preflight = httpx.options(url + "/v1/completions", headers=ours | asks, timeout=120)
+        assert (preflight.status_code, preflight.headers["access-control-allow-origin"]) == (200, "https://a.example")
+        assert "authorization" in preflight.headers["access-control-allow-headers"]
+        assert httpx.options(url + "/v1/completions", headers=theirs | asks, timeout=120).status_code == 400
+        answer = get(url + "/v1/models", headers=ours | {"Authorization": "Bearer key"})
+        assert answer.headers["access-control-allow-origin"] == "https://a.example"
+        assert get(url + "/v1/models", headers=ours).status_code == 401
+    with serving(make_engine()) as url:
+        assert "access-control-allow-origin" not in get(url + "/health", headers=ours).headers
+        assert httpx.options(url + "/v1/completions", headers=ours | asks, timeout=120).status_code == 405
+
+
 def test_a_full_queue_is_a_429_that_says_when_to_come_back(serving, make_engine):
     engine = make_engine()
     with serving(engine, limits=HttpLimits(max_waiting=4)) as url:
@@ -153,6 +178,8 @@ def test_a_busy_port_is_told_clearly():
             bind("127.0.0.1", port)
     with pytest.raises(RootformError, match="host 'no such host' is not an address"):
         bind("no such host", 0)
+    with pytest.raises(RootformError, match=r"port 0 on 192\.0\.2\.1 cannot be had: [\w ]+$"):
+        bind("192.0.2.1", 0)
 
 
 def test_urls_of_listeners():
@@ -244,7 +271,8 @@ ENDLESS = """
 """
 
 
-def test_a_drain_has_an_end():
+@pytest.mark.parametrize("twice", [False, True])
+def test_a_drain_has_an_end(twice):
     command = [sys.executable, "-c", textwrap.dedent(ENDLESS)]
     with (
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process,
@@ -253,10 +281,17 @@ def test_a_drain_has_an_end():
         url = process.stderr.readline().split()[3]
         body = {"prompt": "x", "stream": True}
         with httpx.Client(timeout=120) as client, client.stream("POST", url + "/completions", json=body) as answer:
-            assert "on and on" in next(answer.iter_text())
+            told = answer.iter_text()
+            assert "on and on" in next(told)
             process.send_signal(signal.SIGTERM)
-            rest, _ = process.communicate(timeout=120)
+            if twice:  # the second one wants it to leave at once
+                time.sleep(0.2)
+                process.send_signal(signal.SIGINT)
+            last = "".join(told)
+            rest, errors = process.communicate(timeout=120)
     assert (process.returncode, rest) == (0, "cancelled\nreturned\n")
+    assert "the server stopped before this answer was complete" in last
+    assert "Traceback" not in errors
 
 
 def wait_until(true, timeout_s=120.0):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+
 import httpx
 import pytest
 
@@ -34,6 +36,7 @@ def refusal(response, status=400):
         (b'{"user": "\\ud800"}', "the body is not JSON: a string holds half of a surrogate pair"),
         (b'{"audio": ' + b"[" * 80_000, "the body is JSON nested too deeply to be read"),
         (b"[]", "the body: expected `object`, got `array`"),
+        (b"\xef\xbb\xbf{}", "the body is not JSON: it begins with a byte order mark; leave that out"),
     ],
 )
 def test_bodies_that_are_not_a_json_object(url, body, message):
@@ -47,6 +50,13 @@ def test_bodies_that_are_not_a_json_object(url, body, message):
         ({"messages": []}, "messages", "messages: at least one is needed"),
         ({"nonsense": 1}, "nonsense", "$: unknown field `nonsense`; remove it"),
         ({"top_kk": 1}, "top_kk", "$: unknown field `top_kk`; did you mean `top_k`?"),
+        ({"guided_regex": "a"}, "guided_regex", "$: unknown field `guided_regex`; send `regex`"),
+        (
+            {"response_format": {"type": "json_schema", "schema": {}}},
+            "response_format.schema",
+            "$.response_format: unknown field `schema`; send `response_format`: {type: json_schema, json_schema: "
+            "{name, schema}}",
+        ),
         ({"temperature": "hot"}, "temperature", "$.temperature: expected `float | null`, got `str`"),
         ({"temperature": -1}, "temperature", "$.temperature: expected `float` >= 0.0"),
         ({"n": 0}, "n", "$.n: expected `int` >= 1"),
@@ -242,6 +252,16 @@ def test_wrong_paths_and_methods(url):
     assert refusal(wrong, 405)["message"] == "GET /v1/completions: this path takes POST"
     assert wrong.headers["allow"] == "POST"
     assert refusal(httpx.post(url + "/health", timeout=120), 405)["message"].startswith("POST /health: this path takes")
+
+
+def test_a_packed_body_is_refused_as_such(url):
+    packed = httpx.post(
+        url + "/v1/completions",
+        content=gzip.compress(b'{"prompt": "x"}'),
+        headers={"Content-Encoding": "gzip"},
+        timeout=120,
+    )
+    assert refusal(packed, 415)["message"] == "Content-Encoding: a body in gzip is not read; send it plain"
 
 
 def test_a_body_over_the_limit(url):

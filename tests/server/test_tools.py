@@ -97,6 +97,17 @@ def test_a_stream_tells_text_as_it_comes_and_calls_when_they_are_complete(client
     assert reason == "tool_calls"
 
 
+@pytest.mark.parametrize(
+    ("text", "content"),
+    [(OSLO + NOW_TOO + "\n", None), ("\n", "\n"), ("\n" + OSLO + " so", "\n so"), (" I look." + OSLO, " I look.")],
+)
+def test_white_space_beside_calls_is_no_content_whole_or_streamed(client, text, content):
+    whole = client.chat.completions.create(**asked(text), extra_body=HERMES).choices[0].message
+    chunks = client.chat.completions.create(**asked(text), extra_body=HERMES, stream=True)
+    said = "".join(chunk.choices[0].delta.content or "" for chunk in chunks)
+    assert (whole.content, said) == (content, content or "")
+
+
 def test_the_openai_package_puts_a_stream_together(client):
     with client.chat.completions.stream(**asked(OSLO), extra_body=HERMES) as stream:
         message = stream.get_final_completion().choices[0].message
