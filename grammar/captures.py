@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import heapq
 from bisect import bisect_left
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
@@ -18,8 +18,33 @@ from .witness import nicest
 
 _BYTES_TRIED = 8  # of each class of bytes that behave alike
 _EXPANSIONS = 60  # for each value that is looked for
-_FEWEST = 16  # values looked for at least
+_FEWEST = 16  # values for which there are expansions at least
 _UNESCAPED = ALL_BYTES & ~(1 << ord("\\"))  # nearly all values can be spelled so
+_NEEDED_ESCAPES = sum(1 << byte for byte in b'"\\bfnrt')  # behind a backslash: whatever else is there needs none
+
+
+class Excluded(NamedTuple):
+    """Values that may not be, `canonical` ones. spell: finds all texts of one, by the pool in use, with `form`."""
+
+    spell: Callable[[Any, Any], int]
+    form: Hashable
+    values: frozenset[Any]
+
+    def rests(self, text: bytes) -> Iterator[int]:
+        """How those of their texts may go on that begin with `text`."""
+        for value in self._begun_by(text):
+            rest = _behind(self.spell(self.form, value), text)
+            if rest != EMPTY:
+                yield rest
+
+    def _begun_by(self, text: bytes) -> Iterable[Any]:
+        """Those of which a text may begin with `text`; errs towards more."""
+        if not text:
+            return self.values
+        if text[:1] == b'"' and b"\\" not in text:
+            strings = _strings(self.values)
+            return strings.values[strings.begun_by(text)]
+        return [value for value in self.values if isinstance(value, str) == (text[:1] == b'"')]
 
 
 class Rule(Hashable, Protocol):
@@ -36,16 +61,16 @@ class Rule(Hashable, Protocol):
         """`after`, but what follows does not remember this text; the same for all texts that are alike."""
         ...
 
-    def taken(self, text: bytes) -> list[int]:
-        """How those texts that may not be, and begin with `text`, may go on."""
+    def excluded(self) -> tuple[Excluded, ...]:
+        """The values that may not be."""
         ...
 
     def values(self) -> frozenset[Hashable] | None:
-        """The values that may not be, `canonical` ones, where all others may be if the rule is free; None elsewhere."""
+        """The values that may not be, where all others may be if the rule is free; None elsewhere."""
         ...
 
     def hides(self) -> bool:
-        """Whether `taken` leaves out texts that may not be either."""
+        """Whether `excluded` leaves out texts that may not be either."""
         ...
 
     def follows(self) -> int:
@@ -79,9 +104,9 @@ class Either(NamedTuple):
         """The same, not remembered."""
         return POOL.alt(*[rule.loosely(text) for rule in self._rules(text)])
 
-    def taken(self, text: bytes) -> list[int]:
+    def excluded(self) -> tuple[Excluded, ...]:
         """What any of the rules leaves out."""
-        return [rest for _, rule in self.choices for rest in rule.taken(text)]
+        return tuple(each for _, rule in self.choices for each in rule.excluded())
 
     def values(self) -> frozenset[Hashable] | None:
         """Not told by values alone."""
@@ -133,54 +158,72 @@ def values_of(expression: int, wanted: int) -> list[Value]:
     return _known_values(expression, wanted).values
 
 
-class _Values(NamedTuple):
-    """Texts of different values. tried: how many were looked for. are_all: there are no others."""
+class _Values:
+    """Texts of different values of an expression, shortest first, found as far as they are asked for.
 
-    tried: int
-    values: list[Value]
-    are_all: bool
+    spelling: mask of the bytes that texts are looked for with. are_all: there are no others.
+    """
 
+    def __init__(self, expression: int, spelling: int) -> None:
+        self.values: list[Value] = []
+        self._spelling = spelling
+        self._known: set[Hashable] = set()
+        self._expanded = self._pushed = 0
+        self._left_out = False
+        self._heap: list[tuple[int, int, int, bytes, int]] = []
+        if not POOL.is_empty(expression):
+            self._heap.append((POOL.shortest_length(expression), 0, 0, b"", expression))
 
-def _known_values(expression: int, wanted: int, *, any_spelling: bool = True) -> _Values:
-    """any_spelling: whether values are looked for that cannot be spelled without escapes, if others are not enough."""
-    known: dict[tuple[int, bool], _Values] = POOL.memos.setdefault("values of expressions", {})
-    found = known.get((expression, any_spelling))
-    if found is None or (found.tried < wanted and not found.are_all):
-        most = max(_FEWEST, 2 * wanted)
-        found = _find_values(expression, most, _UNESCAPED)
-        if any_spelling and len(found.values) < wanted and not found.are_all:
-            found = _find_values(expression, most, ALL_BYTES)
-        known[expression, any_spelling] = found
-    return found
+    @property
+    def are_all(self) -> bool:
+        """Whether there are no others than `values`."""
+        return not self._heap and not self._left_out
 
+    def look_for(self, wanted: int) -> None:
+        """Have so many `values`, or all that a search finds which is the longer the more there are to be."""
+        most = _EXPANSIONS * max(_FEWEST, 2 * wanted)
+        while len(self.values) < wanted and self._heap and self._expanded < most:
+            self._expanded += 1
+            *_, text, rest = heapq.heappop(self._heap)
+            if POOL.nullable(rest):
+                self._note(text)
+            self._expand(text, rest)
 
-def _find_values(expression: int, most: int, spelling: int) -> _Values:
-    """spelling: mask of the bytes that texts are looked for with."""
-    if POOL.is_empty(expression):
-        return _Values(most, [], are_all=True)
-    found: dict[Hashable, Value] = {}
-    heap = [(POOL.shortest_length(expression), 0, 0, b"", expression)]
-    pushed, are_all = 0, True
-    for _ in range(_EXPANSIONS * most):
-        if not heap or len(found) >= most:
-            break
-        *_, text, rest = heapq.heappop(heap)
-        if POOL.nullable(rest):
-            value = read(text)
-            found.setdefault(value, Value(text, value))
+    def _note(self, text: bytes) -> None:
+        value = read(text)
+        if value not in self._known:
+            self._known.add(value)
+            self.values.append(Value(text, value))
+
+    def _expand(self, text: bytes, rest: int) -> None:
+        first, spelling = POOL.first(rest), self._spelling
+        if (len(text) - len(text.rstrip(b"\\"))) % 2:
+            spelling = _NEEDED_ESCAPES
         for mask in POOL.byte_classes(rest):
-            possible = mask & POOL.first(rest)
+            possible = mask & first
             some = _some_bytes(possible & spelling)
+            self._left_out |= len(some) < possible.bit_count()
             after = POOL.derivative(rest, some[0]) if some else EMPTY
-            are_all &= len(some) == possible.bit_count()
             if after == EMPTY:
                 continue
             length = len(text) + 1 + POOL.shortest_length(after)
             for byte in some:
-                pushed += 1
+                self._pushed += 1
                 # Of those as short the longest is gone on with: else all beginnings come before the first whole one.
-                heapq.heappush(heap, (length, -len(text), pushed, text + bytes([byte]), after))
-    return _Values(most, list(found.values()), are_all and not heap)
+                heapq.heappush(self._heap, (length, -len(text), self._pushed, text + bytes([byte]), after))
+
+
+def _known_values(expression: int, wanted: int, *, any_spelling: bool = True) -> _Values:
+    """any_spelling: whether values are looked for that cannot be spelled without escapes, if others are not enough."""
+    known: dict[tuple[int, int], _Values] = POOL.memos.setdefault("values of expressions", {})
+    for spelling in (_UNESCAPED, ALL_BYTES) if any_spelling else (_UNESCAPED,):
+        found = known.get((expression, spelling))
+        if found is None:
+            found = known[expression, spelling] = _Values(expression, spelling)
+        found.look_for(wanted)
+        if len(found.values) >= wanted or found.are_all:
+            break
+    return found
 
 
 @lru_cache(4096)
@@ -207,15 +250,14 @@ def derived(expression: int, text: bytes) -> int:
     return expression
 
 
-def rests(spellings: Callable[[Any], int], values: Iterable[Any], text: bytes) -> list[int]:
-    """What is left behind `text` of the spellings of values, `canonical` ones, that it begins."""
-    if isinstance(values, frozenset) and text[:1] == b'"' and b"\\" not in text:
-        strings = _strings(values)
-        found = strings.values[strings.begun_by(text)]
-    else:
-        found = [value for value in values if _may_begin(text, value)]
-    left = [_behind(spellings(value), text) for value in found]
-    return [rest for rest in left if rest != EMPTY]
+def taken(rule: Rule, text: bytes) -> list[int]:
+    """How those texts that may not be, and begin with `text`, may go on."""
+    return [rest for excluded in rule.excluded() for rest in excluded.rests(text)]
+
+
+def may_become_taken(rule: Rule, text: bytes) -> bool:
+    """Whether there are texts that may not be, and begin with `text`."""
+    return any(True for excluded in rule.excluded() for _ in excluded.rests(text))
 
 
 @memo
@@ -229,20 +271,26 @@ def has_others(rule: Rule, body: int, text: bytes) -> bool | None:
 
     Told where it is a string that is open and has no escapes yet; None: not told. The rule is free.
     """
-    taken = rule.values()
-    if taken is None or body == EMPTY or not _is_open(text):
+    values = rule.values()
+    if values is None or body == EMPTY or not _is_open(text):
         return None
-    begun = _strings(taken).begun_by(text)
-    most = begun.stop - begun.start
-    found = _known_values(POOL.concat(POOL.literal(b'"'), body), most + 1, any_spelling=False)
-    if len(found.values) > most:
+    strings = _strings(values)
+    begun = frozenset(strings.values[strings.begun_by(text)])
+    return _has_others(body, text, tuple(each._replace(values=begun) for each in rule.excluded()))
+
+
+@memo
+def _has_others(body: int, text: bytes, excluded: tuple[Excluded, ...]) -> bool | None:
+    """`has_others`, of the values that begin with the text."""
+    start, begun = text[1:].decode(), {value for each in excluded for value in each.values}
+    found = _known_values(POOL.concat(POOL.literal(b'"'), body), len(begun) + 1, any_spelling=False)
+    if any(start + str(each.value) not in begun for each in found.values):
         return True
     if found.are_all:
-        start = text[1:].decode()
-        return any(start + str(each.value) not in taken for each in found.values)
+        return False
     if not POOL.plain(body):
         return None
-    return not POOL.is_empty(POOL.and_(body, POOL.not_(POOL.alt(*rule.taken(text)))))
+    return not POOL.is_empty(POOL.and_(body, POOL.not_(POOL.alt(*[r for each in excluded for r in each.rests(text)]))))
 
 
 def _is_open(text: bytes) -> bool:
@@ -273,15 +321,6 @@ def _strings(values: frozenset[Any]) -> _Strings:
     return _Strings([spelled for spelled, _ in pairs], [value for _, value in pairs])
 
 
-def _may_begin(text: bytes, value: Hashable) -> bool:
-    """Whether a spelling of a value may begin with `text`; errs towards yes."""
-    if not text:
-        return True
-    if not isinstance(value, str):
-        return text[:1] != b'"'
-    return text[:1] == b'"' and (b"\\" in text or (b'"' + value.encode() + b'"').startswith(text))
-
-
 def can_end(marks: Sequence[tuple[Any, ...]], text: bytes, *, is_over: bool) -> bool:
     """Whether captured texts can be gone on with to ones that may be.
 
@@ -291,10 +330,15 @@ def can_end(marks: Sequence[tuple[Any, ...]], text: bytes, *, is_over: bool) -> 
     _, start, _, _, rule = marks[0]
     if is_over and rule.loosely(text[start:]) == EMPTY:
         return False
-    if all(is_free(rule) and not rule.taken(text[start:]) for _, start, _, _, rule in marks):
+    if all(is_free(rule) and not may_become_taken(rule, text[start:]) for _, start, _, _, rule in marks):
         return True
     _, _, body, begun, rule = marks[-1]
-    shortest = POOL.shortest(derived(body, text[len(begun) :])) if len(marks) == 1 and is_free(rule) else None
-    if shortest is not None and rule.loosely(text + shortest) != EMPTY:
-        return True
-    return not POOL.is_empty(POOL.capture(derived(body, text[len(begun) :]), text, rule))
+    body = derived(body, text[len(begun) :])
+    if len(marks) == 1 and is_free(rule):
+        shortest = POOL.shortest(body)
+        if shortest is not None and rule.loosely(text + shortest) != EMPTY:
+            return True
+        told = has_others(rule, body, text)
+        if told is not None:
+            return told
+    return not POOL.is_empty(POOL.capture(body, text, rule))

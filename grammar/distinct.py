@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from typing import NamedTuple
 
-from .captures import derived, has_values, rests
+from .captures import Excluded, derived, has_values, taken
 from .chars import json_text
 from .counts import Left
 from .errors import GrammarError
@@ -80,9 +80,9 @@ class Keys(NamedTuple):
         """`after`, this key not remembered."""
         return self._behind(text, remember=False)
 
-    def taken(self, text: bytes) -> list[int]:
-        """What is left of the spellings of the keys before."""
-        return rests(_spellings, self.seen, text)
+    def excluded(self) -> tuple[Excluded, ...]:
+        """The keys before."""
+        return (Excluded(_spellings, None, self.seen),) if self.seen else ()
 
     def values(self) -> frozenset[Hashable] | None:
         """The keys before, where it does not matter how a member counts."""
@@ -102,7 +102,7 @@ class Keys(NamedTuple):
         for member, next_rule in self._kinds():
             rest = derived(member.key, text)
             if member in self.others:
-                rest = POOL.and_(rest, POOL.not_(POOL.alt(*self.taken(text))))
+                rest = POOL.and_(rest, POOL.not_(POOL.alt(*taken(self, text))))
             more = POOL.shortest(rest)
             if more is not None:
                 seen: set[str] = {str(read(text + more))} if member in self.others else set()
@@ -205,12 +205,12 @@ def _shortest_keys(expression: int, count: int) -> list[bytes]:
     found: list[bytes] = []
     while len(found) < count and (text := POOL.shortest(expression)) is not None:
         found.append(text)
-        expression = POOL.and_(expression, POOL.not_(_spellings(str(read(text)))))
+        expression = POOL.and_(expression, POOL.not_(_spellings(None, str(read(text)))))
     return found
 
 
 @memo
-def _spellings(name: str) -> int:
+def _spellings(_: None, name: str) -> int:
     return POOL.concat(QUOTE, POOL.frame(json_text(name)), QUOTE)
 
 

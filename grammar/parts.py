@@ -283,7 +283,7 @@ class Parts:
             counts = self._none_begun(len(tokens))
         else:
             tokens, states, counts = walked.tokens
-            order = np.argsort(counts, kind="stable")
+            order = np.argsort(counts.astype(np.int16), kind="stable")  # of so few bits that it sorts by them
             tokens, states, counts = tokens[order], states[order], counts[order]
         # From several nodes a token may be come to with different counts: no bit of it stands for one of them.
         one_count = unit == NO_UNIT or len(nodes) == 1

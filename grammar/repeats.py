@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Iterator
 from itertools import combinations
 from typing import NamedTuple
 
-from .captures import Value, rests
+from .captures import Excluded, Value
 from .counts import Left, Way
 from .expr import EMPTY, POOL
 from .json_arrays import array, rest_behind
@@ -80,9 +80,9 @@ class Repeats(NamedTuple):
             return self.after(text)
         return POOL.alt(*[_any_element(self, still) for still in self._counted(text)])
 
-    def taken(self, text: bytes) -> list[int]:
+    def excluded(self) -> tuple[Excluded, ...]:
         """None."""
-        return []
+        return ()
 
     def values(self) -> frozenset[Hashable] | None:
         """Not told by values alone."""
@@ -133,8 +133,8 @@ class Repeats(NamedTuple):
     def _again(self, body: int, begun: bytes = b"") -> int:
         """Of what may follow the beginning of an element that which makes it equal to one before."""
         if not self.nested:
-            values = [each.value for each in self.seen]
-            return POOL.and_(body, POOL.alt(*rests(lambda value: values_equal(self.form.inner, value), values, begun)))
+            seen = Excluded(values_equal, self.form.inner, frozenset(each.value for each in self.seen))
+            return POOL.and_(body, POOL.alt(*seen.rests(begun)))
         texts = [each.text[len(begun) :] for each in self.seen if each.text.startswith(begun)]
         return POOL.texts([text for text in texts if POOL.fullmatch(body, text)])
 
@@ -216,9 +216,9 @@ class _Forgetful(NamedTuple):
         """The same."""
         return self.after(text)
 
-    def taken(self, text: bytes) -> list[int]:
+    def excluded(self) -> tuple[Excluded, ...]:
         """None."""
-        return []
+        return ()
 
     def values(self) -> frozenset[Hashable] | None:
         """Not told by values alone."""

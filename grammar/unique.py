@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from typing import NamedTuple
 
-from .captures import derived, has_values, rests, values_of
+from .captures import Excluded, derived, has_values, taken, values_of
 from .counts import Left, Way
 from .errors import GrammarError
 from .expr import EMPTY, POOL
@@ -64,9 +64,9 @@ class Elements(NamedTuple):
         alike = self._counted(text)
         return _rest_behind(self, alike.pop()) if len(alike) == 1 else POOL.alt(*[_rest_behind(self, s) for s in alike])
 
-    def taken(self, text: bytes) -> list[int]:
-        """What is left of the spellings of the elements before."""
-        return rests(lambda value: _texts_of(self.form.inner, value), self.seen, text)
+    def excluded(self) -> tuple[Excluded, ...]:
+        """The elements before."""
+        return (Excluded(_texts_of, self.form.inner, self.seen),) if self.seen else ()
 
     def values(self) -> frozenset[Hashable] | None:
         """Those before, where it does not matter how an element counts."""
@@ -87,7 +87,7 @@ class Elements(NamedTuple):
             return POOL.concat(body, self.form.close_array)
         if may_stop and (more := self._another(body, text)) is not None:
             return POOL.concat(POOL.literal(more), self.form.close_array)
-        fresh = POOL.and_(body, POOL.not_(POOL.alt(*self.taken(text))))
+        fresh = POOL.and_(body, POOL.not_(POOL.alt(*taken(self, text))))
         if may_stop:
             return POOL.concat(fresh, self.form.close_array)
         choices = []

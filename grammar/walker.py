@@ -78,8 +78,9 @@ class Walker:
             if not n_missing:
                 break
             starts, edges = _NO_NODES, self._missing[:n_missing].copy()
-            for node, before, _ in edges.tolist():
-                dfa.step(before, int(vocabulary.node_byte[node]))
+            # As long as one transition is missing, all nodes that it leads to are.
+            for edge in np.unique(edges[:, 1].astype(np.int64) << 8 | vocabulary.node_byte[edges[:, 0]]).tolist():
+                dfa.step(edge >> 8, edge & 255)
             filled[4] = 0
         self.reached += reached
         return Walked(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from .errors import GrammarError
 from .node_layout import UNKNOWN
-from .nodes import Kind
+from .nodes import EMPTY, Kind
 from .pools import using
 from .verbatim_search import Along
 from .work import tick
@@ -26,6 +26,8 @@ NEVER = 1 << 60
 
 SEARCH_BUDGET = 30_000
 """States one search may open before the combination is refused. Its time is limited by `work.within`."""
+
+_MOST_TRIED = 1000  # bytes of a text that is held against each member of an intersection
 
 _OUTLINED = (Kind.REF, Kind.WORDS, Kind.CAPTURE)
 
@@ -75,11 +77,11 @@ class Witness:
             return any(self._is_free(member) for member in node[1])
         if node[0] != Kind.CAPTURE:
             return False
-        from .captures import is_free  # which builds expressions, too
+        from .captures import is_free, may_become_taken  # which build expressions, too
 
         _, body, text, rule = node
         with using(self._exprs):
-            return is_free(rule) and not rule.taken(text) and self.has_member(body)
+            return is_free(rule) and not may_become_taken(rule, text) and self.has_member(body)
 
     def length(self, item: int) -> int:
         """Bytes of a shortest string, or NEVER."""
@@ -209,6 +211,8 @@ class Witness:
         if any(exprs.node(m)[0] == Kind.VERBATIM for m in self._members(start)):
             return self._search_document(start)
         found = self._of_a_label(start)
+        if found is None:
+            found = self._of_a_member(start)
         if found is not None:
             self._found[start] = found
             exprs.know(start, len(found))
@@ -258,6 +262,25 @@ class Witness:
                 if found is not None and self._exprs.fullmatch(item, found):
                     return found
         return None
+
+    def _of_a_member(self, item: int) -> bytes | None:
+        """A shortest string of an intersection, if it is that of the member which needs most, as far as is known."""
+        exprs = self._exprs
+        known = [member for member in self._members(item) if exprs.plain(member)]
+        if not known:
+            return None
+        longest = max(known, key=self.length)
+        text = self.shortest(longest) if self.length(longest) <= _MOST_TRIED else None
+        others = [member for member in self._members(item) if member != longest]
+        return text if text is not None and all(self._has(other, text) for other in others) else None
+
+    def _has(self, item: int, text: bytes) -> bool:
+        """Whether a text is in the language."""
+        for byte in text:
+            item = self._exprs.raw_derivative(item, byte)
+            if item == EMPTY:
+                return False
+        return self._exprs.nullable(item)
 
     def _label_length(self, item: int) -> int:
         """Characters that the label still needs in which the texts of an expression are; 0: they are in none."""
