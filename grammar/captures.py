@@ -215,15 +215,17 @@ class _Values:
 
 def _known_values(expression: int, wanted: int, *, any_spelling: bool = True) -> _Values:
     """any_spelling: whether values are looked for that cannot be spelled without escapes, if others are not enough."""
-    known: dict[tuple[int, int], _Values] = POOL.memos.setdefault("values of expressions", {})
-    for spelling in (_UNESCAPED, ALL_BYTES) if any_spelling else (_UNESCAPED,):
-        found = known.get((expression, spelling))
-        if found is None:
-            found = known[expression, spelling] = _Values(expression, spelling)
+    found = _begun(expression, _UNESCAPED)
+    found.look_for(wanted)
+    if any_spelling and len(found.values) < wanted and not found.are_all:
+        found = _begun(expression, ALL_BYTES)
         found.look_for(wanted)
-        if len(found.values) >= wanted or found.are_all:
-            break
     return found
+
+
+@memo
+def _begun(expression: int, spelling: int) -> _Values:
+    return _Values(expression, spelling)
 
 
 @lru_cache(4096)
