@@ -108,7 +108,10 @@ class _Work:
 
 
 class Compilers:
-    """Threads that compile constraints, politely: the step thread goes on meanwhile."""
+    """Threads that compile constraints, politely: the step thread goes on meanwhile.
+
+    recompiler: compiles those that were in use before this start; None where they are not kept.
+    """
 
     def __init__(self, vocabulary: Vocabulary, limits: GrammarLimits) -> None:
         folder = limits.cache_dir
@@ -119,10 +122,10 @@ class Compilers:
         self._works: dict[Constraint, _Work] = {}
         self._is_closed = False
         self._constraints: KeptConstraints | None = None
-        self._recompiler: Recompiler | None = None
+        self.recompiler: Recompiler | None = None
         if folder is not None and self._rows is not None:
             self._constraints = kept = KeptConstraints(folder, self._rows.file.stem)
-            self._recompiler = Recompiler(kept, self.compile_again, self._is_full, self._save)
+            self.recompiler = Recompiler(kept, self.compile_again, self._is_full, self._save)
         self._threads = ThreadPoolExecutor(_WORKERS, thread_name_prefix="rootform-compile")
         self._warm = self._threads.submit(warm, generations)
 
@@ -135,13 +138,13 @@ class Compilers:
 
         is_busy: whether requests run now; then it goes slowly.
         """
-        if self._recompiler is not None:
-            self._recompiler.start(is_busy)
+        if self.recompiler is not None:
+            self.recompiler.start(is_busy)
 
     @property
     def recompiled(self) -> int:
         """How many constraints were compiled so."""
-        return 0 if self._recompiler is None else self._recompiler.compiled
+        return 0 if self.recompiler is None else self.recompiler.compiled
 
     def compile(self, constraint: Constraint, done: Callable[[Root | RootformError], None]) -> Compilation:
         """Have `done` called with the root or the error, on some thread, perhaps this one before this returns.
@@ -206,8 +209,8 @@ class Compilers:
             for work in self._works.values():
                 work.take_all()
         self._threads.shutdown(wait=False, cancel_futures=True)
-        if self._recompiler is not None:
-            self._recompiler.close()
+        if self.recompiler is not None:
+            self.recompiler.close()
         self._save()
 
     def _save(self) -> None:

@@ -15,9 +15,9 @@ import torch
 from numba import types
 from numba.extending import overload
 
-from ..grammar.machine_code import forget_what_is_old, kept
+from ..grammar.machine_code import MachineCode
 
-forget_what_is_old(Path(__file__).with_name(name) for name in ("loops.py", "attention_loops.py"))
+_CODE = MachineCode(Path(__file__).with_name(name) for name in ("loops.py", "attention_loops.py"))
 
 _f32, _i32, _u32, _u16 = np.float32, np.int32, np.uint32, np.uint16
 SIGN_OFF = _i32(0x7FFFFFFF)
@@ -31,7 +31,7 @@ def bits(tensor: torch.Tensor) -> np.ndarray:
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function compiled when first called, or read from where its machine code is kept."""
-    return kept(function, fastmath=True, nogil=True, error_model="numpy")
+    return _CODE.kept(function, fastmath=True, nogil=True, error_model="numpy")
 
 
 # -- numbers of either kind ---------------------------------------------------------------------------------------

@@ -53,6 +53,7 @@ class Recompiler:
         self._save = save
         self._is_busy: Callable[[], bool] = lambda: False
         self._closed = threading.Event()
+        self._compiled_all = threading.Event()
         self._thread = threading.Thread(target=self._run, name="rootform-recompile", daemon=True)
         self.compiled = 0
 
@@ -60,6 +61,10 @@ class Recompiler:
         """Begin. is_busy: whether requests run now; called from the thread."""
         self._is_busy = is_busy
         self._thread.start()
+
+    def wait_until_compiled(self) -> None:
+        """Return when all that is to be compiled is, or it was closed."""
+        self._compiled_all.wait()
 
     def close(self) -> None:
         """End the thread. Saves nothing."""
@@ -70,7 +75,10 @@ class Recompiler:
     # -- on the thread --------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        self._compile_all()
+        try:
+            self._compile_all()
+        finally:
+            self._compiled_all.set()
         while not self._closed.wait(SAVE_SECONDS):
             self._save()
 

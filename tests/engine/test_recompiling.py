@@ -186,8 +186,8 @@ def test_closing_ends_it_at_once(starts: Starts, gate: Gate) -> None:
     compilers = starts.start(compile_seconds=3600)
     wait_for(lambda: gate.begun == 1)
     compilers.close()
-    assert compilers._recompiler is not None
-    assert not compilers._recompiler._thread.is_alive()
+    assert compilers.recompiler is not None
+    assert not compilers.recompiler._thread.is_alive()
     assert starts.kept() == [Regex(SLOW)], "it is not dropped for that"
 
 

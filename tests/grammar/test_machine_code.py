@@ -1,20 +1,15 @@
-"""Machine code: made before it is needed, and never that of older sources."""
+"""Machine code is made before it is needed. How it is kept: test_machine_code_kept.py."""
 
 from __future__ import annotations
 
 import importlib
 import json
 import pkgutil
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
-import pytest
 from numba.core.dispatcher import Dispatcher
 
 from rootform import grammar
-from rootform.grammar import machine_code
 from rootform.grammar.automaton import Automaton
 from rootform.grammar.batch import StateBatch
 from rootform.grammar.constraints import Choice, JsonSchema, Regex
@@ -82,36 +77,3 @@ def test_nothing_is_compiled_once_an_automaton_is_warm() -> None:
         automaton.forced(*automaton.start(root))
         automaton.completion(*automaton.start(root))
     assert {name: n for name, n in _compiled().items() if n != before[name]} == {}
-
-
-@pytest.mark.parametrize("changed", ["node_layout.py", "walk_kernels.py"])
-def test_machine_code_of_other_sources_is_forgotten(tmp_path: Path, changed: str) -> None:
-    room = tmp_path / "room"
-    (room / "__pycache__").mkdir(parents=True)
-    source = Path(machine_code.__file__)
-    (room / "machine_code.py").write_text(source.read_text())
-    for name in ("kernels.py", "node_layout.py", "walk_kernels.py"):
-        (room / name).write_text("1")
-    ours, others = room / "__pycache__" / "walk_kernels.walk-1.py311.nbi", room / "__pycache__" / "other.f-1.py311.nbi"
-
-    def run() -> None:
-        subprocess.run([sys.executable, "-c", "import machine_code"], cwd=room, check=True)
-
-    run()
-    ours.touch()
-    others.touch()
-    run()
-    assert ours.exists()
-    (room / changed).write_text("2")
-    run()
-    assert not ours.exists()
-    assert others.exists()
-
-
-def test_machine_code_is_to_be_made_where_there_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine_code, "_FOLDER", tmp_path)
-    assert not machine_code.is_to_be_made()  # there is no place for it: nobody can tell
-    (tmp_path / "__pycache__").mkdir()
-    assert machine_code.is_to_be_made()
-    (tmp_path / "__pycache__" / "derivative_kernels.derive-55.py311.nbi").touch()
-    assert not machine_code.is_to_be_made()
