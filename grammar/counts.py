@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
+import msgspec
+
 from .errors import GrammarError
 from .expr import EMPTY, POOL
 
@@ -23,7 +25,7 @@ class Tally(NamedTuple):
     high: int | None
 
 
-class Way(NamedTuple):
+class Way(msgspec.Struct, frozen=True, gc=False):  # there are very many: no work for the garbage collector
     """One way in which a value may be written, and the tallies (by index) it counts towards."""
 
     value: int
@@ -31,7 +33,7 @@ class Way(NamedTuple):
 
     def changed(self, change: Callable[[int], int]) -> Way:
         """The same of another expression."""
-        return self._replace(value=change(self.value))
+        return Way(change(self.value), self.counts)
 
 
 class Left(NamedTuple):

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgspec
+
 from .counts import Left, Way
 from .expr import EMPTY, POOL
 from .json_layout import Layout
@@ -18,22 +20,22 @@ from .tallied_lengths import Option, TalliedLengths
 from .witness import NEVER
 
 
-class _Entry:
-    """A member, or a kind of them, as a pool has it: made once, so that names of many hold no more than which ones."""
+class _Entry(msgspec.Struct, eq=False, gc=False):
+    """A member, or a kind of them, as a pool has it: made once, so that names of many hold no more than which ones.
 
-    __slots__ = ("_lengths", "member", "ways")
+    No work for the garbage collector, like all that there is one of for each set of members that was met.
+    """
 
-    def __init__(self, form: Layout, member: Member) -> None:
-        self.member = member
-        self.ways: tuple[Way, ...] = written_ways(form, member)
-        self._lengths: list[int] | None = None
+    member: Member
+    ways: tuple[Way, ...]
+    known_lengths: tuple[int, ...] | None = None
 
     @property
-    def lengths(self) -> list[int]:
+    def lengths(self) -> tuple[int, ...]:
         """Bytes of the shortest text of each way. To be asked once all references inside are defined."""
-        if self._lengths is None:
-            self._lengths = [POOL.shortest_length(way.value) for way in self.ways]
-        return self._lengths
+        if self.known_lengths is None:
+            self.known_lengths = tuple([POOL.shortest_length(way.value) for way in self.ways])
+        return self.known_lengths
 
     @property
     def length(self) -> int:
@@ -49,7 +51,7 @@ class _Entry:
 
 @memo
 def _entry(form: Layout, member: Member) -> _Entry:
-    return _Entry(form, member)
+    return _Entry(member, written_ways(form, member))
 
 
 @memo
@@ -61,11 +63,16 @@ def _shortest(form: Layout) -> tuple[int, int]:
 def any_order(form: Layout, members: tuple[Member, ...], others: tuple[Member, ...], start: Point) -> int:
     """All behind the opening brace: `members` in any order, any number of `others` among them."""
     entries = tuple(_entry(form, member) for member in members)
-    return _Rest(form, tuple(_entry(form, other) for other in others)).ref(entries, start)
+    return _rest(form, others).ref(entries, start)
+
+
+@memo
+def _rest(form: Layout, others: tuple[Member, ...]) -> _Rest:
+    return _Rest(form, tuple(_entry(form, other) for other in others))
 
 
 class _Rest:
-    """Writes what may follow in one object, or in others with the same members."""
+    """Writes what may follow in objects that have the same members besides those listed. There is one in a pool."""
 
     def __init__(self, form: Layout, others: tuple[_Entry, ...]) -> None:
         self._form = form
@@ -76,22 +83,22 @@ class _Rest:
 
         length: of its shortest text, if known.
         """
-        name = ("members", self._form, members, self._others, point)
-        if not POOL.is_defined(name):
-            POOL.define(name, lambda: self._next(members, point), lambda: self._outline(members, point))
-        found = POOL.ref(name)
+        at = _At(self, members, point)
         if length >= 0:
-            POOL.know(found, length)
-        return found
+            return POOL.later(at, at, _Outline(at), length)
+        if not POOL.is_defined(at):
+            POOL.define(at, at, _Outline(at))
+        return POOL.ref(at)
 
-    def _outline(self, members: tuple[_Entry, ...], point: Point) -> int:
+    def outline(self, members: tuple[_Entry, ...], point: Point) -> int:
         """One of the shortest: the order does not matter to the length."""
         needed = [entry.member for entry in members if entry.member.required]
         enough = not point.still.tallies and point.still.total.low <= len(needed)
         wanted = needed if enough else [entry.member for entry in _useful(members, point.still)]
         return in_order(self._form, wanted, [other.member for other in self._others], point, briefly=True)
 
-    def _next(self, members: tuple[_Entry, ...], point: Point) -> int:
+    def next(self, members: tuple[_Entry, ...], point: Point) -> int:
+        """One of the members, and what may follow it; or the end."""
         lengths = _lengths_of(self._form, members, self._others, point.still)
         found: list[tuple[int, int]] = []
         for i, entry in enumerate(members):
@@ -110,6 +117,26 @@ class _Rest:
         stop = any(entry.member.required for entry in members)
         comma = self._form.first if point.first else self._form.comma
         return POOL.alt(EMPTY if stop else closed(self._form, point), *joined(comma, found))
+
+
+class _At(msgspec.Struct, frozen=True, gc=False):
+    """A place in an object, which names and writes what may follow there."""
+
+    rest: _Rest
+    members: tuple[_Entry, ...]
+    point: Point
+
+    def __call__(self) -> int:
+        return self.rest.next(self.members, self.point)
+
+
+class _Outline(msgspec.Struct, frozen=True, gc=False):
+    """Writes a shortest of what may follow at a place."""
+
+    at: _At
+
+    def __call__(self) -> int:
+        return self.at.rest.outline(self.at.members, self.at.point)
 
 
 def _useful(members: tuple[_Entry, ...], still: Left) -> list[_Entry]:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import NamedTuple
+
+import msgspec
 
 from .counts import Left, Tally, Way, check_states, left, repeated
 from .expr import EMPTY, POOL
 from .json_layout import Layout
 
 
-class Member(NamedTuple):
+class Member(msgspec.Struct, frozen=True, gc=False):
     """One member of an object, or one kind of them: the text of its key, and the ways to write its value."""
 
     key: int
@@ -19,7 +22,7 @@ class Member(NamedTuple):
 
     def changed(self, change: Callable[[int], int]) -> Member:
         """The same of other expressions."""
-        return self._replace(key=change(self.key), ways=tuple(way.changed(change) for way in self.ways))
+        return Member(change(self.key), tuple(way.changed(change) for way in self.ways), self.required)
 
     def is_possible(self) -> bool:
         """Whether it can be written."""
@@ -89,7 +92,13 @@ def closed(form: Layout, point: Point) -> int:
 
 
 def point_after(point: Point, way: Way) -> Point | None:
-    still = point.still.after(way.counts)
+    """The point behind a member written in a way; None: it may not be written so."""
+    return _point_after(point, way.counts)
+
+
+@lru_cache(1 << 14)  # equal points are one, as very many expressions are named by them
+def _point_after(point: Point, counts: frozenset[int]) -> Point | None:
+    still = point.still.after(counts)
     return None if still is None else Point(False, still)
 
 
