@@ -90,12 +90,11 @@ def room(tmp_path: Path) -> Room:
     return Room(tmp_path)
 
 
-def test_processes_that_begin_at_once_make_each_piece_once_and_later_ones_none(room: Room) -> None:
-    said = [end(each)[0].rpartition(" ") for each in [room.begin(_ALL) for _ in range(3)]]
+def test_processes_that_begin_at_once_make_each_piece_once(room: Room) -> None:
+    said = [end(each)[0].rpartition(" ") for each in [room.begin(_ALL) for _ in range(2)]]
     assert {results for results, _, _ in said} == {_OLD}
     assert sum(int(made) for _, _, made in said) == _PIECES
     assert len(pieces(room.beside)) == _PIECES
-    assert room.says() == f"{_OLD} 0"
 
 
 def test_a_process_of_older_sources_keeps_nothing_for_new_ones(room: Room) -> None:
