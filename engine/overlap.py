@@ -298,9 +298,9 @@ class OverlappedLoop(StepLoop):
         told = Became(*(each[rows] for each in became)) if rows else became
         sequences, tokens = [each.sequence for each in held], told.tokens[: len(held)].tolist()
         before = [len(each.ids) for each in sequences]
+        self._count_misses(landed, held, told.outcomes)
         ends = self._settler.settle(sequences, rows, tokens, _Told(became.logprobs))
         agreed = self._agreed(held, told)
-        self._count_misses(landed, told.outcomes[: len(held)])
         for running, token, n_before, is_same in zip(held, tokens, before, agreed, strict=True):
             sequence = running.sequence
             is_one = len(sequence.ids) == n_before + 1 and sequence.unsent_ids[-1] == token
@@ -322,11 +322,14 @@ class OverlappedLoop(StepLoop):
             agreed[at] = (told.outcomes[at] == ADVANCED) & (told.row_ids[at] == known)
         return agreed.tolist()
 
-    def _count_misses(self, landed: _Pass, outcomes: np.ndarray) -> None:
-        missed = int(((outcomes == NO_TRANSITION) | (outcomes == NO_ROW)).sum())
+    def _count_misses(self, landed: _Pass, held: SequenceOf[Running], outcomes: np.ndarray) -> None:
+        """To be called while the host still has the places at which the tables were missing something."""
+        if landed.there is None or not held or self._grammars is None:
+            return
+        unknown = [held[n] for n in np.flatnonzero(outcomes == NO_TRANSITION).tolist()]
+        missed = len(unknown) + int((outcomes == NO_ROW).sum())
         self.counts.grammar_misses += missed
-        if landed.there is not None:
-            landed.there.note_missed(missed)
+        landed.there.note_missed(missed, self._grammars.where(_places(unknown)) if unknown else None)
 
     def _part_ways(self, running: Running, token: int, n_before: int, ends: Ends) -> None:
         """The sequence did not go on by this token and no other, as the device took it to: its row in the pass that

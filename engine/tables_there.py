@@ -3,6 +3,10 @@
 An old copy is never wrong, only ignorant: ids of states, stacks and rows stay what they are, and an answer found in a
 hash table holds for ever. So arrays that grow at their end are topped up before every pass, as the host may send a
 sequence to a state that is new; hash tables, of which all may move, are copied again once enough was missed.
+
+One thing is guessed. In text of any length each token that comes for the first time would be a miss. So where several
+were missed in one state, all tokens that stay in it are told at once, by what was behind it on one stack. On another
+stack that may be wrong: the sequence then has another mask row than on the host, who finds out when it settles.
 """
 
 from __future__ import annotations
@@ -10,10 +14,12 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from ..grammar.automaton import Automaton
+from ..grammar.automaton import MOST_STAYS, Automaton
 from .kernels.grammar import Tables
 
 _BYTES_PER_MISS = 4 << 20  # a copy of the hash tables is worth so many of its bytes for each miss
+_AFTER_MISSES = 4  # of one state, the tokens that stay in it are asked for
+_MOST_STAYING = 64  # states
 
 
 class TablesThere:
@@ -29,11 +35,14 @@ class TablesThere:
         with automaton.lock:
             stacks = automaton.stacks
             self._states = _Growing(automaton.states, device)
-            self._stay = _Growing(automaton.stay, device)
+            self._stay = _Growing(automaton.stay, device, MOST_STAYS + 1 + _MOST_STAYING)
             self._contexts = _Growing(stacks.contexts, device)
             self._parents = _Growing(stacks.parents, device)
             self._rows = _Growing(automaton.rows, device)
         self._missed = 0
+        self._missed_in: dict[int, int] = {}  # by state, until its tokens are asked for
+        self._to_ask: list[tuple[int, int]] = []  # states, with a stack
+        self._staying: list[int] = []  # states; their rows of `stay` stand behind those of the automaton
         self.tables: Tables
         self._copy_all()
 
@@ -42,12 +51,18 @@ class TablesThere:
         """The mask rows."""
         return self._rows.there
 
-    def note_missed(self, n: int) -> None:
-        """So many sequences were not served by the tables as they are here."""
+    def note_missed(self, n: int, places: np.ndarray | None = None) -> None:
+        """So many sequences were not served by the tables as they are here. places: (m, 3) int32, of those of them
+        whose transition was not known."""
         self._missed += n
+        for state, _, stack in () if places is None else places.tolist():
+            missed = self._missed_in[state] = self._missed_in.get(state, 0) + 1
+            if missed == _AFTER_MISSES:
+                self._to_ask.append((state, stack))
 
     def bring_up(self) -> None:
         """To be called before a pass, when the host has looked up all places that it sends with it."""
+        self._ask()
         table_bytes = sum(each.nbytes for each in self.tables)
         if self._missed * _BYTES_PER_MISS >= max(1, table_bytes):
             self._copy_all()
@@ -56,11 +71,29 @@ class TablesThere:
                 self._top_up()
             self.tables = self.tables._replace(**self._grown())
 
+    def _ask(self) -> None:
+        """Have the rows of states in which much was missed."""
+        for state, stack in self._to_ask:
+            row = self.automaton.staying_tokens(state, stack) if len(self._staying) < _MOST_STAYING else None
+            if row is None or self.automaton.states[state, 2] >= 0:
+                continue
+            units = np.where(row, 0, 255).astype(np.uint8)
+            self._stay.there[MOST_STAYS + 1 + len(self._staying)] = copied(units, self._device)
+            self._staying.append(state)
+            self._mark_staying()
+        self._to_ask.clear()
+
+    def _mark_staying(self) -> None:
+        states = np.array(self._staying, dtype=np.int64)
+        rows = np.arange(len(states), dtype=np.int32) + MOST_STAYS + 1
+        self._states.there[copied(states, self._device), 2] = copied(rows, self._device)
+
     def _copy_all(self) -> None:
         automaton, stacks = self.automaton, self.automaton.stacks
         with automaton.lock:
             self._states.forget()  # what is remembered of a state's tokens may have come later than the state
             self._top_up()
+            self._mark_staying()
             hashes = {
                 "keys": automaton.transitions.keys,
                 "values": automaton.transitions.values,
@@ -94,10 +127,10 @@ class TablesThere:
 class _Growing:
     """A copy of an array that grows at its end. there: with room behind what is known of it."""
 
-    def __init__(self, like: np.ndarray, device: torch.device) -> None:
+    def __init__(self, like: np.ndarray, device: torch.device, room: int = 64) -> None:
         self._n = 0
         dtype = torch.from_numpy(like[:0]).dtype
-        self.there = torch.zeros((max(64, len(like)), *like.shape[1:]), dtype=dtype, device=device)
+        self.there = torch.zeros((max(room, len(like)), *like.shape[1:]), dtype=dtype, device=device)
 
     def forget(self) -> None:
         """All of it is copied next time."""

@@ -39,6 +39,7 @@ from .sequences import Sequences
 from .stack_kernels import NO_STAY
 from .stacks import LEVELS, Reader, Stacks
 from .states import States
+from .staying import staying_tokens
 from .table import Table
 from .texts import NO_TEXT
 from .transitions import NOT_ALLOWED, Transitions
@@ -50,7 +51,7 @@ MISS_SECONDS = 2.0
 """Processor time that one transition or row which is not known yet may take."""
 
 _STAY_FROM = 256  # a state that so many tokens keep gets a row of `stay`
-_MOST_STAYS = 256
+MOST_STAYS = 256
 _FORCED_LIMIT = 4096
 
 
@@ -81,7 +82,7 @@ class Automaton:
         self.row_table = Rows(vocabulary.words, addresses)
         self.transitions = Transitions(addresses)
         self.row_ids = Table(addresses=addresses, which=ak.ROW_IDS)
-        self._stay_rows = np.empty((_MOST_STAYS + 1, vocabulary.size), np.uint8)  # those not written take no memory
+        self._stay_rows = np.empty((MOST_STAYS + 1, vocabulary.size), np.uint8)  # those not written take no memory
         self._stay_rows[0] = 255
         self.stay = self._stay_rows[:1]
         self._misses = 0
@@ -262,6 +263,12 @@ class Automaton:
                 return self._find_row(state, register, stack)
         except RecursionError as error:
             raise _too_deep() from error
+
+    def staying_tokens(self, state: int, stack: int) -> np.ndarray | None:
+        """Tokens of which it is known, without asking about each, that they leave a sequence as it is; None: few."""
+        with self.lock:
+            reader = Reader(self.stacks, stack)
+            return staying_tokens(self._states[state], reader, self._frames, self._masks, self.vocabulary)
 
     def find_transition(self, state: int, token: int, stack: int) -> None:
         """Put what `token` does into `transitions`. Raises GrammarError when it cannot be decided."""

@@ -67,6 +67,15 @@ class Vocabulary:
             start += length
         return tuple(tokens)
 
+    def without_bytes(self, mask: int) -> np.ndarray:
+        """The tokens with bytes, none of which is one of these, (size,) bool. mask: bit b for byte b."""
+        is_in = np.unpackbits(np.frombuffer(mask.to_bytes(32, "little"), np.uint8), bitorder="little")
+        met = np.concatenate([np.zeros(1, np.int64), np.cumsum(is_in[self.text], dtype=np.int64)])
+        without = np.zeros(self.size, bool)
+        n_met = met[self.text_start[1:]] - met[self.text_start[:-1]]
+        without[: len(self.tokens)] = (n_met == 0) & (self.token_bytes > 0)
+        return without
+
     def _build_trie(self) -> None:
         order = sorted((i for i, token in enumerate(self.tokens) if token), key=self.tokens.__getitem__)
         node_bytes = bytearray(1)

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from rootform.engine import lanes
 from rootform.engine.api import Engine
 from rootform.engine.arrivals import Arrival, Sent
-from rootform.engine.kernels.grammar import ADVANCED, NOT_ALLOWED, advance
+from rootform.engine.kernels.grammar import ADVANCED, NO_TRANSITION, NOT_ALLOWED, advance
 from rootform.engine.lanes import Asked, Lanes, Way
 from rootform.engine.limits import derive_limits
 from rootform.engine.model_paged import PagedModel, load_paged_model
@@ -464,7 +464,7 @@ def test_old_tables_are_never_wrong(seed: int) -> None:
         tokens[random.random(len(slots)) < 0.1] = random.integers(0, 265)
         before = np.array([batch.save(int(slot)) for slot in slots], dtype=np.int32)
         if step == 12 and seed % 3 == 0:
-            automaton._forget_transitions()
+            automaton.transitions.clear()
         there.bring_up()
         places = torch.from_numpy(before.copy())
         lane = torch.arange(len(slots), dtype=torch.int32)
@@ -483,9 +483,52 @@ def test_old_tables_are_never_wrong(seed: int) -> None:
             else:
                 n_missed += 1
         if step % 4 == 0:
-            there.note_missed(int((outcomes > 1).sum()))
+            there.note_missed(int((outcomes > 1).sum()), before[outcomes.numpy() == NO_TRANSITION])
     assert n_missed > 0
     assert n_known > 0
+
+
+def test_text_that_was_missed_a_few_times_is_known_whole() -> None:
+    """In plain strings, all tokens that stay inside are told at once, and go with every copy from then on."""
+    words = [bytes([i]) for i in range(256)] + [bytes([a, b]) for a in range(97, 117) for b in range(97, 117)]
+    automaton = Automaton(Vocabulary(words, [len(words)], len(words) + 1))
+    root = automaton.compile(JsonSchema('{"type": "array", "items": {"type": "string"}}'))
+    batch = StateBatch(automaton)
+    slots = np.array([batch.open(root)], dtype=np.int32)
+    there = TablesThere(automaton, torch.device("cpu"))
+    lane = torch.zeros(1, dtype=torch.int32)
+    outcomes: list[int] = []
+    for token in [ord("["), ord('"'), *range(97, 123), *range(48, 58)]:
+        batch.row_ids(slots)
+        before = batch.where(slots)
+        there.bring_up()
+        _, outcome = advance(
+            torch.from_numpy(before.copy()), lane, torch.tensor([token], dtype=torch.int32), there.tables, there.widest
+        )
+        assert batch.advance(slots, np.array([token], dtype=np.int32))[0]
+        missed = outcome.numpy() == NO_TRANSITION
+        there.note_missed(int(outcome[0] > 0), before[missed])
+        outcomes.append(int(outcome[0]))
+    assert outcomes.count(NO_TRANSITION) == 2 + 4
+    assert outcomes[2 + 4 :] == [ADVANCED] * (26 + 10 - 4)
+
+
+def test_a_guess_that_is_wrong_on_another_stack_is_found_out(
+    speaking: tuple[PagedModel, Tokenizer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All tokens are said to stay where they were missed: texts are the same, with more rows in vain."""
+    model, tokenizer = speaking
+    options: dict[str, Any] = {"schema": SCHEMAS[0], "max_tokens": 60}
+    with Engine.from_parts(model, tokenizer, drafts=False, overlap=False) as engine:
+        wanted = engine.generate(["a", "b"], **options)
+    monkeypatch.setattr(Automaton, "staying_tokens", lambda self, *_: np.ones(self.vocabulary.size, bool))
+    with Engine.from_parts(model, tokenizer, drafts=False, overlap=True) as engine:
+        got = engine.generate(["a", "b"], **options)
+        stats = engine.stats()
+    assert isinstance(wanted, list)
+    assert isinstance(got, list)
+    assert [each.text for each in got] == [each.text for each in wanted]
+    assert stats.void_rows > 0
 
 
 def test_what_was_sent_is_there_at_once_on_the_cpu() -> None:
