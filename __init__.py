@@ -20,7 +20,7 @@ if TYPE_CHECKING:
         Sampling,
         StructuralTag,
     )
-    from .programs import assistant, gen, program, select, system, user
+    from .programs import assistant, gen, join, program, select, system, user
     from .programs.http_client import HttpClient
 
 __version__ = "0.1.0"
@@ -41,6 +41,7 @@ _HOME = {
     "HttpClient": ".programs.http_client",
     "assistant": ".programs",
     "gen": ".programs",
+    "join": ".programs",
     "program": ".programs",
     "select": ".programs",
     "system": ".programs",
@@ -63,6 +64,7 @@ __all__ = [
     "StructuralTag",
     "assistant",
     "gen",
+    "join",
     "program",
     "select",
     "system",
@@ -75,3 +77,8 @@ def __getattr__(name: str) -> object:
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_HOME[name], __name__), name)
+
+
+def __dir__() -> list[str]:
+    """The public names too that are not loaded yet, for completion in shells and editors."""
+    return sorted({*globals(), *__all__})

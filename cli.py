@@ -18,12 +18,15 @@ from .engine.types import RootformError
 from .grammar.errors import GrammarError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from .engine.api import Engine
     from .extract.asking import Options
     from .extract.job import Settings
     from .programs.client import Client
 
 CANNOT, INTERRUPTED = 2, 130
+_NO_WRAP = 10_000
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -100,8 +103,6 @@ def _run(given: argparse.Namespace) -> int:
 
 
 def _check(given: argparse.Namespace) -> int:
-    from rich.console import Console
-
     from .engine.resolve import SPROUT, resolve_model
     from .engine.token_files import read_tokens
     from .extract.check import SAMPLE_DOCUMENT, check_schema
@@ -110,7 +111,7 @@ def _check(given: argparse.Namespace) -> int:
     return check_schema(
         given.schema,
         _options(given).constraint(""),
-        Console(),
+        _console_for_lines(),
         as_json=given.json,
         profiles=tuple(dict.fromkeys(given.profile or ())),
         tokens=tokens,
@@ -243,6 +244,13 @@ def _engine(given: argparse.Namespace, *, quiet: bool) -> Engine:
     if not quiet:
         print(engine.limits.describe(), file=sys.stderr)
     return engine
+
+
+def _console_for_lines() -> Console:
+    """Standard output. Where it is no terminal lines are as long as they are, so that `grep` finds them whole."""
+    from rich.console import Console
+
+    return Console() if sys.stdout.isatty() or "COLUMNS" in os.environ else Console(width=_NO_WRAP)
 
 
 def _standard_input() -> str:

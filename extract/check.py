@@ -109,9 +109,11 @@ def _plain(checked: Checked) -> dict[str, Any]:
 
 def _print(path: Path, checked: Checked, console: Console) -> None:
     report = checked.report
-    console.print(_table(report))
+    table = _table(report)
+    if table.row_count:
+        console.print(table)
     for warning in report.warnings:
-        console.print(f"warning: {warning}", markup=False, highlight=False, style="yellow")
+        console.print(Text(f"warning: {warning}", style="yellow"), soft_wrap=True)
     console.print(_verdict(path, report), soft_wrap=True)
     if report.shortest is not None:
         console.print(Text(f"the shortest result: {report.shortest}"), soft_wrap=True)
@@ -147,7 +149,7 @@ def _hosted_table(found: Sequence[Finding]) -> Table:
 
 
 def _table(report: Report) -> Table:
-    """Refusals first, one a line; then what is enforced, place by place; then what asserts nothing."""
+    """Refusals first, one a line; then what is enforced, place by place; then what asserts nothing, and why."""
     table = _empty_table()
     verdicts = [(Text("refused", style="bold red"), each) for each in report.refused]
     verdicts += [(Text("left out", style="bold yellow"), each) for each in report.dropped]
@@ -160,9 +162,11 @@ def _table(report: Report) -> Table:
         by_place.setdefault(enforced.where, []).append(enforced.keyword)
     for where, keywords in by_place.items():
         table.add_row(Text("enforced", style="green"), Text(where), Text(", ".join(keywords)))
+    by_reason: dict[tuple[str, str], list[str]] = {}
     for ignored in report.ignored:
-        note = Text("asserts nothing", style="dim")
-        table.add_row(note, Text(ignored.where), Text(f"{ignored.keyword}: {ignored.reason}"))
+        by_reason.setdefault((ignored.where, ignored.reason), []).append(ignored.keyword)
+    for (where, reason), keywords in by_reason.items():
+        table.add_row(Text("asserts nothing", style="dim"), Text(where), Text(f"{', '.join(keywords)}: {reason}"))
     return table
 
 
@@ -180,6 +184,8 @@ def _verdict(path: Path, report: Report) -> Text:
         if dropped:
             said = f"{path}: every result obeys {count} keywords; {dropped} left out, and checked on the whole result"
             return Text(said, style="yellow")
+        if not count:
+            return Text(f"{path}: nothing in it asserts anything, so a result may be any JSON", style="green")
         return Text(f"{path}: every result obeys all {count} keywords that assert something", style="green")
     return Text(f"{path}: {len(report.refused)} refused, so the schema cannot be enforced exactly", style="bold red")
 

@@ -126,6 +126,8 @@ def gen(
     means free text. top_logprobs, logprobs_over: docs/logprobs.md. priority: offline gets what online calls leave
     (docs/scheduling.md).
     """
+    if unknown := sorted(options.keys() - JsonOptions.__annotations__.keys()):
+        raise TypeError(f"gen() got an unexpected keyword argument {unknown[0]!r}")
     typed = typed_json(schema) if schema is not None else None
     if json_object:
         typed = typed_json({"type": "object"})

@@ -47,12 +47,22 @@ class StreamEvent(NamedTuple):
 
 
 class Program(Generic[R]):
-    """What @program makes of a function whose first parameter is the state."""
+    """What @program makes of a function whose first parameter is the state.
+
+    Called with a state, inside another program, it goes on with that one: programs are made of programs.
+    """
 
     def __init__(self, function: Callable[..., R]) -> None:
         self.function = function
         self.__name__ = getattr(function, "__name__", "program")
         self.__doc__ = function.__doc__
+
+    def __call__(self, state: State, /, *args: Any, **kwargs: Any) -> R:
+        """Go on with the state of the program that calls this one; what the function returns."""
+        if not isinstance(state, State):
+            name, kind = self.__name__, type(state).__name__
+            raise TypeError(f"{name}(...) goes on with a program's state, not {kind}; use {name}.run(client, ...)")
+        return self.function(state, *args, **kwargs)
 
     def run(self, client: Client, /, *args: Any, **kwargs: Any) -> Run[R]:
         """Run once, until all generations and forks are done; raises what any of them failed with."""
@@ -75,19 +85,21 @@ class Program(Generic[R]):
         """Run once for each row (its items are keyword arguments), `concurrency` at a time; results in row order.
 
         progress: draw a bar on stderr. keep_errors: a failed row's place holds its exception; otherwise the first
-        failure is raised after the rows under way have ended, and the rows not yet begun are not run.
+        failure is raised after the rows under way have ended, and the rows not yet begun are not run. The exception has
+        a note that says which row it was, from 0.
         """
         table = list(rows)
         if concurrency < 1:
             raise RootformError(f"map(concurrency={concurrency}): at least one run at a time is needed")
         stopped = threading.Event()
 
-        def one(row: Mapping[str, Any]) -> Run[R] | BaseException:
+        def one(number: int, row: Mapping[str, Any]) -> Run[R] | BaseException:
             if stopped.is_set():
                 return RootformError("not run: an earlier row failed")
             try:
                 return self._run(client, None, (), row)
             except Exception as error:
+                error.add_note(f"in {self.__name__}.map(), row {number}")
                 if not keep_errors:
                     stopped.set()
                 return error
@@ -98,7 +110,7 @@ class Program(Generic[R]):
         ):
             task = bar.add_task(self.__name__, total=len(table))
             results: list[Run[R] | BaseException] = []
-            futures = [pool.submit(one, row) for row in table]
+            futures = [pool.submit(one, number, row) for number, row in enumerate(table)]
             for future in futures:
                 future.add_done_callback(lambda _: bar.advance(task))
             results.extend(future.result() for future in futures)

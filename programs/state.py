@@ -221,6 +221,8 @@ class State:
         self._advance()
 
     def _fail(self, error: BaseException, op: _Op) -> None:
+        if isinstance(op, Gen):
+            error.add_note(f"in gen({op.name!r})")
         with self._lock:
             self._error = self._error or error
             self._drop_op(op, error)

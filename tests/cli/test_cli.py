@@ -117,6 +117,20 @@ def test_check(folder: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str
     assert "line 1, column 9: this is not JSON" in err
 
 
+def test_a_check_that_goes_into_a_file_breaks_no_line(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "a" * 200
+    Path("a.json").write_text(json.dumps({"properties": {name: {"type": "integer"}}, "requried": [name]}))
+    monkeypatch.delenv("COLUMNS", raising=False)
+    code, out, _ = said(capsys, "check", "a.json")
+    assert code == 0
+    assert sum(f"#/properties/{name}" in line for line in out.splitlines()) == 1
+    assert sum(line.startswith("warning: #: ") and "'required'" in line for line in out.splitlines()) == 1
+    monkeypatch.setenv("COLUMNS", "80")
+    assert f"#/properties/{name}" not in said(capsys, "check", "a.json")[1].replace("│", "").split()
+
+
 def test_check_reads_a_schema_as_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("a.json").write_text('{"type": "object", "properties": {"b": {"$ref": "urn:b"}, "c": {"$ref": "urn:b"}}}')
     Path("b.json").write_text('{"type": "integer", "minimum": 3, "exclusiveMinimum": true}')

@@ -96,6 +96,27 @@ def test_check_says_what_is_enforced_and_what_is_not(tmp_path: Path) -> None:
     assert "1 refused" in text
 
 
+def test_check_tells_what_asserts_nothing_once_for_each_place_and_reason(tmp_path: Path) -> None:
+    path = tmp_path / "s.json"
+    path.write_text(
+        '{"title": "T", "description": "D", "properties": {"a": {"type": "null", "title": "A"}}, "unheard": 1}'
+    )
+    _, text = check(path, as_json=False)
+    said = [line.split("│") for line in text.splitlines() if "asserts nothing" in line]
+    assert [[cell.strip() for cell in line[1:]] for line in said] == [
+        ["#", "title, description: describes, asserts nothing"],
+        ["#", "unheard: is not a keyword of JSON Schema"],
+        ["#/properties/a", "title: describes, asserts nothing"],
+    ]
+
+
+def test_check_of_a_schema_that_asserts_nothing_shows_no_empty_table(tmp_path: Path) -> None:
+    path = tmp_path / "s.json"
+    path.write_text("true")
+    code, text = check(path, as_json=False)
+    assert (code, text.count("keywords"), "a result may be any JSON" in text) == (0, 0, True)
+
+
 def test_check_tells_what_hosted_apis_refuse(tmp_path: Path) -> None:
     path, stream = tmp_path / "s.json", io.StringIO()
     path.write_text('{"type": "string", "maxLength": 3}')

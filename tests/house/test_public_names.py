@@ -17,6 +17,7 @@ PUBLIC = {
         "StructuralTag",
         "assistant",
         "gen",
+        "join",
         "program",
         "select",
         "system",
@@ -31,6 +32,11 @@ def test_the_public_names_are_exactly_these() -> None:
 
 def test_every_public_name_can_be_loaded() -> None:
     assert all(getattr(rootform, name) is not None for name in PUBLIC)
+
+
+def test_a_shell_completes_names_that_are_not_loaded_yet() -> None:
+    code = "import sys, rootform; sys.exit('Engine' not in dir(rootform) or 'torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_importing_the_package_or_the_http_client_does_not_load_torch() -> None:

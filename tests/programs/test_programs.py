@@ -188,7 +188,7 @@ def test_a_failure_reaches_readers_of_the_state_and_of_its_forks(scripted: Any) 
 
     @program
     def tolerant(s: Any) -> None:
-        messages.extend(failing.function(s))
+        messages.extend(failing(s))
 
     with pytest.raises(RootformError):
         tolerant.run(scripted(script))
@@ -209,8 +209,31 @@ def test_map_keeps_row_order_and_can_keep_errors(scripted: Any) -> None:
     rows = [{"word": f"w{n}"} for n in range(6)]
     results = echo.map(scripted(script), rows, concurrency=3, keep_errors=True)
     assert [getattr(r, "value", str(r)) for r in results] == ["0w", "1w", "bad row", "3w", "4w", "5w"]
-    with pytest.raises(RootformError, match="bad row"):
+    with pytest.raises(RootformError, match="bad row") as caught:
         echo.map(scripted(script), rows, concurrency=2)
+    assert caught.value.__notes__ == ["in gen('r')", "in echo.map(), row 2"]
+
+
+def test_a_program_is_part_of_another(scripted: Any) -> None:
+    @program
+    def name(s: Any, question: str) -> str:
+        s += user(question)
+        s += assistant(gen("name"))
+        return s["name"]
+
+    @program
+    def greeting(s: Any) -> str:
+        who = name(s, question="Who?")
+        s += user(f"Greet {who}.")
+        s += assistant(gen("greeting"))
+        return s["greeting"]
+
+    client = scripted(lambda call: "Ann" if len(call.messages) == 1 else "Hello Ann")
+    run = greeting.run(client)
+    assert (run.value, run.values()) == ("Hello Ann", {"name": "Ann", "greeting": "Hello Ann"})
+    assert [message.content for message in client.calls[1].messages] == ["Who?", "Ann", "Greet Ann."]
+    with pytest.raises(TypeError, match=r"use name\.run\(client, \.\.\.\)"):
+        name(client, question="Who?")
 
 
 def test_map_draws_progress_on_stderr_only_when_asked(scripted: Any, capsys: pytest.CaptureFixture[str]) -> None:
@@ -288,6 +311,8 @@ def test_mistakes_are_told(scripted: Any, body: Any, message: str) -> None:
 def test_unknown_names_and_wrong_parts_are_told(scripted: Any) -> None:
     with pytest.raises(KeyError, match="names: none yet"):
         program(lambda s: s["nothing"]).run(scripted(lambda call: ""))
+    with pytest.raises(TypeError, match="gen.. got an unexpected keyword argument 'colour'"):
+        gen("x", colour="red")
     with pytest.raises(TypeError, match="int"):
         program(lambda s: s.__iadd__(3)).run(scripted(lambda call: ""))
 
