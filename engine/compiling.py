@@ -134,12 +134,17 @@ class Compilers:
         self._warm.result()
 
     def recompile(self, is_busy: Callable[[], bool]) -> None:
-        """Begin to compile what was in use before this start, where that is kept. Returns at once; to be called once.
+        """Compile what was in use before this start, where that is kept, when the machine code is made.
 
-        is_busy: whether requests run now; then it goes slowly.
+        Returns at once; to be called once. is_busy: whether requests run now; then it goes slowly.
         """
-        if self.recompiler is not None:
-            self.recompiler.start(is_busy)
+        recompiler = self.recompiler
+
+        def start(warm: Future[None]) -> None:
+            if recompiler is not None and not warm.cancelled() and warm.exception() is None:
+                recompiler.start(is_busy)
+
+        self._warm.add_done_callback(start)
 
     @property
     def recompiled(self) -> int:
@@ -172,9 +177,6 @@ class Compilers:
         """
         if self.generations.known(constraint) is not None:
             return True
-        if self._is_closed:
-            return False
-        self._warm.result()
 
         def is_alone(work: _Work) -> bool:
             return len(self._works) == 1 and self._works.get(constraint) is work and not self._is_closed

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from rootform.engine import recompiling
+from rootform.engine import compiling, recompiling
 from rootform.engine.api import Engine
 from rootform.engine.compiling import Compilers, GrammarLimits
 from rootform.engine.types import Choice, Constraint, Regex, RootformError
@@ -189,6 +189,19 @@ def test_closing_ends_it_at_once(starts: Starts, gate: Gate) -> None:
     assert compilers.recompiler is not None
     assert not compilers.recompiler._thread.is_alive()
     assert starts.kept() == [Regex(SLOW)], "it is not dropped for that"
+
+
+def test_nothing_is_dropped_where_the_grammar_cannot_be_warmed(starts: Starts, monkeypatch) -> None:
+    def fail(_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(compiling, "warm", fail)
+    starts.were_in_use(Regex("a"))
+    compilers = starts.start()
+    with pytest.raises(MemoryError):
+        compilers.wait_until_warm()
+    compilers.close()
+    assert (compilers.recompiled, starts.kept()) == (0, [Regex("a")])
 
 
 def test_what_is_in_use_is_written_now_and_then(starts: Starts, monkeypatch) -> None:
