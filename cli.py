@@ -233,6 +233,7 @@ def _engine(given: argparse.Namespace, *, quiet: bool) -> Engine:
         itl_ms=given.itl_ms,
         deterministic=bool(given.deterministic),
         drafts=given.drafts != "off",
+        overlap=None if given.overlap is None else given.overlap == "on",
         compile_seconds=2.0 if given.compile_seconds is None else given.compile_seconds,
         grammar_bytes=(given.grammar_mib or 512) << 20,
         cache_dir=given.cache_dir,
@@ -242,7 +243,7 @@ def _engine(given: argparse.Namespace, *, quiet: bool) -> Engine:
     gc.collect()
     gc.freeze()  # looking through all of torch again and again takes a quarter of a second each time
     if not quiet:
-        print(engine.limits.describe(), file=sys.stderr)
+        print(engine.describe(), file=sys.stderr)
     return engine
 
 

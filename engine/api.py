@@ -33,6 +33,7 @@ from .types import Call, Completion, ModelInfo, Priority, RootformError
 
 if TYPE_CHECKING:
     from . import ports
+    from .model_paged import CardLimits
 
 
 GRAMMAR_FOLDER = "grammar"
@@ -148,7 +149,10 @@ class Engine:
         notes = read_notes(folder)
         tokenizer = Tokenizer.load(folder)
         dtype = dtype or ("float32" if device == "cpu" else "bfloat16")
-        loaded = _load(folder, dtype, kv_bytes, device, deterministic=deterministic)
+        if overlap and device == "cpu":
+            raise _no_overlap()
+        steps = (max_batch, prefill_tokens)
+        loaded = _load(folder, dtype, kv_bytes, device, steps, deterministic=deterministic)
         limits = _limits_of(loaded, max_batch, prefill_tokens, max_context, itl_ms)
         if device == "cpu" or threads is not None:
             _set_threads(threads, loaded)
@@ -248,7 +252,9 @@ class Engine:
         self._generations = compilers.generations if compilers else None
         speller = Speller(tokens, tokenizer.encode_inside)
         grammars = Grammars(GenerationBatch(self._generations), speller) if self._generations else None
-        self._loop = _loop_kind(model, overlap)(
+        kind = _loop_kind(model, overlap)
+        self._overlaps = kind is not StepLoop
+        self._loop = kind(
             model,
             tokens,
             eos_ids,
@@ -334,6 +340,16 @@ class Engine:
             _cancel_all(jobs)
             raise
         return completions[0] if is_one_prompt(prompt) else completions
+
+    def describe(self) -> str:
+        """What it keeps to, for people: a line each."""
+        lines = [self.limits.describe()]
+        card: CardLimits | None = getattr(self._loop.model, "limits", None)
+        if card is not None:
+            lines.append(f"card: {card.describe()}")
+            ahead = "queued before the one before it was settled" if self._overlaps else "settled before the next"
+            lines.append(f"passes: each {ahead}")
+        return "\n".join(lines)
 
     # -- looking in -------------------------------------------------------------------------------------------
 
@@ -435,27 +451,48 @@ def read_notes(folder: Path) -> ModelNotes:
         raise RootformError(f"{file}: {error}", status=500) from error
 
 
-def _load(folder: Path, dtype: Dtype, kv_bytes: int | None, device: str, *, deterministic: bool) -> ports.Model:
+def _load(
+    folder: Path,
+    dtype: Dtype,
+    kv_bytes: int | None,
+    device: str,
+    steps: tuple[int | None, int | None],
+    *,
+    deterministic: bool,
+) -> ports.Model:
+    """steps: sequences and prompt tokens in one pass, as far as somebody asked for them."""
     if device == "cpu":
         from .model import load_model
 
         return load_model(folder, dtype=dtype, kv_bytes=kv_bytes, deterministic=deterministic)
     if deterministic:
         raise RootformError(f"deterministic can be had on the CPU only, not on {device}", param="deterministic")
-    from .model_paged import load_paged_model
+    from .model_paged import DEFAULT_BATCH_ROWS, DEFAULT_PREFILL_TOKENS, load_paged_model
 
-    return load_paged_model(folder, dtype=dtype, kv_bytes=kv_bytes, device=device)
+    batch_rows, prefill_tokens = steps
+    return load_paged_model(
+        folder,
+        dtype=dtype,
+        kv_bytes=kv_bytes,
+        device=device,
+        batch_rows=batch_rows or DEFAULT_BATCH_ROWS,
+        prefill_tokens=prefill_tokens or DEFAULT_PREFILL_TOKENS,
+    )
 
 
 def _loop_kind(model: ports.Model, overlap: bool | None) -> type[StepLoop]:
     can = hasattr(model, "last_tokens")
     if overlap and not can:
-        raise RootformError("overlap is for a model on a device; leave it out on the CPU", param="overlap")
+        raise _no_overlap()
     if not can or overlap is False or (overlap is None and not torch.cuda.is_available()):
         return StepLoop
     from .overlap import OverlappedLoop
 
     return OverlappedLoop
+
+
+def _no_overlap() -> RootformError:
+    return RootformError("overlap is for a model on a device; leave it out on the CPU", param="overlap")
 
 
 def _limits_of(
@@ -465,6 +502,9 @@ def _limits_of(
     max_context: int | None,
     itl_ms: float | None,
 ) -> Limits:
+    card: CardLimits | None = getattr(model, "limits", None) if torch.cuda.is_available() else None
+    if card is not None:  # it has room for more than a CPU has time for
+        max_batch, prefill_tokens = max_batch or card.batch_rows, prefill_tokens or card.prefill_tokens
     return derive_limits(
         context_tokens=model.context_tokens,
         page_tokens=model.memory.page_tokens,

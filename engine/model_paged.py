@@ -31,6 +31,9 @@ from .types import RootformError
 
 log = logging.getLogger(__name__)
 
+DEFAULT_BATCH_ROWS, DEFAULT_PREFILL_TOKENS = 256, 8192
+"""Of the largest step, where nobody asks for another."""
+
 MOST_LANES = 4096
 """Sequences whose last tokens the device can keep."""
 
@@ -62,13 +65,16 @@ class PagedClasses:
 class CardLimits(msgspec.Struct, frozen=True, kw_only=True):
     """What a card's memory is divided into. Derived by card_limits.
 
-    graph_tokens: the most tokens of a step that runs as a graph; 0: none do.
+    graph_tokens: the most tokens of a step that runs as a graph; 0: none do.  batch_rows, prefill_tokens: the largest
+    step that there is room for.
     """
 
     page_tokens: int
     total_pages: int
     graph_tokens: int
     graph_bytes: int
+    batch_rows: int
+    prefill_tokens: int
 
     def describe(self) -> str:
         """For people."""
@@ -111,6 +117,8 @@ def card_limits(
         total_pages=min(total_pages, most_pages),
         graph_tokens=batch_rows + batch_rows // 2,  # where text is forced, some sequences bring several tokens
         graph_bytes=graph_bytes,
+        batch_rows=batch_rows,
+        prefill_tokens=prefill_tokens,
     )
 
 
@@ -121,8 +129,8 @@ def load_paged_model(
     kv_bytes: int | None = None,
     device: str = "cuda",
     page_tokens: int = DEFAULT_PAGE_TOKENS,
-    batch_rows: int = 256,
-    prefill_tokens: int = 8192,
+    batch_rows: int = DEFAULT_BATCH_ROWS,
+    prefill_tokens: int = DEFAULT_PREFILL_TOKENS,
 ) -> PagedModel:
     """Load a local model onto a device. Never uses the network. See model.load_model.
 

@@ -29,6 +29,12 @@ COUNTERS = {
     "accepted_tokens": "Guessed tokens that were what the model would have said.",
     "put_back": "Times a running call lost its place for lack of memory; it goes on later.",
     "gave_way": "Times an offline call lost its place to an online one; it goes on later.",
+    "overlapped_passes": "On a device: passes queued before the one before them was settled, or with none before them.",
+    "lockstep_passes": "On a device: passes that needed the host before the next could be queued.",
+    "void_rows": "Rows of overlapped passes that were computed for a call which had gone another way.",
+    "grammar_misses": "Times the device's grammar tables lacked an answer, which the host served.",
+    "device_waits": "Times the host waited for a pass on the device.",
+    "device_stalls": "Of these, times with nothing queued behind it, so that the device stood idle.",
     "grammar_recompiled": "Constraints in use before this start, compiled before calls came with them (--cache-dir).",
 }
 GAUGES = {

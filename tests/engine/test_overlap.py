@@ -543,3 +543,13 @@ def test_only_a_model_on_a_device_overlaps(speaking: tuple[PagedModel, Tokenizer
 
     with pytest.raises(RootformError, match="overlap is for a model on a device"):
         Engine.from_parts(load_model(tiny_model, kv_bytes=2**20), speaking[1], overlap=True)
+    with pytest.raises(RootformError, match="leave it out on the CPU"):
+        Engine(tiny_model, overlap=True)
+
+
+@pytest.mark.parametrize("overlap", [False, True])
+def test_what_it_keeps_to_is_told(speaking: tuple[PagedModel, Tokenizer], overlap: bool) -> None:
+    with Engine.from_parts(*speaking, overlap=overlap) as engine:
+        told = engine.describe()
+    assert told.startswith(engine.limits.describe() + "\ncard: ")
+    assert told.endswith("queued before the one before it was settled" if overlap else "each settled before the next")

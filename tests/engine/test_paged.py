@@ -442,7 +442,9 @@ def test_a_card_is_divided_and_never_overdrawn() -> None:
         batch_rows=1,
         kv_bytes=1 << 30,
     )
-    assert asked == CardLimits(page_tokens=16, total_pages=512, graph_tokens=1, graph_bytes=2 << 30)
+    assert asked == CardLimits(
+        page_tokens=16, total_pages=512, graph_tokens=1, graph_bytes=2 << 30, batch_rows=1, prefill_tokens=1
+    )
     with pytest.raises(RootformError, match="leaves no room for KV"):
         card_limits(
             free_bytes=1 << 20,

@@ -62,6 +62,12 @@ class Stats(msgspec.Struct, kw_only=True):
     grammar_bytes: int = 0
     grammar_generations: int = 0
     grammar_recompiled: int = 0
+    overlapped_passes: int = 0
+    lockstep_passes: int = 0
+    void_rows: int = 0
+    grammar_misses: int = 0
+    device_waits: int = 0
+    device_stalls: int = 0
 
 
 class ScriptedEngine:
