@@ -311,7 +311,7 @@ def test_mistakes_are_told(scripted: Any, body: Any, message: str) -> None:
 def test_unknown_names_and_wrong_parts_are_told(scripted: Any) -> None:
     with pytest.raises(KeyError, match="names: none yet"):
         program(lambda s: s["nothing"]).run(scripted(lambda call: ""))
-    with pytest.raises(TypeError, match="gen.. got an unexpected keyword argument 'colour'"):
+    with pytest.raises(TypeError, match=r"gen\(\) got an unexpected keyword argument 'colour'"):
         gen("x", colour="red")
     with pytest.raises(TypeError, match="int"):
         program(lambda s: s.__iadd__(3)).run(scripted(lambda call: ""))
