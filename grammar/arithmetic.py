@@ -198,10 +198,16 @@ class Arithmetic:
         with self.lock:
             self._store.put_field(item, nl.LENGTH, length)
 
+    def know_shortest(self, item: int, text: bytes | None) -> None:
+        """Say what `shortest` of an expression is, None of an empty one; it must be right."""
+        self._witness.know(item, text)
+
     def fullmatch(self, item: int, data: bytes) -> bool:
         """Whether `data` is in the language, found byte by byte."""
         for byte in data:
             item = self.raw_derivative(item, byte)
+            if item == EMPTY:
+                return False
         return self.nullable(item)
 
     def byte_classes(self, item: int) -> tuple[int, ...]:

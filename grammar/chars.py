@@ -17,10 +17,14 @@ from .expr import EMPTY, EPSILON, POOL
 from .pools import memo
 
 CodePoints = tuple[tuple[int, int], ...]
-Encoding = Literal["utf8", "json"]
+Encoding = Literal["utf8", "json", "plain"]
+"""How characters are spelled: as they are; in all ways of a JSON string; in the one way `json.dumps` has for each."""
+
 
 _SHORT_ESCAPES = {0x22: b'"', 0x5C: b"\\", 0x2F: b"/", 8: b"b", 9: b"t", 10: b"n", 12: b"f", 13: b"r"}
+_ESCAPED_BRIEFLY = {0x22: b'\\"', 0x5C: b"\\\\", 8: b"\\b", 9: b"\\t", 10: b"\\n", 12: b"\\f", 13: b"\\r"}
 _MUST_ESCAPE = ((0, 0x1F), (0x22, 0x22), (0x5C, 0x5C))  # RFC 8259, section 7
+_NEED_NONE = ((0x20, 0x21), (0x23, 0x5B), (0x5D, 0xD7FF), (0xE000, sys.maxunicode))
 
 # -- sets -----------------------------------------------------------------------------------------------------
 
@@ -76,7 +80,16 @@ def complement(members: CodePoints) -> CodePoints:
 
 def intersection(a: CodePoints, b: CodePoints) -> CodePoints:
     """Code points of both sets."""
-    return complement(union(complement(a), complement(b)))
+    found, i, j = [], 0, 0
+    while i < len(a) and j < len(b):
+        lo, hi = max(a[i][0], b[j][0]), min(a[i][1], b[j][1])
+        if lo <= hi:
+            found.append((lo, hi))
+        if a[i][1] < b[j][1]:
+            i += 1
+        else:
+            j += 1
+    return tuple(found)
 
 
 def where(holds: Callable[[str], bool]) -> CodePoints:
@@ -149,13 +162,15 @@ def any_case(members: CodePoints) -> CodePoints:
 
 
 def spelled(members: CodePoints, encoding: Encoding) -> int:
-    """One character of the set: in UTF-8, or in any spelling legal inside a JSON string."""
-    return utf8(members) if encoding == "utf8" else json_char(members)
+    """One character of the set."""
+    return utf8(members) if encoding == "utf8" else json_char(members) if encoding == "json" else plain_char(members)
 
 
 @memo
 def utf8(members: CodePoints) -> int:
     """One character of the set in UTF-8."""
+    if not members or members[-1][1] < 0x80:
+        return POOL.byte_mask(_bits(members))
     parts = []
     for first, last, length in ((0, 0x7F, 1), (0x80, 0x7FF, 2), (0x800, 0xFFFF, 3), (0x10000, sys.maxunicode, 4)):
         lead = (0, 0xC0, 0xE0, 0xF0)[length - 1]
@@ -166,10 +181,30 @@ def utf8(members: CodePoints) -> int:
 @memo
 def json_char(members: CodePoints) -> int:
     """One character of the set as it may stand in a JSON string: raw, short escape, or \\uXXXX in either case."""
-    raw = utf8(intersection(members, complement(_MUST_ESCAPE)))
+    raw = utf8(intersection(members, _NEED_NONE))
     short = [POOL.literal(s) for point, s in _SHORT_ESCAPES.items() if _clipped(members, point, point)]
     unit = POOL.concat(POOL.literal(b"u"), _hex(_clipped(members, 0, 0xFFFF)))
     return POOL.alt(raw, POOL.concat(POOL.literal(b"\\"), POOL.alt(*short, unit, _surrogate_pairs(members))))
+
+
+@memo
+def plain_char(members: CodePoints) -> int:
+    """One character of the set as `json.dumps` with `ensure_ascii=False` writes it in a string."""
+    needing = intersection(members, _MUST_ESCAPE)
+    escaped = [_escaped(point) for lo, hi in needing for point in range(lo, hi + 1)]
+    return POOL.alt(utf8(intersection(members, _NEED_NONE)), *map(POOL.literal, escaped))
+
+
+def _escaped(point: int) -> bytes:
+    return _ESCAPED_BRIEFLY.get(point, b"\\u%04x" % point)
+
+
+def _bits(members: CodePoints) -> int:
+    """The set as a number with a bit for each."""
+    bits = 0
+    for lo, hi in members:
+        bits |= (1 << (hi + 1)) - (1 << lo)
+    return bits
 
 
 def _surrogate_pairs(members: CodePoints) -> int:
@@ -258,18 +293,8 @@ def _clipped(members: CodePoints, first: int, last: int) -> CodePoints:
 JSON_CHAR = json_char(ANY_CHARACTER)
 """One character (code point) of a JSON string, in any legal spelling."""
 
-
-_ESCAPED_BRIEFLY = {34: b'\\"', 92: b"\\\\", 8: b"\\b", 9: b"\\t", 10: b"\\n", 12: b"\\f", 13: b"\\r"}
-
-PLAIN_CHAR = POOL.alt(
-    utf8(complement(_MUST_ESCAPE)),
-    *[
-        POOL.literal(_ESCAPED_BRIEFLY.get(point, b"\\u%04x" % point))
-        for lo, hi in _MUST_ESCAPE
-        for point in range(lo, hi + 1)
-    ],
-)
-"""One character of a JSON string, in the one spelling that `json.dumps` with `ensure_ascii=False` has for it."""
+PLAIN_CHAR = plain_char(ANY_CHARACTER)
+"""The same, in its one plain spelling."""
 
 
 def json_text(text: str) -> int:

@@ -8,7 +8,7 @@ from decimal import Decimal
 from json.encoder import encode_basestring
 from typing import Any
 
-from .chars import JSON_CHAR, PLAIN_CHAR, json_text
+from .chars import JSON_CHAR, PLAIN_CHAR, Encoding, json_text
 from .constraints import Escapes, Spacing
 from .counts import Way
 from .expr import EMPTY, POOL
@@ -61,11 +61,19 @@ def key(name: str) -> int:
 
 def key_besides(body: int, names: Sequence[str]) -> int:
     """Keys of which `body` is the text, in any spelling, but none of `names` in any spelling."""
-    if names:
-        body = POOL.and_(body, POOL.not_(_any_spelling_of(names)))
-        if POOL.nullable(body):
-            POOL.know(body, 0)
-    return string(body)
+    return string(besides(body, names, "json"))
+
+
+def besides(body: int, names: Sequence[str], spelling: Encoding) -> int:
+    """Texts of `body`, spelled so, but none of `names`."""
+    if not names:
+        return body
+    if spelling != "json":
+        return POOL.and_(body, POOL.not_(POOL.texts([dumped(name)[1:-1] for name in names])))
+    body = POOL.and_(body, POOL.not_(_any_spelling_of(names)))
+    if POOL.nullable(body):
+        POOL.know(body, 0)
+    return body
 
 
 def _any_spelling_of(names: Sequence[str]) -> int:

@@ -27,11 +27,15 @@ def compile_pattern(pattern: str, *, mode: Mode, encoding: Encoding, dialect: Di
 
     mode: fullmatch, the whole text matches; search, some part of it does (JSON Schema's `pattern`).
     encoding: utf8, the text itself; json, what stands between the quotes of a JSON string, each character in any legal
-    spelling. dialect None: `python` for utf8, `ecma` for json, as JSON Schema asks. Raises GrammarError.
+    spelling; plain, in its plain spelling, perhaps in others, too: enough to ask whether there is a text, how long the
+    shortest is, and whether a plain one matches. dialect None: `python` for utf8, else `ecma`, as JSON Schema asks.
+    Raises GrammarError.
     """
     tree = parse(pattern, dialect or ("python" if encoding == "utf8" else "ecma"))
     try:
         branches = _branches(tree)
+        if branches is None and encoding == "plain":
+            return compile_pattern(pattern, mode=mode, encoding="json", dialect=dialect)
         if branches is None:
             return _with_looks(tree, mode, encoding)
         compiler = _Compiler(lambda members: chars.spelled(members, encoding), encoding == "utf8")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from .chars import ANY_CHARACTER, CodePoints, Encoding, complement, spelled, union
+from .chars import ANY_CHARACTER, CodePoints, Encoding, complement, intersection, spelled, union
 from .expr import EMPTY, EPSILON, POOL
 from .machine import Machine, machine_of
 from .pools import memo
@@ -75,25 +75,14 @@ def _told_apart(sets: Iterable[CodePoints]) -> list[tuple[tuple[CodePoints, ...]
         outside = complement(members)
         split = []
         for inside, kind in kinds:
-            for among, part in (((*inside, members), _common(kind, members)), (inside, _common(kind, outside))):
+            for among, part in (
+                ((*inside, members), intersection(kind, members)),
+                (inside, intersection(kind, outside)),
+            ):
                 if part:
                     split.append((among, part))
         kinds = split
     return kinds
-
-
-def _common(a: CodePoints, b: CodePoints) -> CodePoints:
-    """Code points of both sets."""
-    found, i, j = [], 0, 0
-    while i < len(a) and j < len(b):
-        lo, hi = max(a[i][0], b[j][0]), min(a[i][1], b[j][1])
-        if lo <= hi:
-            found.append((lo, hi))
-        if a[i][1] < b[j][1]:
-            i += 1
-        else:
-            j += 1
-    return tuple(found)
 
 
 @memo

@@ -9,37 +9,35 @@ ones. Look-behind may be of any width.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
+
+import msgspec
 
 from . import chars
 from .chars import CodePoints
 from .regex_scan import LINE_ENDS, Dialect, Scanner
 
 
-@dataclass(frozen=True)
-class Chars:
+class Chars(msgspec.Struct, frozen=True, gc=False):
     """One character of a set."""
 
     members: CodePoints
 
 
-@dataclass(frozen=True)
-class Sequence:
+class Sequence(msgspec.Struct, frozen=True, gc=False):
     """The items one after the other."""
 
     items: tuple[Node, ...]
 
 
-@dataclass(frozen=True)
-class Choice:
+class Choice(msgspec.Struct, frozen=True, gc=False):
     """Any one of the items."""
 
     items: tuple[Node, ...]
 
 
-@dataclass(frozen=True)
-class Repeat:
+class Repeat(msgspec.Struct, frozen=True, gc=False):
     """Between lo and hi times the item; hi None: any number. column: where the quantifier stands."""
 
     item: Node
@@ -48,16 +46,14 @@ class Repeat:
     column: int
 
 
-@dataclass(frozen=True)
-class Anchor:
+class Anchor(msgspec.Struct, frozen=True, gc=False):
     """The start (`^`) or the end (`$`) of the text, and of nothing less."""
 
     kind: Literal["^", "$"]
     column: int
 
 
-@dataclass(frozen=True)
-class LookAhead:
+class LookAhead(msgspec.Struct, frozen=True, gc=False):
     """What follows begins with the item; negative: does not."""
 
     item: Node
@@ -65,8 +61,7 @@ class LookAhead:
     column: int
 
 
-@dataclass(frozen=True)
-class LookBehind:
+class LookBehind(msgspec.Struct, frozen=True, gc=False):
     """What comes before ends with the item; negative: does not."""
 
     item: Node
@@ -87,6 +82,7 @@ _BLANK = re.compile(r"(?:\s|#[^\n]*)*")
 _QUANTIFIER = re.compile(r"\{(\d*)(,?)(\d*)\}")
 
 
+@lru_cache(256)
 def parse(pattern: str, dialect: Dialect) -> Node:
     """The tree of `pattern`. Raises GrammarError, with the column, for what is broken or not supported."""
     return _Parser(pattern, dialect).whole()

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from msgspec.structs import replace
 
+from .chars import Encoding
 from .errors import GrammarError
 from .schema_accepts import Judge
 from .schema_alike import Inner, plain_shape
@@ -52,6 +53,7 @@ from .schema_shapes import (
     shape_of_value,
     union,
 )
+from .schema_strings import string_body
 from .schema_text import Json
 from .work import tick
 
@@ -115,6 +117,16 @@ class Schema:
     def body(self, rule: StringRule) -> int:
         """What a rule on strings allows between the quotes."""
         return self._judge.body(rule)
+
+    def plain_body(self, rule: StringRule) -> int:
+        """The same, for questions: see `schema_strings`."""
+        return self._judge.plain_body(rule)
+
+    def text_of(self, rule: StringRule, spelling: Encoding, is_wide: bool) -> int:
+        """What a rule on names allows between the quotes, see `schema_names`."""
+        if is_wide:
+            return string_body(rule, any_spelling=True)
+        return self.body(rule) if spelling == "json" else self.plain_body(rule)
 
     def refuse(self, conj: Conj, keyword: str, reason: str, rewrite: str) -> None:
         """Refuse a keyword of one of the places of `conj`."""

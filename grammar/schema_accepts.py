@@ -12,7 +12,7 @@ from .expr import POOL
 from .numbers import exact
 from .schema_rules import ArrayRule, Conj, Members, NumberRule, ObjectRule, StringRule, Value, Values, identity
 from .schema_shapes import Shape
-from .schema_strings import inside_quotes, matches, string_body
+from .schema_strings import inside_quotes, matches, plain_body, string_body
 from .schema_text import Json
 from .work import tick
 
@@ -84,8 +84,13 @@ class Judge:
         bare = rule if rule.values is None else replace(rule, values=None)
         return string_body(bare, self._source if rule.verbatim else None)
 
+    def plain_body(self, rule: StringRule) -> int:
+        """The same, for questions: see `schema_strings`."""
+        bare = rule if rule.values is None else replace(rule, values=None)
+        return plain_body(bare, self._source if rule.verbatim else None)
+
     def _string_fits(self, rule: StringRule, value: str) -> bool:
-        return POOL.fullmatch(self.body(rule), inside_quotes(value))
+        return POOL.fullmatch(self.plain_body(rule), inside_quotes(value))
 
     def _array_fits(self, rule: ArrayRule, value: list[Json]) -> bool:
         if len(value) < rule.min_items or (rule.max_items is not None and len(value) > rule.max_items):

@@ -31,6 +31,7 @@ from .schema_alike import OF_TYPE
 from .schema_clauses import places_of
 from .schema_indent import deeper_value
 from .schema_members import InOrder
+from .schema_names import Names
 from .schema_negation import besides
 from .schema_notes import Notes, Refusal
 from .schema_parts import MAX_LATER, Part, Parts, Planned, with_plans
@@ -124,7 +125,7 @@ class _Emitter:
         self._name = name
         self._planner = Planner(schema)
         self._options = constraint.spacing, constraint.escapes, constraint.property_order, constraint.document
-        self._writers = self._number, self._string, self._these
+        self._writers = self._number, self._plain_string, self._these
         self._parts: Parts | None = None
         self._planned: dict[Conj, Planned] = {}
         self._done: dict[Conj, int] = {}
@@ -387,6 +388,10 @@ class _Emitter:
     def _string(self, rule: StringRule) -> int:
         return self._spell(string(self._schema.body(rule))) if rule.values is None else self._these(rule.values)
 
+    def _plain_string(self, rule: StringRule) -> int:
+        """Of `_string` as much as tells how long the shortest is."""
+        return string(self._schema.plain_body(rule)) if rule.values is None else self._these(rule.values)
+
     def _array(self, conj: Conj, rule: ArrayRule, plan: ArrayPlan | None) -> int:
         if plan is None:
             return EMPTY if rule.values is None else self._these(rule.values)
@@ -458,11 +463,11 @@ class _Emitter:
     def _member(self, member: PlannedMember) -> Member:
         return Member(self._key(member.key), self._ways(member.ways), member.required)
 
-    def _key(self, name: str | Besides | int) -> int:
+    def _key(self, name: str | Besides | Names) -> int:
         if isinstance(name, Besides):
             return self._spell(key_besides(ANY_TEXT, name.names))
-        if isinstance(name, int):
-            return self._spell(name)
+        if isinstance(name, Names):
+            return self._spell(string(name.texts(self._schema.text_of)))
         return self._spell(string(json_text(name))) if self._any_spelling else key(name)
 
     def _ways(self, ways: tuple[PlannedWay, ...]) -> tuple[Way, ...]:

@@ -95,7 +95,7 @@ class Part(msgspec.Struct, eq=False, gc=False):
 
 
 Writers = tuple[Callable[[NumberRule], int], Callable[[StringRule], int], Callable[[Values], int]]
-"""What writes numbers, strings and listed values."""
+"""What writes numbers, strings, which may be in their plain spelling alone, and listed values."""
 
 
 class Parts:

@@ -12,16 +12,13 @@ from typing import NamedTuple
 
 import msgspec
 
-from .chars import json_text
 from .counts import Tally
 from .errors import GrammarError
-from .expr import EMPTY, POOL
-from .json_values import ANY_TEXT, key_besides
-from .regex import compile_pattern
 from .schema import Schema
 from .schema_clauses import places_of
+from .schema_names import Names, Said
 from .schema_rules import NEVER, ArrayRule, Conj, Members, ObjectRule, join, opposite
-from .schema_strings import matches, string_body
+from .schema_strings import matches
 
 MAX_KINDS = 32
 """Kinds of names, by the patterns that they match, that one object may come to."""
@@ -61,6 +58,14 @@ class _Event(NamedTuple):
     exact: bool
 
 
+class _Kind(NamedTuple):
+    """Names, the patterns that they match, and whether they satisfy each of the schemas of names."""
+
+    names: Names
+    matched: frozenset[str]
+    named: tuple[bool, ...]
+
+
 class ArrayPlan(msgspec.Struct, frozen=True, gc=False):
     """Arrays to be written.
 
@@ -98,9 +103,9 @@ class Besides(msgspec.Struct, frozen=True, gc=False):
 
 
 class PlannedMember(msgspec.Struct, frozen=True, gc=False):
-    """A member, or a kind of them. key: its name, or for a kind the expression of its keys."""
+    """A member, or a kind of them. key: its name, or those that a kind may have."""
 
-    key: str | Besides | int
+    key: str | Besides | Names
     ways: tuple[PlannedWay, ...]
     required: bool
 
@@ -135,7 +140,7 @@ class Planner:
     def __init__(self, schema: Schema) -> None:
         self._schema = schema
         self._simple: dict[Conj, tuple[PlannedWay, ...]] = {}
-        self._kinds: dict[object, list[tuple[int, frozenset[str], tuple[bool, ...]]]] = {}
+        self._kinds: dict[object, list[_Kind]] = {}
 
     # -- arrays -----------------------------------------------------------------------------------------------
 
@@ -328,48 +333,40 @@ class Planner:
             ways = self._member_ways(rule, None, frozenset(), ())
             return (PlannedMember(Besides(rule.listed()), ways, False),) if ways else ()
         found = []
-        for text, matched, named in self._kinds_of_names(conj, rule):
-            ways = self._member_ways(rule, None, matched, named)
+        for kind in self._kinds_of_names(conj, rule):
+            ways = self._member_ways(rule, None, kind.matched, kind.named)
             if ways:
-                found.append(PlannedMember(text, ways, False))
+                found.append(PlannedMember(kind.names, ways, False))
         return tuple(found)
 
-    def _kinds_of_names(self, conj: Conj, rule: ObjectRule) -> list[tuple[int, frozenset[str], tuple[bool, ...]]]:
+    def _kinds_of_names(self, conj: Conj, rule: ObjectRule) -> list[_Kind]:
         known = (rule.listed(), rule.pattern_texts(), rule.name_conjs(), tuple(part.names for part in rule.members))
         if known not in self._kinds:
             self._kinds[known] = self._find_kinds(conj, rule)
         return self._kinds[known]
 
-    def _find_kinds(self, conj: Conj, rule: ObjectRule) -> list[tuple[int, frozenset[str], tuple[bool, ...]]]:
-        """Each kind: its keys, the patterns that they match, and whether they satisfy each of the schemas of names."""
-        kinds: list[tuple[tuple[int, ...], frozenset[str], tuple[bool, ...]]] = [((), frozenset(), ())]
+    def _find_kinds(self, conj: Conj, rule: ObjectRule) -> list[_Kind]:
         needed = {part.names for part in rule.members}
+        kinds = [_Kind(Names(), frozenset(), ())]
         for names in rule.name_conjs():
-            text = self._names(names, any_spelling=names not in needed)
-            kinds = [((*parts, text), matched, (*named, True)) for parts, matched, named in kinds] + (
-                []
-                if names in needed
-                else [((*parts, POOL.not_(text)), matched, (*named, False)) for parts, matched, named in kinds]
-            )
+            said = Said(rules=self._schema.shape(names).strings, is_wide=names not in needed)
+            true = [kind._replace(named=(*kind.named, True)) for kind in self._where(kinds, said, true=True)]
+            untrue = self._where(kinds, said, true=False) if said.is_wide else []
+            kinds = true + [kind._replace(named=(*kind.named, False)) for kind in untrue]
         for pattern in rule.pattern_texts():
-            text = compile_pattern(pattern, mode="search", encoding="json")
-            inside = [((*parts, text), matched | {pattern}, named) for parts, matched, named in kinds]
-            outside = [((*parts, POOL.not_(text)), matched, named) for parts, matched, named in kinds]
-            kinds = [kind for kind in (*inside, *outside) if not POOL.is_empty(POOL.and_(ANY_TEXT, *kind[0]))]
+            true = [
+                kind._replace(matched=kind.matched | {pattern}) for kind in self._where(kinds, Said(pattern), true=True)
+            ]
+            kinds = true + self._where(kinds, Said(pattern), true=False)
             if len(kinds) > MAX_KINDS:
                 reason = f"more than {MAX_KINDS} kinds of names, by the patterns they match"
                 rewrite = "join patterns whose schemas are the same with |"
                 self._schema.refuse(conj, "patternProperties", reason, rewrite)
                 return []
-        found = [(key_besides(POOL.and_(ANY_TEXT, *parts), rule.listed()), m, named) for parts, m, named in kinds]
-        return [kind for kind in found if kind[0] != EMPTY and not POOL.is_empty(kind[0])]
+        found = [(kind, kind.names.besides(rule.listed(), self._schema.text_of)) for kind in kinds]
+        return [kind._replace(names=names) for kind, names in found if names is not None]
 
-    def _names(self, conj: Conj, *, any_spelling: bool) -> int:
-        """What may stand between the quotes of a key that satisfies `conj`; any_spelling: in all that there are."""
-        bodies = []
-        for rule in self._schema.shape(conj).strings:
-            if rule.values is not None:
-                bodies += [json_text(value.json) for value in rule.values]
-            else:
-                bodies.append(string_body(rule, any_spelling=True) if any_spelling else self._schema.body(rule))
-        return POOL.alt(*bodies)
+    def _where(self, kinds: list[_Kind], said: Said, true: bool) -> list[_Kind]:
+        """Of each kind the names of which something is true, or is not, if there are any."""
+        found = [(kind, kind.names.where(said, self._schema.text_of, true=true)) for kind in kinds]
+        return [kind._replace(names=names) for kind, names in found if names is not None]

@@ -287,7 +287,7 @@ class _Reader:
 
     def _compiles(self, pattern: str, keyword: str) -> bool:
         try:
-            compile_pattern(pattern, mode="search", encoding="json")
+            compile_pattern(pattern, mode="search", encoding="plain")
         except GrammarError as error:
             self.notes.refuse_error(error, self.place, keyword)
             return False

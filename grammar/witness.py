@@ -12,7 +12,6 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from .errors import GrammarError
-from .node_layout import UNKNOWN
 from .nodes import EMPTY, Kind
 from .pools import using
 from .verbatim_search import Along
@@ -52,7 +51,7 @@ class Witness:
         self._next: dict[int, tuple[int, int]] = {}  # on a path a search found: the byte, and what is left then
         self._bound: dict[int, int] = {}
         self._along = Along(exprs)
-        self._found: dict[int, bytes] = {}  # intersections with a document: a shortest string
+        self._found: dict[int, bytes] = {}  # of intersections: a shortest string
 
     @property
     def remembered(self) -> int:
@@ -63,6 +62,12 @@ class Witness:
         """Take over what another pool's witness knows, where all nodes mean the same."""
         self._next = dict(other._next)
         self._found = dict(other._found)
+
+    def know(self, item: int, text: bytes | None) -> None:
+        """Say what `shortest` of an expression is; it must be right."""
+        self._exprs.know(item, NEVER if text is None else len(text))
+        if text is not None:
+            self._found[item] = text
 
     def has_member(self, item: int) -> bool:
         """Whether any string is in the language."""
@@ -121,10 +126,6 @@ class Witness:
                 todo += (node[2], node[1])
             elif kind == Kind.ALT:
                 todo.append(min(node[1], key=self.length))
-            elif kind in (Kind.AND, Kind.NOT):  # its length was said, and not searched for
-                self._exprs.know(item, UNKNOWN)
-                self._solve(item)
-                todo.append(item)
             elif kind in (Kind.REPEAT, Kind.COUNTED):
                 out += (self.shortest(node[1]) or b"") * node[2]
             else:
