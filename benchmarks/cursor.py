@@ -2,29 +2,42 @@
 
 from __future__ import annotations
 
+import itertools
+
+import msgspec
+
 from rootform.grammar.automaton import Automaton
 from rootform.grammar.batch import Saved, compile_loops
 
 _MOST_PLACES = 200_000
 
 
-class _Place:
-    """Where a sequence may stand. row: its mask row, -1 not known yet. after: by token the place behind it, or None."""
+class _Place(msgspec.Struct, gc=False):
+    """Where a sequence may stand. row: its mask row, -1 not known yet. after: by token the number of the place behind.
 
-    __slots__ = ("after", "row", "saved")
+    Places refer to each other by numbers, so that they are no work for the garbage collector.
+    """
 
-    def __init__(self, saved: Saved) -> None:
-        self.saved = saved
-        self.row = -1
-        self.after: dict[int, _Place | None] = {}
+    saved: Saved
+    number: int
+    row: int
+    after: dict[int, int]
+
+
+_NOWHERE = 0  # the number behind a token that is not allowed
 
 
 class Steps:
-    """Remembers what cursors of one automaton met. One thread owns it and its cursors."""
+    """Remembers what cursors of one automaton met. One thread owns it and its cursors.
+
+    numbered: the places by their numbers, which are never used again.
+    """
 
     def __init__(self, automaton: Automaton) -> None:
         compile_loops()
         self.automaton = automaton
+        self.numbered: dict[int, _Place | None] = {_NOWHERE: None}
+        self._numbers = itertools.count(1)
         self._places: dict[Saved, _Place] = {}
 
     def open(self, root: int) -> Cursor:
@@ -42,7 +55,7 @@ class Steps:
         state, register, stack = place.saved
         saved = self.automaton.after(state, register, stack, token)
         after = None if saved is None else self._place(saved)
-        place.after[token] = after
+        place.after[token] = _NOWHERE if after is None else after.number
         return after
 
     def _place(self, saved: Saved) -> _Place:
@@ -50,7 +63,9 @@ class Steps:
         if known is None:
             if len(self._places) >= _MOST_PLACES:
                 self._places = {}  # those that cursors stand at live on
-            known = self._places[saved] = _Place(saved)
+                self.numbered = {_NOWHERE: None}
+            known = self._places[saved] = _Place(saved, next(self._numbers), -1, {})
+            self.numbered[known.number] = known
         return known
 
 
@@ -90,7 +105,7 @@ class Cursor:
     def take(self, token: int) -> bool:
         """Go on by a token; False where it is not allowed, and the sequence stays put. EOS never is."""
         try:
-            after = self._place.after[token]
+            after = self._steps.numbered[self._place.after[token]]
         except KeyError:
             after = self._steps.find_after(self._place, token)
         if after is None:

@@ -2,8 +2,8 @@
 
 Nothing inside an automaton can be dropped while sequences refer to it, so memory is bounded by whole automata. A
 generation is one automaton with its own pool of expressions. When it has grown past its share, constraints are compiled
-into a fresh one from then on: those in use come again at once and stay, others are forgotten. The old one goes on
-serving its open sequences and is dropped when the last of them closes.
+into a fresh one from then on, which was made ready before: those in use come again at once and stay, others are
+forgotten. The old one goes on serving its open sequences and is dropped when the last of them closes.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import queue
 import threading
 import weakref
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -20,7 +21,7 @@ import numpy as np
 
 from .automaton import Automaton
 from .batch import Saved, StateBatch
-from .constraints import Constraint
+from .constraints import Constraint, JsonObject
 from .errors import GrammarError
 from .kept_rows import KeptRows
 from .pools import current
@@ -36,6 +37,8 @@ _SLOT_MASK = (1 << _SLOT_BITS) - 1
 _ROW_BITS = 24  # a row likewise
 _ROW_MASK = (1 << _ROW_BITS) - 1
 _WARM_STEPS = 48
+_WARM_TEXT = b'{"a":"a'
+_AHEAD = 4  # when so little of a generation's share is left, as a part of it, the next one is made ready
 _BITS = 1  # of a dropped generation that one compilation gives back
 
 _SEED = current().fork()  # the constants of all modules that build expressions
@@ -88,7 +91,9 @@ class Generations:
         self._serials = itertools.count()
         self._live: weakref.WeakValueDictionary[int, Generation] = weakref.WeakValueDictionary()  # by number
         self._dropped: queue.SimpleQueue[Automaton | Iterator[None]] = queue.SimpleQueue()  # whole, or what is left
-        self._current = self._begin()
+        self._current = self._begin(self._make())
+        self._successor: Automaton | None = None
+        self._warming: Iterator[None] = iter(())
         self._room_for = 0  # constraints for which there is room, whatever is said of memory
 
     @property
@@ -163,18 +168,40 @@ class Generations:
             self._room_for -= 1
             if self._room_for < 0:
                 left = self._share - self._current.automaton.nbytes
-                if left < 0 and len(self._live) < _MOST_GENERATIONS:
-                    self._current = self._begin()
+                if left < self._share // _AHEAD and self._successor is None:
+                    self._successor = self._make()
+                    self._warming = _warming(self._successor)
+                if left < 0 and len(self._live) < _MOST_GENERATIONS and self._successor is not None:
+                    self._current, self._successor = self._begin(self._successor), None
                 self._room_for = max(left, 0) // _ROOM
+            next(self._warming, None)
             return self._current
 
-    def _begin(self) -> Generation:
-        automaton = Automaton(self.vocabulary, exprs=_SEED.fork(), use_compiled=self._use_compiled, kept=self._kept)
+    def _make(self) -> Automaton:
+        return Automaton(self.vocabulary, exprs=_SEED.fork(), use_compiled=self._use_compiled, kept=self._kept)
+
+    def _begin(self, automaton: Automaton) -> Generation:
         number = next(n for n in itertools.count() if n not in self._live)
         generation = Generation(automaton, number, next(self._serials))
         self._live[number] = generation
         weakref.finalize(generation, self._dropped.put, automaton).atexit = False
         return generation
+
+
+def _warming(automaton: Automaton) -> Iterator[None]:
+    """Walk the vocabulary step by step where most constraints will have to: in keys and in strings."""
+    tokens = automaton.vocabulary.tokens
+    with suppress(GrammarError):
+        at = automaton.start(automaton.compile(JsonObject()))
+        for byte in _WARM_TEXT:
+            automaton.row_at(*at)
+            yield
+            token = bytes([byte])
+            after = automaton.after(*at, tokens.index(token)) if token in tokens else None
+            if after is None:
+                return
+            at = after
+        automaton.row_at(*at)
 
 
 def _walk_shortest(automaton: Automaton, start: int) -> None:

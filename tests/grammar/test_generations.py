@@ -16,7 +16,7 @@ import pytest
 
 from rootform.grammar.automaton import Automaton
 from rootform.grammar.batch import StateBatch
-from rootform.grammar.constraints import Choice, Constraint, JsonSchema, Regex
+from rootform.grammar.constraints import Choice, Constraint, JsonObject, JsonSchema, Regex
 from rootform.grammar.expr import POOL, Exprs
 from rootform.grammar.generations import GenerationBatch, Generations
 from rootform.grammar.pools import memo, using
@@ -89,6 +89,21 @@ def test_compiling_gives_memory_of_dropped_generations_back_bit_by_bit(toy_bytes
     lost = [before - now for before, now in itertools.pairwise(held) if before > now]
     assert len(lost) > 3
     assert max(lost) == 50
+
+
+def test_a_generation_has_walked_strings_and_keys_before_it_is_begun(toy_bytes) -> None:
+    generations = Generations(toy_bytes, max_bytes=16 << 20)
+    rng, first = random.Random(5), generations.current
+    while generations.current is first:
+        generations.compile(random_schema(rng))
+    automaton = generations.current.automaton
+    at: tuple[int, int, int] | None = automaton.start(automaton.compile(JsonObject()))
+    before = automaton.misses
+    for byte in b'{"a":"a':
+        assert at is not None
+        automaton.row_at(*at)
+        at = automaton.after(*at, toy_bytes.tokens.index(bytes([byte])))
+    assert automaton.misses == before
 
 
 def test_an_open_sequence_goes_on_in_its_old_generation(toy_bytes) -> None:
