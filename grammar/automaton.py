@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext, suppress
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -155,25 +156,27 @@ class Automaton:
         with self.lock:
             state, register, stack = self.start(root)
             self._find_transition(state, 0, stack)
-            self._find_row(state, register, stack)
+            self._find_row_at_leisure(state, register, stack)
             quote = Path(self._frames, self._states[state], Reader(self.stacks, stack), 0, open_run=False)
             if quote.take(ord('"')):
-                self._find_row(
-                    self._states.of(quote.place), 0, self.stacks.push_all(stack, self._sequences.of(quote.place.pushes))
-                )
+                above = self.stacks.push_all(stack, self._sequences.of(quote.place.pushes))
+                self._find_row_at_leisure(self._states.of(quote.place), 0, above)
             text = self._dfa.state(self.exprs.repeat(JSON_CHAR, 0, None))
             self._dfa.complete(text)
             self._masks.parts.part(text, NO_UNIT, np.zeros(1, np.int32))  # the base of the walks of keys
             self._crossings.find_entry(self._dfa.state(self.exprs.frame(self._dfa.expression(text))), 0)
             kernels.warm()
-            self._run(mk.find_row, state, register, stack, False)
-            self._run(mk.after, state, register, stack, 0)
-            self._run(mk.find_transition, state, 0, stack)
+            _warm_misses()
             frame_kernels.warm()
             walk_kernels.warm()
             verbatim.warm()
             self._dfa.touch()
             self.row_table.touch()
+
+    def _find_row_at_leisure(self, state: int, register: int, stack: int) -> int:
+        """`find_row`, however long it takes."""
+        row = self._run(mk.find_row, state, register, stack, self._recall is None)
+        return row if row >= 0 else self._find_row(state, register, stack, row)
 
     def start(self, root: int) -> tuple[int, int, int]:
         """State, register and stack at a root."""
@@ -260,7 +263,7 @@ class Automaton:
             return row
         try:
             with within(Limit(MISS_SECONDS)):
-                return self._find_row(state, register, stack)
+                return self._find_row(state, register, stack, row)
         except RecursionError as error:
             raise _too_deep() from error
 
@@ -296,30 +299,57 @@ class Automaton:
             part.make_room()
         _ = self._crossings.arrays, self._sequences.arrays  # which make room when they are asked for
 
-    def _find_row(self, state: int, register: int, stack: int) -> int:
-        place, widest = self._states[state], self.vocabulary.max_token_bytes
+    def _find_row(self, state: int, register: int, stack: int, code: int) -> int:
+        """`find_row`. code: why a loop could not do it."""
+        place = self._states[state]
+        if place.text != NO_TEXT:  # what was captured will hardly come again, and is not kept
+            return self._make_row(state, register, stack)
+        if self._recall is None:
+            return self._walked_row(state, register, stack, code)
         lo, hi, _ = self.states[state].tolist()
+        widest = self.vocabulary.max_token_bytes
         need, room = min(max(lo - register, 0), widest + 1), min(hi - register, widest)
-        recall = self._recall if place.text == NO_TEXT else None  # what was captured will hardly come again
-        kept = recall.find(state, need, room, stack) if recall is not None else None
-        if kept is None:
-            kept = self._make_row(state, place, need, room, stack)
-        row = self.row_table.add(kept.words, kept.accepts)
-        self._remember_stay(state, place)
-        self._put(self.row_ids, state, need * (widest + 1) + room, stack, kept.level, row)
+        kept = self._recall.find(state, need, room, stack)
+        if kept is not None:
+            row = self.row_table.add(kept.words, kept.accepts)
+            self._remember_stay(state, place)
+            self._put(self.row_ids, state, need * (widest + 1) + room, stack, kept.level, row)
+            return row
+        row = self._walked_row(state, register, stack, self._run(mk.find_row, state, register, stack, True))
+        words, accepts = self.row_table.table[row].view(np.uint32).copy(), bool(self.row_table.accepts[row])
+        self._recall.keep(state, need, room, stack, KeptRow(words, accepts, self._masks.level))
         return row
 
-    def _make_row(self, state: int, place: Place, need: int, room: int, stack: int) -> KeptRow:
-        self._misses += 1
+    def _walked_row(self, state: int, register: int, stack: int, code: int) -> int:
+        """The row of a place without captured texts. code: what a loop said of it."""
         reader = Reader(self.stacks, stack)
-        if place.text == NO_TEXT and place.unit != NO_UNIT:
-            place = place._replace(lo=need, hi=room)
-        mask, accepts = self._masks.mask(place, reader)
-        if self._recall is None or place.text != NO_TEXT:
-            return KeptRow(mask, accepts, reader.level)
-        made = KeptRow(mask.copy(), accepts, reader.level)
-        self._recall.keep(state, need, room, stack, made)
-        return made
+        while code < 0:
+            if code == mk.STAY:
+                self._remember_stay(state, self._states[state])
+                code = self._run(mk.find_row, state, register, stack, True)
+            elif code == mk.UNFINISHED and self._masks.go_on(reader):
+                code = self._run(mk.go_on, state, register, stack)
+            elif code == mk.OPEN_END:
+                accepts = self._masks.accepts(self._counting_from(state, register), reader)
+                self._make_room()
+                code = mk.finish_row(self._addresses.table, state, register, stack, accepts, reader.depth)
+            else:
+                code = self._make_row(state, register, stack)
+        return code
+
+    def _make_row(self, state: int, register: int, stack: int) -> int:
+        """The row of a place that is walked frame by frame, or has captured texts."""
+        reader = Reader(self.stacks, stack)
+        _, accepts = self._masks.mask(self._counting_from(state, register), reader)
+        self._make_room()
+        return mk.finish_row(self._addresses.table, state, register, stack, accepts, reader.depth)
+
+    def _counting_from(self, state: int, register: int) -> Place:
+        """The place of a state, its bounds those of the units that are to come."""
+        place, widest = self._states[state], self.vocabulary.max_token_bytes
+        if place.text != NO_TEXT or place.unit == NO_UNIT:
+            return place
+        return place._replace(lo=min(max(place.lo - register, 0), widest + 1), hi=min(place.hi - register, widest))
 
     def _find_transition(self, state: int, token: int, stack: int) -> None:
         """Put what `token` does, which is not known at all, into `transitions`."""
@@ -435,12 +465,10 @@ class Automaton:
 
     def _remember_stay(self, state: int, place: Place) -> None:
         """Note which tokens leave a wide state as it is, and how many units each adds."""
-        if place.text != NO_TEXT or len(self.stay) == len(self._stay_rows):
+        if place.text != NO_TEXT or self._states.stay_of(place) != kernels.MISSING:
             return
-        if self._states.stay_of(place) != kernels.MISSING:
-            return
-        known = NO_STAY
-        if not self._dfa.kinds[place.local] & SPLITS and self._masks.is_wide(place.local):
+        known, has_room = NO_STAY, len(self.stay) < len(self._stay_rows)
+        if has_room and not self._dfa.kinds[place.local] & SPLITS and self._masks.is_wide(place.local):
             row = self._find_stay(state, place)
             if row is not None:
                 known = len(self.stay)
@@ -509,6 +537,20 @@ class Automaton:
             if len(found) >= most:
                 break
         return found
+
+
+@cache
+def _warm_misses() -> None:
+    """Have the loops of `miss_kernels` compiled, with an automaton of their own: they write down what they find."""
+    pool = current().fork()
+    with using(pool):
+        automaton = Automaton(Vocabulary([b"a"], [1], 2), exprs=pool)
+        state, register, stack = automaton.start(automaton.root_of(POOL.literal(b"a")))
+        automaton.row_at(state, register, stack)
+        automaton.after(state, register, stack, 0)
+        automaton.find_transition(state, 0, stack)
+        automaton._run(mk.go_on, state, register, stack)
+        mk.finish_row(automaton._addresses.table, state, register, stack, False, 0)
 
 
 def _too_deep() -> GrammarError:

@@ -171,15 +171,17 @@ def _refined(pool: np.ndarray, first_: int, second: int) -> int:
     if known >= 0:
         return known
     classes = np.zeros(CLASSES, np.int64)
-    seen = np.full((CLASSES, CLASSES), -1, np.int16)
+    place, other, n, n_other = pool[PARTITIONS] + CLASSES * low, pool[PARTITIONS] + CLASSES * high, 0, 0
+    for byte in range(CLASSES):
+        n, n_other = max(n, pool[place + byte] + 1), max(n_other, pool[other + byte] + 1)
+    seen = np.full(n * n_other, -1, np.int16)
     n = 0
     for byte in range(CLASSES):
-        a = pool[pool[PARTITIONS] + CLASSES * low + byte]
-        b = pool[pool[PARTITIONS] + CLASSES * high + byte]
-        if seen[a, b] < 0:
-            seen[a, b] = n
+        both = pool[place + byte] * n_other + pool[other + byte]
+        if seen[both] < 0:
+            seen[both] = n
             n += 1
-        classes[byte] = seen[a, b]
+        classes[byte] = seen[both]
     found = add_partition(pool, classes)
     return found if found < 0 else remember(pool, pair_key(REFINED_OF, low, high), found)
 

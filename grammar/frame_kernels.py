@@ -480,16 +480,11 @@ def follow(
 def warm() -> None:
     """Have every loop compiled, by calling it with nothing to do."""
     ints, table, values = np.zeros(1, np.int32), np.full((2, 3), -1, np.int32), np.full(2, -1, np.int32)
-    rows, bytes_, wide = np.zeros((1, 8), np.int32), np.zeros(1, np.uint8), np.zeros((1, 256), np.int32)
+    rows, bytes_, wide = np.zeros((2, 8), np.int32), np.zeros(1, np.uint8), np.zeros((1, 256), np.int32)
     pool, dfa = np.zeros(1, np.int64), (ints, ints, wide, bytes_, np.zeros(1, np.int64))
-    items, words = rows[:, :5].copy(), np.zeros(1, np.uint32)
     crossings = (rows[:, :5].copy(), rows[:, :2].copy(), ints, np.zeros(1, np.int64))
-    trie = (ints, ints, bytes_, bytes_, ints, ints, ints)
     stacks = (ints, ints, (ints, ints, ints, table, values, table, values, np.zeros(2, np.int64)))
-    tally = np.zeros(6, np.int64)
-    begin(rows, items, words, tally, 0, 0, 0, 0, 0, 0, 0, 0)
-    tally[:] = 0
-    walk_frames(pool, dfa, *trie, crossings, stacks, 0, 0, rows, items, items, items, words, tally)
-    may_all_end(0, -1, 0, 0, bytes_, ints, ints, tally)
+    find_behind(0, stacks, rows, np.zeros(6, np.int64))
+    is_wide(0, 0, ints, bytes_, ints, ints, wide, 0, 0)
     place = np.zeros(14, np.int64)
     follow(pool, dfa, bytes_, 0, place, place.copy(), crossings, stacks)

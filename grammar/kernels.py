@@ -17,6 +17,9 @@ MISSING = -1
 """Table value of a key that is not there."""
 
 _LOW_BITS = (1 << 62) - 1
+_MIX = np.int64(0x1E3779B97F4A7C15)
+_B1, _B2, _B4, _B8, _B16 = np.uint32(1), np.uint32(2), np.uint32(4), np.uint32(8), np.uint32(16)
+_M1, _M2, _M4, _M6 = np.uint32(0x55555555), np.uint32(0x33333333), np.uint32(0x0F0F0F0F), np.uint32(0x3F)
 
 
 @compiled
@@ -247,34 +250,32 @@ def add_row(
     digests: (rows,) int64, of each row. slots: (slots,) int32, an open-addressed table of row + 1, 0 where free.
     found: (1,) int64, becomes how many bits are set. There has to be room.
     """
-    mixed, count = 0, 0
-    for i in range(words.shape[0]):
-        word = int(words[i])
-        if word == 0:
-            continue
-        each = ((word + (i << 32)) * 0x9E3779B1) & _LOW_BITS
-        each = ((each ^ (each >> 29)) * 0x85EBCA6B) & _LOW_BITS
-        mixed = (mixed + each) & _LOW_BITS
-        bits = word - ((word >> 1) & 0x55555555)
-        bits = (bits & 0x33333333) + ((bits >> 2) & 0x33333333)
-        bits = (bits + (bits >> 4)) & 0x0F0F0F0F
-        count += ((bits * 0x01010101) & 0xFFFFFFFF) >> 24
-    mixed ^= mixed >> 31
+    mixed, count, n = np.int64(0), np.int64(0), words.shape[0]
+    for i in range(n):  # without branches, so that several words are done at once
+        mixed += np.int64(words[i]) * (_MIX * np.int64(2 * i + 1))
+    for i in range(n):
+        bits = words[i] - ((words[i] >> _B1) & _M1)
+        bits = (bits & _M2) + ((bits >> _B2) & _M2)
+        bits = (bits + (bits >> _B4)) & _M4
+        bits = bits + (bits >> _B8)
+        count += np.int64((bits + (bits >> _B16)) & _M6)
+    mixed = (mixed ^ (mixed >> 31)) & _LOW_BITS
     found[0] = count
     at = mixed & (slots.shape[0] - 1)
     while slots[at] != 0:
         row = int(slots[at]) - 1
         if digests[row] == mixed:
-            i = 0
-            while i < words.shape[0] and table[row, i] == words[i]:
-                i += 1
-            if i == words.shape[0]:
+            known, other = table[row], np.uint32(0)
+            for i in range(n):
+                other |= known[i] ^ words[i]
+            if other == 0:
                 return row
         at = (at + 1) & (slots.shape[0] - 1)
     slots[at] = n_rows + 1
     digests[n_rows] = mixed
-    for i in range(words.shape[0]):
-        table[n_rows, i] = words[i]
+    made = table[n_rows]
+    for i in range(n):
+        made[i] = words[i]
     return n_rows
 
 

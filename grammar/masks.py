@@ -1,7 +1,8 @@
-"""Which tokens are allowed at a place.
+"""Which tokens are allowed at a place, where compiled loops need help.
 
-Narrow walks, of which most masks are made, are one compiled loop through all frames (`frame_kernels`). Wide walks are
-kept, as many places share them (`parts`), and so done by themselves, as are those with captured texts.
+Most masks are made by one loop through all frames (`frame_kernels`, called by `miss_kernels`). Wide walks that were
+never made are made here, and kept, as many places share them (`parts`); what is not known is found. Places with
+captured texts, and those that are too ambiguous, are done by themselves.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from .node_layout import NO_BYTES
 from .parts import FAR, Parts
 from .places import NO_UNIT, Frames, Path, Place
 from .sequences import Sequences
-from .stacks import Reader, Stacks
+from .stacks import LEVELS, Reader, Stacks
 from .texts import NO_TEXT
 from .vocab import Vocabulary
 from .walker import Walker
@@ -63,9 +64,8 @@ class Masks:
         self._put_off = np.zeros((_MOST_ITEMS, 5), np.int32)
         self._missing = np.zeros((_MOST_ITEMS, 5), np.int32)
         self._tally = np.zeros(6, np.int64)
-        self._depth = np.array([0, FEW_NODES, MANY_BYTES, vocabulary.max_token_bytes], np.int64)
         addresses.put(ak.FRAMES, self._contexts, self._items, self._put_off, self._missing, self._words, self._tally)
-        addresses.put(ak.DEPTH, self._depth)
+        addresses.put(ak.LIMITS, np.array([FEW_NODES, MANY_BYTES, vocabulary.max_token_bytes], np.int64))
         addresses.put(ak.EOS, self._eos)
         addresses.put(ak.CHILD_START, *vocabulary.trie)
         self._firsts: dict[int, tuple[int, int]] = {}  # by state, the bytes it may go on with: mask, and number
@@ -78,76 +78,46 @@ class Masks:
     def mask(self, place: Place, reader: Reader) -> tuple[np.ndarray, bool]:
         """The allowed tokens as bits, (words,) uint32, EOS among them when everything may end here; and whether it may.
 
-        The bounds of `place` count from here: a counted run goes on with lo to hi more units. The array is good until
-        the next call.
+        For places that `miss_kernels.find_row` cannot do. The bounds of `place` count from here: a counted run goes on
+        with lo to hi more units. The array is good until the next call.
         """
         words = self._words
+        self._tally[loops.DEEPEST] = 0  # what was looked at in vain does not count
         if place.text != NO_TEXT:
             words[:] = self._captures.mask(place, reader)
-            accepts = Path(self._frames, place, reader, 0, open_run=False).accepts()
         else:
-            if not self._walk(place, reader):
-                words.fill(0)
-                self._walk_apart(place, reader)
-            accepts = self._accepts(place, reader)
+            words.fill(0)
+            self._walk_apart(place, reader)
+        accepts = Path(self._frames, place, reader, 0, open_run=False).accepts()
         if accepts:
             kernels.set_bits(words, self._eos, self._eos, FAR)
         return words, accepts
 
-    # -- narrow walks -----------------------------------------------------------------------------------------
+    def accepts(self, place: Place, reader: Reader) -> bool:
+        """Whether everything may end at a place."""
+        return Path(self._frames, place, reader, 0, open_run=False).accepts()
 
-    def _walk(self, place: Place, reader: Reader) -> bool:
-        """Find the tokens of a place without a captured text; False: another way has to be gone."""
+    # -- walks that a loop could not finish -------------------------------------------------------------------
+
+    def go_on(self, reader: Reader) -> bool:
+        """Find what a walk did not know, and do what it put off; False: another way has to be gone."""
+        tick()
         tally = self._tally
-        loops.begin(
-            self._contexts,
-            self._items,
-            self._words,
-            tally,
-            place.unit,
-            place.lo,
-            place.hi,
-            reader.stack(place.popped),
-            place.popped,
-            self._sequences.of(place.pushes),
-            loops.ARRIVAL if self._frames.dfa.halts(place.local) else loops.START,
-            place.local,
-        )
-        while tally[loops.N_ITEMS]:
-            tick()
-            if self._run() == loops.GIVE_UP:
-                return False
-            _, _, n_put_off, n_missing, _, _ = tally.tolist()
-            if not n_put_off and not n_missing:
-                break
-            tally[loops.N_PUT_OFF : loops.DEEPEST] = 0
-            if n_missing:
-                missing = self._missing[:n_missing]
-                self._find(missing)
-                self._add(missing)
-            if n_put_off and not self._do_put_off(self._put_off[:n_put_off], reader):
-                return False
-        reader.depth = max(reader.depth, int(tally[loops.DEEPEST]))
+        _, _, n_put_off, n_missing, _, _ = tally.tolist()
+        tally[loops.N_PUT_OFF : loops.DEEPEST] = 0
+        if n_missing:
+            missing = self._missing[:n_missing]
+            self._find(missing)
+            self._add(missing)
+        if n_put_off and not self._do_put_off(self._put_off[:n_put_off], reader):
+            return False
+        tally[loops.DEEPEST] = max(int(tally[loops.DEEPEST]), reader.depth)
         return True
 
-    def _run(self) -> int:
-        vocabulary, dfa, crossings, stacks = self._vocabulary, self._frames.dfa, self._crossings, self._stacks
-        with dfa.exprs.lock:
-            return loops.walk_frames(
-                dfa.exprs.array,
-                dfa.arrays,
-                *vocabulary.trie,
-                crossings.arrays,
-                stacks.arrays,
-                FEW_NODES,
-                MANY_BYTES,
-                self._contexts,
-                self._items,
-                self._put_off,
-                self._missing,
-                self._words,
-                self._tally,
-            )
+    @property
+    def level(self) -> int:
+        """How many levels of the stack the last mask depends on."""
+        return min(int(self._tally[loops.DEEPEST]), LEVELS - 1)
 
     def _find(self, missing: np.ndarray) -> None:
         """Find what a walk did not know."""
@@ -230,22 +200,6 @@ class Masks:
         trie, dfa = self._vocabulary, self._frames.dfa
         arrays = (trie.child_start, trie.child_byte, trie.child_node, trie.node_end, dfa.transitions)
         return bool(dfa.kinds[local] & APART) or loops.is_wide(0, local, *arrays, FEW_NODES, MANY_BYTES)
-
-    # -- ends -------------------------------------------------------------------------------------------------
-
-    def _accepts(self, place: Place, reader: Reader) -> bool:
-        """Whether everything may end at a place without a captured text."""
-        if place.pushes or place.popped:
-            return Path(self._frames, place, reader, 0, open_run=False).accepts()
-        dfa, stacks, stack = self._frames.dfa, self._stacks, reader.stack(0)
-        self._depth[0] = 0
-        may = loops.may_all_end(
-            place.local, place.unit, place.lo, stack, dfa.kinds, stacks.parents, stacks.tops, self._depth
-        )
-        reader.depth = max(reader.depth, int(self._depth[0]))
-        if may == loops.SLOW:
-            return Path(self._frames, place, reader, 0, open_run=False).accepts()
-        return may == 1
 
     # -- whatever the tables do not hold ----------------------------------------------------------------------
 

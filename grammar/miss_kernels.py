@@ -21,8 +21,12 @@ from .machine_code import compiled
 from .node_layout import NO_BYTES, NOTHING
 from .stack_kernels import LEVELS, NO_STAY, SPARE, get_from, has_entries_left, place_id, push_all, put_in
 
-ASK, FULL, NEW = np.int64(-20), np.int64(-21), np.int64(2)
-"""Answers: the host has to find it; it has to make room first; the sequence went, by a transition that is new."""
+NEW, ASK, FULL = np.int64(2), np.int64(-20), np.int64(-21)
+"""Answers: the sequence went, by a transition that is new; the host has to find it; it has to make room first."""
+
+UNFINISHED, OPEN_END, STAY = np.int64(-22), np.int64(-23), np.int64(-24)
+"""Of rows: the host has to do what is missing and put off, and have the loop go on; it has to say whether everything
+may end here, and finish the row; it has to look for a row of `stay` first."""
 
 _WAYS_LEFT = 1024
 _NOT_ALLOWED = np.int64(0)
@@ -195,7 +199,7 @@ def _may_stay(table: np.ndarray, local: int) -> bool:
         return False
     if kind & APART:
         return True
-    limits = ak.int64s(table, ak.DEPTH)
+    limits = ak.int64s(table, ak.LIMITS)
     return loops.is_wide(
         _ZERO,
         local,
@@ -204,8 +208,8 @@ def _may_stay(table: np.ndarray, local: int) -> bool:
         ak.int32s(table, ak.CHILD_NODE),
         ak.int32s(table, ak.NODE_END),
         ak.int32_rows(table, ak.EDGES),
+        limits[0],
         limits[1],
-        limits[2],
     )
 
 
@@ -257,34 +261,41 @@ def _take_wide(pool: np.ndarray, table: np.ndarray, dfa: Arrays, stacks: StackAr
 
 
 @compiled
-def find_row(pool: np.ndarray, table: np.ndarray, state: int, register: int, stack: int, may_find: bool) -> int:
-    """The row of a sequence, now in `row_ids`; or ASK, or FULL. may_find: where it is not known; else ASK, too."""
-    bounds, contexts = ak.int32_rows(table, ak.BOUNDS), ak.int32_rows(table, ak.CONTEXTS)
-    widest = ak.int64s(table, ak.DEPTH)[3]
-    need = min(max(np.int64(bounds[state, 0]) - register, 0), widest + 1)
-    room = min(np.int64(bounds[state, 1]) - register, widest)
-    key = need * (widest + 1) + room
-    row = kernels.look_up(
-        ak.int32_rows(table, ak.ROW_IDS), ak.int32s(table, ak.ROW_IDS + 1), state, key, contexts[stack]
-    )
-    if row >= 0:
-        return row
-    place = ak.int32_rows(table, ak.PLACES)[state]
-    if not may_find or place[4] != 0:
-        return ASK
+def _room_in(table: np.ndarray, state: int, register: int) -> tuple[int, int]:
+    """How many units a counted run needs at least, and may have at most, as far as tokens can tell."""
+    bounds, widest = ak.int32_rows(table, ak.BOUNDS)[state], ak.int64s(table, ak.LIMITS)[2]
+    return min(max(np.int64(bounds[0]) - register, _ZERO), widest + 1), min(np.int64(bounds[1]) - register, widest)
+
+
+@compiled
+def finish_row(table: np.ndarray, state: int, register: int, stack: int, accepts: bool, depth: int) -> int:
+    """The row of the mask that was walked, now in `row_ids`. depth: how much of the stack it depends on."""
+    words = ak.uint32s(table, ak.BITS)
+    if accepts:
+        for token in ak.int32s(table, ak.EOS):
+            words[token >> 5] |= np.uint32(1) << np.uint32(token & 31)
+    row = add_row(table, words, accepts)
+    place, tally = ak.int32_rows(table, ak.PLACES)[state], ak.int64s(table, ak.TALLY)
+    local, unit = np.int64(place[0]), np.int64(place[1])
+    if place[4] == 0 and get_from(table, ak.STAYS, local, unit, _ZERO) == kernels.MISSING:
+        put_in(table, ak.STAYS, local, unit, _ZERO, NO_STAY)
+    need, room = _room_in(table, state, register)
+    tally[loops.DEEPEST] = max(np.int64(depth), tally[loops.DEEPEST])
+    level = min(tally[loops.DEEPEST], LEVELS - 1)
+    key = need * (ak.int64s(table, ak.LIMITS)[2] + 1) + room
+    _put_answer(table, ak.ROW_IDS, np.int64(state), key, np.int64(stack), level, row)
+    ak.int64s(table, ak.N_ROWS)[2] += 1
+    return row
+
+
+@compiled
+def go_on(pool: np.ndarray, table: np.ndarray, state: int, register: int, stack: int) -> int:
+    """Do what is left of a walk, and what is behind: the row; or UNFINISHED, OPEN_END, ASK, or FULL."""
     if not _has_room(table):
         return FULL
-    local, unit, lo, hi = np.int64(place[0]), np.int64(place[1]), np.int64(place[2]), np.int64(place[3])
-    if unit >= 0:
-        lo, hi = need, room
-    has_stay = get_from(table, ak.STAYS, local, unit, _ZERO)
-    if has_stay == kernels.MISSING and _may_stay(table, local):
-        return ASK
     dfa, stacks, tally, words = _dfa(table), _stacks(table), ak.int64s(table, ak.TALLY), ak.uint32s(table, ak.BITS)
-    frames, items, limits = ak.int32_rows(table, ak.FRAMES), ak.int32_rows(table, ak.ITEMS), ak.int64s(table, ak.DEPTH)
+    frames, items, limits = ak.int32_rows(table, ak.FRAMES), ak.int32_rows(table, ak.ITEMS), ak.int64s(table, ak.LIMITS)
     put_off = ak.int32_rows(table, ak.PUT_OFF)
-    what = loops.ARRIVAL if dfa[3][local] & HALTS else loops.START
-    loops.begin(frames, items, words, tally, unit, lo, hi, stack, _ZERO, _ZERO, what, local)
     while tally[loops.N_ITEMS]:
         code = loops.walk_frames(
             pool,
@@ -298,8 +309,8 @@ def find_row(pool: np.ndarray, table: np.ndarray, state: int, register: int, sta
             ak.int32s(table, ak.TOKEN_IDS),
             _crossings(table),
             stacks,
+            limits[0],
             limits[1],
-            limits[2],
             frames,
             items,
             put_off,
@@ -307,23 +318,53 @@ def find_row(pool: np.ndarray, table: np.ndarray, state: int, register: int, sta
             words,
             tally,
         )
-        if code != loops.DONE or tally[loops.N_MISSING]:
+        if code != loops.DONE:
             return ASK
+        n = np.int64(0)
         for i in range(tally[loops.N_PUT_OFF]):
             if put_off[i, 1] != 0 or not _take_wide(pool, table, dfa, stacks, put_off[i, 2], put_off[i, 4]):
-                return ASK
-        tally[loops.N_PUT_OFF] = 0
-    limits[0] = 0
-    accepts = loops.may_all_end(local, unit, lo, stack, dfa[3], stacks[0], stacks[1], limits[:1])
+                put_off[n] = put_off[i]
+                n += 1
+        tally[loops.N_PUT_OFF] = n
+        if n or tally[loops.N_MISSING]:
+            return UNFINISHED
+    place, depth = ak.int32_rows(table, ak.PLACES)[state], np.zeros(1, np.int64)
+    lo = _room_in(table, state, register)[0] if place[1] >= 0 else _ZERO
+    accepts = loops.may_all_end(np.int64(place[0]), np.int64(place[1]), lo, stack, dfa[3], stacks[0], stacks[1], depth)
     if accepts == loops.SLOW:
+        return OPEN_END
+    return finish_row(table, state, register, stack, accepts == 1, depth[0])
+
+
+@compiled
+def find_row(pool: np.ndarray, table: np.ndarray, state: int, register: int, stack: int, may_find: bool) -> int:
+    """The row of a sequence, now in `row_ids`; or STAY, or as `go_on`. may_find: where it is not known; else ASK."""
+    need, room = _room_in(table, state, register)
+    key, contexts = need * (ak.int64s(table, ak.LIMITS)[2] + 1) + room, ak.int32_rows(table, ak.CONTEXTS)[stack]
+    row = kernels.look_up(ak.int32_rows(table, ak.ROW_IDS), ak.int32s(table, ak.ROW_IDS + 1), state, key, contexts)
+    if row >= 0:
+        return row
+    place = ak.int32_rows(table, ak.PLACES)[state]
+    local, unit, lo, hi = np.int64(place[0]), np.int64(place[1]), np.int64(place[2]), np.int64(place[3])
+    if not may_find or place[4] != 0:
         return ASK
-    if accepts:
-        for token in ak.int32s(table, ak.EOS):
-            words[token >> 5] |= np.uint32(1) << np.uint32(token & 31)
-    row = add_row(table, words, accepts == 1)
-    ak.int64s(table, ak.N_ROWS)[2] += 1
-    if has_stay == kernels.MISSING:
-        put_in(table, ak.STAYS, local, unit, _ZERO, NO_STAY)
-    level = min(max(limits[0], tally[loops.DEEPEST]), LEVELS - 1)
-    _put_answer(table, ak.ROW_IDS, np.int64(state), key, np.int64(stack), level, row)
-    return row
+    if get_from(table, ak.STAYS, local, unit, _ZERO) == kernels.MISSING and _may_stay(table, local):
+        return STAY
+    if unit >= 0:
+        lo, hi = need, room
+    what = loops.ARRIVAL if ak.bytes_of(table, ak.KINDS)[local] & HALTS else loops.START
+    loops.begin(
+        ak.int32_rows(table, ak.FRAMES),
+        ak.int32_rows(table, ak.ITEMS),
+        ak.uint32s(table, ak.BITS),
+        ak.int64s(table, ak.TALLY),
+        unit,
+        lo,
+        hi,
+        stack,
+        _ZERO,
+        _ZERO,
+        what,
+        local,
+    )
+    return go_on(pool, table, state, register, stack)
