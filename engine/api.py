@@ -7,10 +7,9 @@ import atexit
 import itertools
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Unpack, overload
+from typing import TYPE_CHECKING, Unpack, overload
 
 import msgspec
-import torch
 
 from ..grammar.generations import DEFAULT_MAX_BYTES, GenerationBatch
 from ..grammar.vocab import Vocabulary
@@ -18,18 +17,18 @@ from ..radix.tiers import Tiers
 from ..radix.view import TreeView
 from .accept import CallOptions, Prompt, accept_call, is_one_prompt, make_call, split_prompts
 from .compiling import Compilers, GrammarLimits
-from .counts import WAIT_S
 from .grammars import Grammars
 from .job import Job
-from .limits import Limits, derive_limits
+from .limits import Limits
+from .loading import Dtype, ModelNotes, limits_of, load, loop_kind, no_overlap, read_notes, set_threads
 from .resolve import resolve_model
 from .spelling import Speller
+from .stats import EngineStats, stats_of
 from .step import StepLoop
 from .thread import StepThread
-from .threads import choose_threads
-from .tiers import DEFAULT_DISK_BYTES, TierLimits, make_tiers, tier_stats
+from .tiers import DEFAULT_DISK_BYTES, TierLimits, make_tiers
 from .tokenizer import Tokenizer
-from .types import Call, Completion, ModelInfo, Priority, RootformError
+from .types import Call, Completion, ModelInfo
 
 if TYPE_CHECKING:
     from . import ports
@@ -38,64 +37,6 @@ if TYPE_CHECKING:
 
 GRAMMAR_FOLDER = "grammar"
 """Inside the cache folder."""
-Dtype = Literal["float32", "bfloat16", "int8"]
-
-
-class WaitStats(msgspec.Struct, frozen=True):
-    """How long requests waited for their first place in memory: how many up to each of the bounds (seconds), and, last,
-    how many longer."""
-
-    bounds: tuple[float, ...]
-    counts: tuple[int, ...]
-    seconds: float  # all together
-
-
-class EngineStats(msgspec.Struct, frozen=True, kw_only=True):
-    """What the engine has done since it started, and what it holds at this moment."""
-
-    steps: int = 0
-    forward_passes: int = 0
-    sequence_passes: int = 0  # the same, counted once for each request with a row in the pass
-    prefill_tokens: int = 0  # prompt tokens computed
-    cached_tokens: int = 0  # prompt tokens found in the tree instead
-    output_tokens: int = 0
-    drafted_tokens: int = 0  # guessed ahead of the model, and put through it
-    accepted_tokens: int = 0  # of those, what it would have said
-    requests_finished: int = 0
-    requests_cancelled: int = 0
-    requests_failed: int = 0
-    put_back: int = 0  # times a running request lost its place for lack of memory
-    gave_way: int = 0  # times an offline one lost it to an online one
-    overlapped_passes: int = 0  # on a device: passes queued before the one before them was settled
-    lockstep_passes: int = 0  # there, passes that needed the host before the next could be queued
-    void_rows: int = 0  # rows of overlapped passes computed for a request that had gone another way
-    grammar_misses: int = 0  # times the device's grammar tables did not know what the host had to look up
-    device_waits: int = 0  # times the host waited for a pass that overlaps
-    device_stalls: int = 0  # of these, with nothing queued behind it
-    waits: dict[Priority, WaitStats] = {}
-    prompt_tokens: int = 0  # prompt tokens the last pass had room for, beside what was decoding
-    running: int = 0
-    waiting: int = 0
-    compiling: int = 0  # requests whose constraint is being compiled
-    pages_total: int = 0
-    pages_free: int = 0
-    pages_cached: int = 0  # held by the tree
-    pages_locked: int = 0  # of those, read by running requests
-    host_tier_tokens: int = 0  # tokens of cached_tokens that were read back from host memory
-    disk_tier_tokens: int = 0  # and those read back from files
-    host_tier_bytes: int = 0  # of prefixes in host memory beside the pages
-    disk_tier_bytes: int = 0  # of this model's prefixes in files
-    disk_tier_written_bytes: int = 0
-    grammar_rows: int = 0  # rows in the tables of allowed tokens
-    grammar_bytes: int = 0  # memory of compiled constraints, partly estimated
-    grammar_generations: int = 0  # sets of compiled constraints: one, and others that requests still use
-    grammar_recompiled: int = 0  # constraints in use before this start, compiled before requests came with them
-
-
-class ModelNotes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """rootform.json in a model's folder: what its maker wants us to know. All of it may be left out."""
-
-    extract_prompt: str | None = None
 
 
 class Engine:
@@ -150,12 +91,12 @@ class Engine:
         tokenizer = Tokenizer.load(folder)
         dtype = dtype or ("float32" if device == "cpu" else "bfloat16")
         if overlap and device == "cpu":
-            raise _no_overlap()
+            raise no_overlap()
         steps = (max_batch, prefill_tokens)
-        loaded = _load(folder, dtype, kv_bytes, device, steps, deterministic=deterministic)
-        limits = _limits_of(loaded, max_batch, prefill_tokens, max_context, itl_ms)
+        loaded = load(folder, dtype, kv_bytes, device, steps, deterministic=deterministic)
+        limits = limits_of(loaded, max_batch, prefill_tokens, max_context, itl_ms)
         if device == "cpu" or threads is not None:
-            _set_threads(threads, loaded)
+            set_threads(threads, loaded)
         tiers = (
             make_tiers(loaded, folder, f"{dtype}, deterministic" if deterministic else dtype, tier_limits)
             if prefix_cache
@@ -202,7 +143,7 @@ class Engine:
         tiers: for prefixes that leave its memory; the engine closes them.
         """
         engine = cls.__new__(cls)
-        limits = _limits_of(model, max_batch, prefill_tokens, max_context, itl_ms)
+        limits = limits_of(model, max_batch, prefill_tokens, max_context, itl_ms)
         notes = ModelNotes(extract_prompt)
         constraints = _constraint_limits(grammar_bytes, compile_seconds, cache_dir)
         engine._start(
@@ -252,7 +193,7 @@ class Engine:
         self._generations = compilers.generations if compilers else None
         speller = Speller(tokens, tokenizer.encode_inside)
         grammars = Grammars(GenerationBatch(self._generations), speller) if self._generations else None
-        kind = _loop_kind(model, overlap)
+        kind = loop_kind(model, overlap)
         self._overlaps = kind is not StepLoop
         self._loop = kind(
             model,
@@ -373,42 +314,7 @@ class Engine:
 
     def _note_stats(self, compiling: int) -> None:
         """Runs on the step thread."""
-        generations = self._generations.live if self._generations else []
-        counts, memory, tree = self._loop.counts, self._loop.model.memory, self._loop.prefixes.tree
-        self._stats = EngineStats(
-            steps=counts.steps,
-            forward_passes=counts.forward_passes,
-            sequence_passes=counts.sequence_passes,
-            prefill_tokens=counts.prefill_tokens,
-            cached_tokens=counts.cached_tokens,
-            output_tokens=counts.output_tokens,
-            drafted_tokens=counts.drafted_tokens,
-            accepted_tokens=counts.accepted_tokens,
-            requests_finished=counts.finished,
-            requests_cancelled=counts.cancelled,
-            requests_failed=counts.failed,
-            put_back=counts.put_back,
-            gave_way=counts.gave_way,
-            overlapped_passes=counts.overlapped_passes,
-            lockstep_passes=counts.lockstep_passes,
-            void_rows=counts.void_rows,
-            grammar_misses=counts.grammar_misses,
-            device_waits=counts.device_waits,
-            device_stalls=counts.device_stalls,
-            waits={kind: WaitStats(WAIT_S, tuple(each.counts), each.seconds) for kind, each in counts.waits.items()},
-            prompt_tokens=self._loop.prompt_tokens,
-            running=len(self._loop.places.running),
-            waiting=len(self._loop.places.waiting),
-            compiling=compiling,
-            pages_total=memory.total_pages,
-            pages_free=memory.free_pages,
-            pages_cached=tree.cached_pages,
-            pages_locked=tree.locked_pages,
-            **tier_stats(self._loop.prefixes.tiers),
-            grammar_rows=sum(len(each.automaton.rows) for each in generations),
-            grammar_bytes=sum(each.automaton.nbytes for each in generations),
-            grammar_generations=len(generations),
-        )
+        self._stats = stats_of(self._loop, self._generations, compiling)
 
     # -- the end ----------------------------------------------------------------------------------------------
 
@@ -440,91 +346,6 @@ def _cancel_all(jobs: Iterable[Job]) -> None:
         job.cancel()
 
 
-def read_notes(folder: Path) -> ModelNotes:
-    """rootform.json of a model folder, or notes that say nothing."""
-    file = folder / "rootform.json"
-    if not file.is_file():
-        return ModelNotes()
-    try:
-        return msgspec.json.decode(file.read_bytes(), type=ModelNotes)
-    except msgspec.DecodeError as error:
-        raise RootformError(f"{file}: {error}", status=500) from error
-
-
-def _load(
-    folder: Path,
-    dtype: Dtype,
-    kv_bytes: int | None,
-    device: str,
-    steps: tuple[int | None, int | None],
-    *,
-    deterministic: bool,
-) -> ports.Model:
-    """steps: sequences and prompt tokens in one pass, as far as somebody asked for them."""
-    if device == "cpu":
-        from .model import load_model
-
-        return load_model(folder, dtype=dtype, kv_bytes=kv_bytes, deterministic=deterministic)
-    if deterministic:
-        raise RootformError(f"deterministic can be had on the CPU only, not on {device}", param="deterministic")
-    from .model_paged import DEFAULT_BATCH_ROWS, DEFAULT_PREFILL_TOKENS, load_paged_model
-
-    batch_rows, prefill_tokens = steps
-    return load_paged_model(
-        folder,
-        dtype=dtype,
-        kv_bytes=kv_bytes,
-        device=device,
-        batch_rows=batch_rows or DEFAULT_BATCH_ROWS,
-        prefill_tokens=prefill_tokens or DEFAULT_PREFILL_TOKENS,
-    )
-
-
-def _loop_kind(model: ports.Model, overlap: bool | None) -> type[StepLoop]:
-    can = hasattr(model, "last_tokens")
-    if overlap and not can:
-        raise _no_overlap()
-    if not can or overlap is False or (overlap is None and not torch.cuda.is_available()):
-        return StepLoop
-    from .overlap import OverlappedLoop
-
-    return OverlappedLoop
-
-
-def _no_overlap() -> RootformError:
-    return RootformError("overlap is for a model on a device; leave it out on the CPU", param="overlap")
-
-
-def _limits_of(
-    model: ports.Model,
-    max_batch: int | None,
-    prefill_tokens: int | None,
-    max_context: int | None,
-    itl_ms: float | None,
-) -> Limits:
-    card: CardLimits | None = getattr(model, "limits", None) if torch.cuda.is_available() else None
-    if card is not None:  # it has room for more than a CPU has time for
-        max_batch, prefill_tokens = max_batch or card.batch_rows, prefill_tokens or card.prefill_tokens
-    return derive_limits(
-        context_tokens=model.context_tokens,
-        page_tokens=model.memory.page_tokens,
-        total_pages=model.memory.total_pages,
-        max_batch=max_batch,
-        prefill_tokens=prefill_tokens,
-        max_context=max_context,
-        itl_ms=itl_ms,
-    )
-
-
 def _constraint_limits(max_bytes: int, seconds: float, cache_dir: str | Path | None) -> GrammarLimits:
     folder = None if cache_dir is None else Path(cache_dir).expanduser() / GRAMMAR_FOLDER
     return GrammarLimits(max_bytes=max_bytes, compile_seconds=seconds, cache_dir=folder).check()
-
-
-def _set_threads(threads: int | None, model: ports.Model) -> None:
-    if threads is None:
-        choose_threads(model, torch.get_num_threads())
-    elif threads < 1:
-        raise RootformError(f"threads is {threads}; it must be 1 or more", param="threads")
-    else:
-        torch.set_num_threads(threads)

@@ -17,7 +17,8 @@ from transformers import PreTrainedTokenizerFast
 
 from rootform.engine import resolve
 from rootform.engine.accept import make_call
-from rootform.engine.api import Engine, read_notes
+from rootform.engine.api import Engine
+from rootform.engine.loading import read_notes
 from rootform.engine.tokenizer import Tokenizer
 from rootform.engine.types import Call, Message, Regex, RootformError, Sampling
 from rootform.grammar import compile as grammar_compile
