@@ -4,6 +4,7 @@ A server with the bundled model (or `--model`), drafts and all tiers on, little 
 a batch: free text, regexes, choices, schemas, streamed or not, bad requests, clients that hang up, calls from inside
 the process, many cancelled. Exit code 1 unless every answer was right, every call had exactly one final event,
 nothing runs and no page is lost afterwards, and memory stayed flat once warm (judged in runs of 10 minutes or more).
+With `--tight` memory is so little that calls must give up their places and prefixes go to the tiers all the time.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ import numpy as np
 from rootform.server.mixed_run import Ask, aftermath, bad_asks, good_asks, leave, verdict
 
 from .serving_worker import Worker
-from .soak_server import Looks, Served
+from .soak_server import Looks, Served, Setting
 
 _LEAST_MINUTES = 10
 _WARM_SHARE = 0.4  # of the run, before memory is judged
@@ -35,6 +36,7 @@ _LEAST_GROWTH_MIB = 24.0  # over the time judged, that is taken for noise
 _GROWTH_SHARE = 0.03  # of all memory, likewise
 _FAMILIES = 40
 _OUTPUT_TOKENS = 200
+_LONG_SHARE, _LONG_SHARE_TIGHT = 0.17, 0.8  # of the calls inside the process, those that outgrow their first room
 _SAMPLES_A_LINE = 12
 _WORDS = "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho sigma tau".split()  # noqa: SIM905
 
@@ -150,13 +152,16 @@ def judge_end(end: Looks, empty: Looks) -> list[str]:
     return faults
 
 
-def not_met(end: Looks) -> list[str]:
-    """What the load was to meet and did not."""
+def not_met(end: Looks, *, tight: bool = False) -> list[str]:
+    """What the load was to meet and did not; of a tight one that is a fault."""
     met = {
         "drafts that were kept": end.accepted_tokens,
         "requests that were cancelled": end.cancelled,
         "prefixes read back from host memory or files": end.host_tier_tokens + end.disk_tier_tokens,
     }
+    if tight:
+        met["places given up for lack of memory"] = end.put_back
+        met["offline calls that gave way to online ones"] = end.gave_way
     return [name for name, n in met.items() if not n]
 
 
@@ -178,7 +183,18 @@ def line(sample: Sample, before: Sample, outcome: Outcome) -> str:
 
 def soak(given: argparse.Namespace, cache: Path) -> list[str]:
     """Do it all, printing as it goes; what was wrong."""
-    worker = Worker(Served, given.model, str(cache), given.kv_tokens, given.batch, given.seed, given.callers)
+    share = _LONG_SHARE_TIGHT if given.tight else _LONG_SHARE
+    setting = Setting(
+        given.model,
+        str(cache),
+        given.kv_tokens,
+        given.batch,
+        given.seed,
+        given.callers,
+        share,
+        given.deterministic,
+    )
+    worker = Worker(Served, setting)
     try:
         url = worker.ask("url")
         context = httpx.get(f"{url}/v1/models").json()["data"][0]["rootform"]["context_tokens"]
@@ -199,8 +215,10 @@ def soak(given: argparse.Namespace, cache: Path) -> list[str]:
     elif not memory.is_flat:
         faults.append(f"memory grew by {memory.grown_mib:.0f} MiB, {memory.mib_per_hour:+.0f} MiB an hour")
     print(summary(outcome, end, memory, seconds))
-    for name in not_met(end):
+    for name in not_met(end, tight=given.tight):
         print(f"not met: {name}")
+        if given.tight:
+            faults.append(f"the load was to meet {name}, and did not")
     if given.json:
         rows = [{"seconds": each.seconds, **each.looks._asdict()} for each in samples]
         figures = {"right": outcome.right, "faults": faults, "memory": memory._asdict(), "samples": rows}
@@ -230,13 +248,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--model", default="sprout", help="a folder or a name; it must have a chat template")
-    parser.add_argument("--concurrency", type=int, default=48, help="HTTP requests at any moment")
-    parser.add_argument("--callers", type=int, default=8, help="threads that call the engine inside its process")
+    parser.add_argument("--concurrency", type=int, help="HTTP requests at any moment (48; --tight: 8)")
+    parser.add_argument("--callers", type=int, help="threads that call the engine inside its process (8; --tight: 24)")
     parser.add_argument("--batch", type=int, default=24)
-    parser.add_argument("--kv-tokens", type=int, default=6000, help="KV memory")
+    parser.add_argument("--kv-tokens", type=int, help="KV memory (6000; --tight: 2500)")
+    parser.add_argument(
+        "--tight",
+        action="store_true",
+        help="memory for less, outputs that outgrow their places: an error unless calls had to give them up",
+    )
+    parser.add_argument(
+        "--deterministic", action="store_true", help="likewise of the engine; outputs of one prompt are compared then"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, help="write the figures there")
     given = parser.parse_args(arguments)
+    given.callers = given.callers or (24 if given.tight else 8)
+    given.concurrency = given.concurrency or (8 if given.tight else 48)
+    given.kv_tokens = given.kv_tokens or (2500 if given.tight else 6000)
     with tempfile.TemporaryDirectory() as folder:
         faults = soak(given, Path(folder))
     for fault in faults[:40]:

@@ -23,6 +23,43 @@ from rootform.server.serve import bind, url_of
 _SCHEMA = '{"type":"object","properties":{"name":{"type":"string","maxLength":20},"n":{"type":"integer","maximum":999,"minimum":0}},"required":["name","n"],"additionalProperties":false}'  # noqa: E501
 
 _LONG_TOKENS = 400
+_FEW_PROMPTS = 60  # of callers, where outputs are compared: so few that each is asked for again and again
+
+
+class Setting(NamedTuple):
+    """What to load, and what the callers ask of it.
+
+    folder: for cached prefixes.  callers: threads that submit calls and cancel half of them.
+    long_share: of the calls, how many outgrow the room they get at first.
+    deterministic: the engine's; then the outputs of a prompt are compared, which agree whoever gave way meanwhile.
+    """
+
+    model: str
+    folder: str
+    kv_tokens: int
+    batch: int
+    seed: int
+    callers: int
+    long_share: float
+    deterministic: bool
+
+
+class Outputs:
+    """What greedy calls of each prompt have written so far: of any two, one begins with the other."""
+
+    def __init__(self) -> None:
+        self.longest: dict[str, tuple[int, ...]] = {}
+        self._lock = threading.Lock()
+
+    def fault(self, prompt: str, token_ids: tuple[int, ...]) -> str:
+        """What is wrong with another output."""
+        with self._lock:
+            known = self.longest.get(prompt, ())
+            n_same = min(len(known), len(token_ids))
+            if known[:n_same] != token_ids[:n_same]:
+                return f"the outputs of {prompt!r} differ: {known[:n_same]} and {token_ids[:n_same]}"
+            self.longest[prompt] = max(known, token_ids, key=len)
+            return ""
 
 
 class Looks(NamedTuple):
@@ -103,18 +140,20 @@ class Witness:
 class Served:
     """An engine with all tiers and little of everything, its server in a thread, and threads that call it directly."""
 
-    def __init__(self, model: str, folder: str, kv_tokens: int, batch: int, seed: int, callers: int) -> None:
-        """folder: for cached prefixes.  callers: threads that submit calls and cancel half of them."""
+    def __init__(self, setting: Setting) -> None:
         self.engine = Engine(
-            model,
+            setting.model,
             threads=1,
-            max_batch=batch,
-            kv_bytes=kv_tokens * _kv_bytes(resolve_model(model)),
+            max_batch=setting.batch,
+            kv_bytes=setting.kv_tokens * _kv_bytes(resolve_model(setting.model)),
             grammar_bytes=32 << 20,
-            cache_dir=folder,
+            cache_dir=setting.folder,
             disk_cache_bytes=64 << 20,
             host_cache_bytes=2 << 20,
+            deterministic=setting.deterministic,
         )
+        self._setting = setting
+        self._outputs = Outputs()
         self.witness = Witness(self.engine)
         self._listener = bind("127.0.0.1", 0)
         self._server = uvicorn.Server(uvicorn.Config(create_app(self.witness), log_level="error", access_log=False))
@@ -122,7 +161,10 @@ class Served:
         self._thread.start()
         self._stopping = threading.Event()
         self._faults: list[str] = []
-        self._callers = [threading.Thread(target=self._call_on, args=(seed + n,), daemon=True) for n in range(callers)]
+        self._callers = [
+            threading.Thread(target=self._call_on, args=(setting.seed + n,), daemon=True)
+            for n in range(setting.callers)
+        ]
 
     def url(self) -> str:
         """Where the server listens."""
@@ -184,10 +226,11 @@ class Served:
 
     def _call_once(self, rng: random.Random) -> str:
         """One call, read as it comes, cancelled half the time; what was wrong."""
-        constraint = rng.choice([None, Regex("[a-z]{3,40}"), JsonSchema(_SCHEMA)])
-        is_long = constraint is None and rng.random() < 0.5  # longer than the room it gets at first
+        is_long = rng.random() < self._setting.long_share
+        constraint = None if is_long else rng.choice([None, Regex("[a-z]{3,40}"), JsonSchema(_SCHEMA)])
+        prompt = f"Number {rng.randrange(_FEW_PROMPTS if self._setting.deterministic else 500)} of a list: "
         call = Call(
-            prompt=f"Number {rng.randrange(500)} of a list: ",
+            prompt=prompt,
             max_tokens=_LONG_TOKENS if is_long else rng.randrange(16, 120),
             ignore_eos=is_long,
             constraint=constraint,
@@ -205,7 +248,14 @@ class Served:
                 text += delta.text
                 if n == cancel_after:
                     job.cancel()
-            return "" if text == job.result(0).text else f"its deltas say {text!r}, its end {job.result(0).text!r}"
+            done = job.result(0)
+            if text != done.text:
+                return f"its deltas say {text!r}, its end {done.text!r}"
+            if is_long and len(done.token_ids) != _LONG_TOKENS:
+                return f"a call from inside asked for {_LONG_TOKENS} tokens and had {len(done.token_ids)}"
+            if is_long and self._setting.deterministic and not call.sampling.temperature:
+                return self._outputs.fault(prompt, done.token_ids)
+            return ""
         except CancelledError:
             return "" if cancel_after is not None else "a call was cancelled that nobody cancelled"
         except RootformError as error:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from rootform.benchmarks import soak
-from rootform.benchmarks.soak_server import Looks, Witness
+from rootform.benchmarks.soak_server import Looks, Outputs, Witness
 from rootform.engine.job import Job
 from rootform.engine.types import Call
 
@@ -61,7 +61,18 @@ def test_what_is_wrong_at_the_end_is_told(end, empty, fault):
 
 def test_what_was_not_met_is_told():
     assert len(soak.not_met(looks(cancelled=0))) == 3
-    assert soak.not_met(looks(accepted_tokens=1, disk_tier_tokens=1)) == []
+    met = looks(accepted_tokens=1, disk_tier_tokens=1)
+    assert soak.not_met(met) == []
+    assert len(soak.not_met(met, tight=True)) == 2
+    assert soak.not_met(met._replace(put_back=1, gave_way=1), tight=True) == []
+
+
+def test_outputs_of_one_prompt_that_differ_are_told():
+    outputs = Outputs()
+    for ids in ((1, 2, 3), (1, 2), (1, 2, 3, 4), ()):
+        assert outputs.fault("a", ids) == ""
+    assert "differ" in outputs.fault("a", (1, 2, 3, 5))
+    assert outputs.fault("b", (1, 5)) == ""
 
 
 def test_requests_share_beginnings_and_fit():
