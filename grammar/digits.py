@@ -77,14 +77,31 @@ def naturals(low: int, high: int | None) -> int:
 
 
 def _same_length(low: str, high: str) -> int:
-    """Digit strings between two of the same length. Built from the right, in one pass."""
-    at_least = at_most = both = EPSILON
-    for behind, (a, b) in enumerate(zip(reversed(low), reversed(high), strict=True)):
+    """Digit strings between two of the same length."""
+    shared = next((i for i, (a, b) in enumerate(zip(low, high, strict=True)) if a != b), len(low))
+    begun = POOL.literal(low[:shared].encode())
+    if shared == len(low):
+        return begun
+    a, b, behind = low[shared], high[shared], len(low) - shared - 1
+    if a > b:
+        return EMPTY
+    least = POOL.concat(_between(a, a), _from(low[shared + 1 :], "0", 1))
+    most = POOL.concat(_between(b, b), _from(high[shared + 1 :], "9", -1))
+    middle = POOL.concat(_between(a, b, 1, -1), POOL.repeat(DIGIT, behind, behind))
+    return POOL.concat(begun, POOL.alt(least, middle, most))
+
+
+def _from(bound: str, end: str, step: int) -> int:
+    """Digit strings as long as a bound and no less (step 1; end: the least digit), or no greater (-1; the greatest)."""
+    found = EPSILON
+    for behind, digit in enumerate(reversed(bound)):
         free = POOL.repeat(DIGIT, behind, behind)
-        both = _digit_step(a, b, both, at_least, at_most, free)
-        at_least = POOL.alt(POOL.concat(_between(a, a), at_least), POOL.concat(_between(a, "9", 1, 0), free))
-        at_most = POOL.alt(POOL.concat(_between(b, b), at_most), POOL.concat(_between("0", b, 0, -1), free))
-    return both
+        if digit == end and found == free:
+            found = POOL.repeat(DIGIT, behind + 1, behind + 1)
+        else:
+            others = _between(digit, "9", 1, 0) if step > 0 else _between("0", digit, 0, -1)
+            found = POOL.alt(POOL.concat(_between(digit, digit), found), POOL.concat(others, free))
+    return found
 
 
 def _digit_step(a: str, b: str, both: int, at_least: int, at_most: int, free: int) -> int:
@@ -99,7 +116,10 @@ def _digit_step(a: str, b: str, both: int, at_least: int, at_most: int, free: in
 
 def _between(first: str, last: str, after: int = 0, before: int = 0) -> int:
     """One digit between two; `after` and `before` move the ends."""
-    return POOL.byte_set(range(ord(first) + after, ord(last) + before + 1))
+    return _BETWEEN.get((int(first) + after, int(last) + before), EMPTY)
+
+
+_BETWEEN = {(a, b): POOL.byte_set(range(48 + a, 48 + b + 1)) for a in range(10) for b in range(a, 10)}
 
 
 # -- fractions ------------------------------------------------------------------------------------------------

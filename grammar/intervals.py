@@ -7,6 +7,10 @@ from fractions import Fraction
 
 import msgspec
 
+_DIGITS = tuple(map(Fraction, range(10)))
+_NINE = _DIGITS[-1]
+_LONG = 1 << 128
+
 
 class Interval(msgspec.Struct, frozen=True, gc=False):
     """The numbers between two bounds; None: no bound on that side. Open ends are not part of it."""
@@ -30,6 +34,16 @@ class Interval(msgspec.Struct, frozen=True, gc=False):
         """Whether a number is inside."""
         above = self.low is None or value > self.low or (value == self.low and not self.low_open)
         return above and (self.high is None or value < self.high or (value == self.high and not self.high_open))
+
+    def is_short(self) -> bool:
+        """Whether its bounds are quickly written."""
+        return _is_short(self.low) and _is_short(self.high)
+
+    def has_digit(self) -> bool:
+        """Whether any of the numbers from 0 to 9 is inside."""
+        if (self.low is not None and self.low > _NINE) or (self.high is not None and self.high < 0):
+            return False
+        return any(map(self.contains, _DIGITS))
 
     def meet(self, other: Interval) -> Interval:
         """The numbers in both."""
@@ -61,3 +75,7 @@ def _tighter(
     if first[0] == second[0]:
         return first[0], first[1] or second[1]
     return first if sign * first[0] > sign * second[0] else second
+
+
+def _is_short(bound: Fraction | None) -> bool:
+    return bound is None or (abs(bound.numerator) < _LONG and bound.denominator < _LONG)

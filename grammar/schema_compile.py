@@ -241,7 +241,7 @@ class _Emitter:
             return Planned(ANYTHING)
         if not (shape.numbers or shape.arrays or shape.objects):
             return Planned(shape)
-        if shape.numbers and any(not (rule is _ANY_NUMBER or rule is _ANY_INTEGER) for rule in shape.numbers):
+        if not all(rule is _ANY_NUMBER or rule is _ANY_INTEGER or rule.is_bare() for rule in shape.numbers):
             shape = msgspec.structs.replace(shape, numbers=tuple([self._checked(conj, rule) for rule in shape.numbers]))
         if not (shape.arrays or shape.objects):
             return Planned(shape)

@@ -233,7 +233,7 @@ class Parts:
         return length
 
     def _number_length(self, rule: NumberRule) -> int:
-        if rule in (_ANY_NUMBER, _ANY_INTEGER):
+        if rule in (_ANY_NUMBER, _ANY_INTEGER) or (rule.is_bare() and rule.interval.has_digit()):
             return 1
         return self._length_of(self._number(rule))
 

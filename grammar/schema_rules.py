@@ -124,6 +124,12 @@ class NumberRule(msgspec.Struct, frozen=True, gc=False):
     values: Values | None = None
     excluded: Values = ()
 
+    def is_bare(self) -> bool:
+        """Whether it asks for no more than bounds, and for none with very many digits."""
+        if self.values is not None or self.multiple_of is not None or self.not_multiples or self.excluded:
+            return False
+        return self.interval.is_short()
+
 
 class StringRule(msgspec.Struct, frozen=True, gc=False):
     """What strings must be; lengths in code points; patterns are searched for, formats match the whole.
