@@ -106,6 +106,7 @@ def _check(given: argparse.Namespace) -> int:
     from .engine.resolve import SPROUT, resolve_model
     from .engine.token_files import read_tokens
     from .extract.check import SAMPLE_DOCUMENT, check_schema
+    from .extract.files import read_text
 
     tokens = read_tokens(given.tokenizer) if given.tokenizer else read_tokens(resolve_model(SPROUT), SPROUT)
     return check_schema(
@@ -115,7 +116,7 @@ def _check(given: argparse.Namespace) -> int:
         as_json=given.json,
         profiles=tuple(dict.fromkeys(given.profile or ())),
         tokens=tokens,
-        document=_text_file(given.document) if given.document else SAMPLE_DOCUMENT,
+        document=read_text(given.document, "document") if given.document else SAMPLE_DOCUMENT,
     )
 
 
@@ -256,16 +257,9 @@ def _console_for_lines() -> Console:
 
 def _standard_input() -> str:
     try:
-        return sys.stdin.buffer.read().decode()
+        return sys.stdin.buffer.read().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise RootformError(f"standard input: byte {error.start} is not UTF-8; give the text as UTF-8") from None
-
-
-def _text_file(path: Path) -> str:
-    try:
-        return path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise RootformError(f"{path}: byte {error.start} is not UTF-8; save the file as UTF-8") from None
 
 
 def _print_now(text: str) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..engine.types import ModelInfo, RootformError
+from .files import read_text
 
 # Instructions and schema first, document last: the first two are the same for every row, and computed once.
 _GENERAL = """\
@@ -75,13 +76,8 @@ def parse_template(text: str, where: str) -> Template:
 
 
 def read_template(path: Path) -> Template:
-    """The template in a file, without the newlines at its end."""
-    try:
-        text = path.read_text("utf-8")
-    except OSError as error:
-        raise RootformError(f"prompt {path}: cannot be read: {error.strerror}; check the path") from None
-    except UnicodeDecodeError as error:
-        raise RootformError(f"prompt {path}: byte {error.start} is not UTF-8; save the file as UTF-8") from None
+    """The template in a file, without the newlines at its end. Line ends of Windows are those of others."""
+    text = read_text(path, "prompt").replace("\r\n", "\n")
     return parse_template(text.rstrip("\n"), f"prompt {path}")
 
 

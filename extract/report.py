@@ -25,7 +25,7 @@ def summary(result: Result, settings: Settings) -> str:
         return "\n".join(lines)
     lines.append(result.total.describe())
     if result.spent.documents:
-        lines.append(result.spent.describe())
+        lines += [result.spent.tokens(), result.spent.describe()]
     lines.append(f"written: {settings.output}")
     if result.total.failed:
         lines.append(f"the journal {result.journal} is kept: --retry-failed does the failed rows again")

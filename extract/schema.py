@@ -10,17 +10,14 @@ from ..engine.types import RootformError
 from ..grammar.constraints import JsonSchema
 from ..grammar.report import inspect_constraint
 from ..grammar.schema_notes import Refusal
+from .files import read_text
 
 
 def read_schema(path: Path) -> str:
     """The text of a schema file. Raises RootformError when it is not there, not UTF-8, or not JSON."""
+    text = read_text(path, "schema")
     try:
-        text = path.read_bytes().decode("utf-8-sig")
         json.loads(text)
-    except OSError as error:
-        raise RootformError(f"schema {path}: cannot be read: {error.strerror}; check the path") from None
-    except UnicodeDecodeError as error:
-        raise RootformError(f"schema {path}: byte {error.start} is not UTF-8; save the file as UTF-8") from None
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
         raise RootformError(f"schema {path}, {where}: this is not JSON: {error.msg}; mend the file") from None

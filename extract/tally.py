@@ -33,6 +33,11 @@ class Spent:
             self.completion_tokens += outcome.usage.completion_tokens
             self.forward_passes += outcome.usage.forward_passes
 
+    def tokens(self) -> str:
+        """What it cost, on one line."""
+        cached = f", {self.cached_tokens:,} of them cached" if self.cached_tokens else ""
+        return f"{self.prompt_tokens:,} prompt tokens{cached}; {self.completion_tokens:,} output tokens"
+
     def describe(self) -> str:
         """Rates, on one line."""
         seconds, tokens = max(self.seconds, 1e-9), self.completion_tokens

@@ -30,7 +30,6 @@ NEUTRAL: dict[str, tuple[Callable[[object], bool], str]] = {
     "name": (lambda value: False, "names of speakers are not put to the model; write the name into the content"),
     "prediction": (lambda value: False, "leave it out; spans copied from the prompt are predicted anyway"),
     "presence_penalty": (lambda value: value == 0, NO_PENALTY),
-    "prompt_cache_key": (lambda value: False, "every shared prefix is cached; cache_salt keeps tenants apart"),
     "prompt_cache_retention": (lambda value: value == "in_memory", "prefixes are kept while there is room"),
     "reasoning_effort": (lambda value: value == "none", "this server does not steer reasoning; leave it out"),
     "refusal": (lambda value: False, "a refusal cannot be put to the model; write it as content"),

@@ -90,6 +90,7 @@ class _Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     user: str | None = None
     metadata: dict[str, str] | None = None
     safety_identifier: str | None = None
+    prompt_cache_key: str | None = None  # says which machine to ask, of many; every prefix is cached here anyway
 
     # Accepted only where neutral.
     frequency_penalty: object = None
@@ -97,7 +98,6 @@ class _Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     logit_bias: object = None
     service_tier: object = None
     store: object = None
-    prompt_cache_key: object = None
     prompt_cache_retention: object = None
 
 

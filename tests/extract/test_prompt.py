@@ -91,3 +91,9 @@ def test_max_tokens_beyond_the_context_are_refused() -> None:
     info = ModelInfo(name="m", context_tokens=10, has_chat_template=True)
     with pytest.raises(RootformError, match="--max-tokens 10: model m has a context of 10 tokens"):
         Asker.make(info, "{}", Options(max_tokens=10))
+
+
+def test_what_windows_editors_add_is_not_put_to_the_model(tmp_path: Path) -> None:
+    path = tmp_path / "prompt.txt"
+    path.write_bytes("\ufeffRead this.\r\n{document}\r\n".encode())
+    assert read_template(path).render("D", "", {}) == "Read this.\nD"

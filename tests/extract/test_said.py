@@ -66,6 +66,7 @@ def test_rates() -> None:
     spent = Spent(seconds=2.0)
     spent.count(Answer(number=0, id="0", result="{}", usage=USAGE))
     spent.count(Failure(number=1, id="1", line=2, kind="bad", reason="because"))
+    assert spent.tokens() == "10 prompt tokens, 4 of them cached; 8 output tokens"
     assert spent.describe() == (
         "1.0 documents/s, 4 output tokens/s, 0.25 forward passes per output token, "
         "40% of prompt tokens from the prefix cache"

@@ -182,7 +182,6 @@ def test_chat_requests_that_are_wrong(url, change, param, message):
         ({"prediction": {"type": "content", "content": "x"}}, "prediction"),
         ({"reasoning_effort": "high"}, "reasoning_effort"),
         ({"web_search_options": {}}, "web_search_options"),
-        ({"prompt_cache_key": "k"}, "prompt_cache_key"),
         ({"messages": [{"role": "user", "content": "x", "name": "Ann"}]}, "messages[0].name"),
         ({"stream": True, "stream_options": {"include_obfuscation": True}}, "stream_options.include_obfuscation"),
     ],
@@ -213,6 +212,7 @@ def test_neutral_values_and_labels_are_accepted(url):
         "user": "me",
         "metadata": {"a": "b"},
         "safety_identifier": "x",
+        "prompt_cache_key": "k",
         "model": None,
     }
     said = {"role": "assistant", "content": "y", "refusal": None, "annotations": [], "tool_calls": None}
