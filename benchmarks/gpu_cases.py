@@ -83,6 +83,7 @@ class Heads:
     window: int | None = None
     softcap: float | None = None
     sinks: bool = False
+    page_stride: int | None = None  # numbers from one page to the next, where they are far apart
 
     def scoring(self) -> Scoring:
         sinks = torch.randn(self.kv_heads * self.group) if self.sinks else None
@@ -94,10 +95,15 @@ class Heads:
 
     def pools(self, total_pages: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Head-major in memory, as the engine has them; NaN."""
-        size = (total_pages, self.kv_heads, self.page_tokens)
-        k = torch.full((*size, self.head_dim), torch.nan, dtype=self.dtype)
-        v = torch.full((*size, self.v_dim or self.head_dim), torch.nan, dtype=self.dtype)
+        k, v = (self._pool(total_pages, dim).fill_(torch.nan) for dim in (self.head_dim, self.v_dim or self.head_dim))
         return k.transpose(1, 2), v.transpose(1, 2)
+
+    def _pool(self, total_pages: int, dim: int) -> torch.Tensor:
+        size = (total_pages, self.kv_heads, self.page_tokens, dim)
+        if self.page_stride is None:
+            return torch.empty(size, dtype=self.dtype)
+        strides = (self.page_stride, self.page_tokens * dim, dim, 1)  # what lies between is never touched
+        return torch.empty_strided(size, strides, dtype=self.dtype)
 
     def fill(self, pools: tuple[torch.Tensor, torch.Tensor], pages: torch.Tensor, n_tokens: int) -> None:
         """Numbers for the first n_tokens of a row of pages."""
@@ -108,9 +114,9 @@ class Heads:
 
     def tables(self, lengths: tuple[int, ...]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Pools and a table for sequences of these lengths, on pages scattered over the pools."""
-        max_pages = divide_up(max(1, *lengths), self.page_tokens) + 1
+        max_pages = divide_up(max((1, *lengths)), self.page_tokens) + 1
         total_pages = len(lengths) * max_pages + 3
-        table = torch.randperm(total_pages)[: len(lengths) * max_pages].view(-1, max_pages).int()
+        table = torch.randperm(total_pages)[: len(lengths) * max_pages].view(len(lengths), max_pages).int()
         pools = self.pools(total_pages)
         for row, length in zip(table, lengths, strict=True):
             self.fill(pools, row, length)
@@ -180,7 +186,7 @@ class Extend:
         counts = torch.tensor([count for _, count in self.parts], dtype=torch.int32)
         k, v, table = self.heads.tables(tuple((past + counts).tolist()))
         stops = counts.cumsum(0).int()
-        total, most = int(counts.sum()), int(counts.max())
+        total, most = int(counts.sum()), max([count for _, count in self.parts], default=0)
         draft = self.draft(past, counts) if self.branches else None
         rows = table, past + counts, stops - counts, stops, most
         return self.heads.queries(total), k, v, *rows, self.heads.scoring(), draft
@@ -297,10 +303,12 @@ class WriteKv:
     page_tokens: int = 16
     n: int = 7
     dtype: torch.dtype = torch.float32
+    page_stride: int | None = None
 
     def run(self, device: str) -> None:
         torch.manual_seed(0)
-        heads = Heads(self.kv_heads, 1, self.head_dim, self.v_dim, self.page_tokens, self.dtype)
+        sizes = self.kv_heads, 1, self.head_dim, self.v_dim, self.page_tokens, self.dtype
+        heads = Heads(*sizes, page_stride=self.page_stride)
         pools = heads.pools(divide_up(self.n, self.page_tokens) + 2)
         wide = torch.randn(self.n, self.q_heads + self.kv_heads, self.head_dim).to(self.dtype)
         q, k = wide[:, : self.q_heads], wide[:, self.q_heads :]
@@ -429,6 +437,7 @@ class Sample:
 
 
 HEAD_SIZES = (64, 80, 96, 128, 256)
+FAR = (1 << 29) + 128
 SMALL: dict[str, Any] = {  # run by the ordinary tests: a few programs each
     "mask, whole words": Mask(vocab=64, words=2),
     "mask, a word in part": Mask(vocab=1057, words=34),
@@ -484,6 +493,24 @@ SMALL: dict[str, Any] = {  # run by the ordinary tests: a few programs each
     "tree 1:2, 256 wide, half": Tree(Heads(1, 2, 256, dtype=HALF), own=(1,) * 9, counts=(1,) * 9),
     "tree, nothing shared": Tree(Heads(1, 2), 0, (0,), own=(1, 40), counts=(1, 2)),
     "tree, values narrower than keys": Tree(Heads(1, 4, 48, 32), 20, (0,), own=(3, 4), counts=(1, 1)),
+    "decode, no sequences": Decode(lengths=()),
+    "decode, nothing but sinks": Decode(Heads(sinks=True), (0, 0)),
+    "decode, window smaller than a page": Decode(Heads(window=3), (0, 1, 2, 3, 4, 15, 16, 17, 18, 19)),
+    "decode, pages wider than a block": Decode(Heads(page_tokens=128), (0, 127, 128, 129)),
+    "extend, no sequences": Extend(parts=()),
+    "extend, nothing new": Extend(parts=((5, 0), (0, 0))),
+    "extend, window smaller than a page, sinks": Extend(Heads(window=3, sinks=True), ((0, 1), (0, 20), (16, 2))),
+    "extend, branches of more than 64": Extend(Heads(1, 1, window=5), ((0, 3), (21, 70)), branches=True),
+    "tree, one token in all": Tree(Heads(sinks=True), 0, (0,), own=(1,), counts=(1,)),
+    "tree, window smaller than a page": Tree(Heads(window=3), 3, (0, 2)),
+    "tree, window, prefixes out of sight": Tree(Heads(window=5), own=(30, 40, 2), counts=(1, 2, 1)),
+    "tree, pages of 1": Tree(Heads(page_tokens=1), 40, (0, 5)),
+    "write, nothing": WriteKv(n=0),
+    # Pages so far apart that 32 bits do not count the numbers between them, as in the pool of a large card.
+    "decode, far pages": Decode(Heads(group=2, dtype=HALF, page_stride=FAR), (20, 33)),
+    "extend, far pages": Extend(Heads(group=2, dtype=HALF, page_stride=FAR), ((17, 3),)),
+    "tree, far pages": Tree(Heads(1, 2, page_tokens=64, dtype=HALF, page_stride=FAR), 2, (0,), (3, 4), (1, 1)),
+    "write, far pages": WriteKv(n=60, dtype=HALF, page_stride=FAR),
 }
 
 
