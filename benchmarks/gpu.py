@@ -176,7 +176,7 @@ def _on_a_card(given: argparse.Namespace, began: float) -> dict[str, Any] | None
 
     record["steps"] = _if_there("transformers", "msgspec", part=lambda: _steps(given.models, ceilings, left(0.6)))
     record["workload"] = _if_there(
-        *("transformers", "msgspec", "outlines_core", "interegular", "jsonschema", "regex"),
+        *("transformers", "msgspec", "outlines_core", "jsonschema", "regex"),
         part=lambda: _workload(left(0.9)),
     )
     return record
