@@ -9,35 +9,27 @@ and values have one spelling each; other strings may have any escapes.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from typing import NamedTuple
 
 import msgspec
 
-from .chars import json_text
 from .constraints import Escapes, JsonSchema, Spacing
-from .counts import Way, left
 from .errors import GrammarError
 from .expr import EMPTY, POOL
-from .json_arrays import array
-from .json_equal import values_equal
 from .json_layout import WIDTHS, Layout, layout
-from .json_objects import Member, object_
-from .json_values import ANY_TEXT, any_object, any_value, key, key_besides, plainly, string, these_values
-from .numbers import exact, number
-from .repeats import repeated_array
+from .json_values import any_object, any_value
 from .schema import Schema
 from .schema_alike import OF_TYPE
 from .schema_clauses import places_of
 from .schema_indent import deeper_value
-from .schema_members import InOrder
-from .schema_names import Names
 from .schema_negation import besides
 from .schema_notes import Notes, Refusal
 from .schema_parts import MAX_LATER, Part, Parts, Planned, with_plans
-from .schema_plan import ArrayPlan, Besides, ObjectPlan, PlannedMember, PlannedWay, Planner
-from .schema_rules import ArrayRule, Conj, NumberRule, ObjectRule, StringRule, Values
+from .schema_plan import ArrayPlan, ObjectPlan, Planner
+from .schema_rules import ArrayRule, Conj, NumberRule, ObjectRule
 from .schema_shapes import ANYTHING, Shape, meet
+from .schema_write import Writer
 from .witness import NEVER
 from .work import tick
 
@@ -113,25 +105,17 @@ def _name_of(constraint: JsonSchema) -> Hashable:
     return digest.hexdigest(), msgspec.structs.replace(constraint, schema="", documents=())
 
 
-class _Emitter:
+class _Emitter(Writer):
     """Writes the schemas of one document, parts before wholes; a schema that holds itself becomes a reference."""
 
     def __init__(self, schema: Schema, constraint: JsonSchema, name: Hashable) -> None:
-        self._schema = schema
-        self._form = layout(constraint.spacing, constraint.escapes)
-        self._spell = plainly if constraint.escapes == "minimal" else _as_it_is
-        self._any_spelling = constraint.spacing == "flexible"
-        self._any_order = constraint.property_order == "any"
+        super().__init__(schema, constraint)
         self._name = name
         self._planner = Planner(schema)
         self._options = constraint.spacing, constraint.escapes, constraint.property_order, constraint.document
         self._writers = self._number, self._plain_string, self._these
-        self._parts: Parts | None = None
-        self._planned: dict[Conj, Planned] = {}
         self._done: dict[Conj, int] = {}
         self._referred: dict[Conj, int] = {}
-        self._compared: dict[int, Conj] = {}  # arrays and objects in which something has to differ or to be equal
-        self._loose: set[Conj] = set()  # of those, the ones in which nothing has to, because that is refused
 
     def emit(self, root: Conj) -> int:
         """The expression of a schema and all it rests on; its inner arrays and objects are written when they are met.
@@ -339,140 +323,6 @@ class _Emitter:
         """The arrays and objects of a schema, written."""
         return POOL.alt(*self._nested(conj, self._planned[conj]))
 
-    def outline(self, conj: Conj) -> int:
-        """A shortest array or object."""
-        planned = self._planned[conj]
-        texts = [self._these(rule.values) for rule in (*planned.shape.arrays, *planned.shape.objects) if rule.values]
-        for plan in filter(None, planned.arrays):
-            prefix = [self._ways(ways) for ways in plan.prefix[: plan.low]]
-            items = self._ways(plan.items) if len(prefix) < plan.low else ()
-            texts.append(array(self._form, prefix, items, plan.low, plan.low))
-        for plan in filter(None, planned.objects):
-            needed = self._members(tuple(member for member in plan.members if member.required))
-            texts.append(object_(self._form, needed, ()))
-        return POOL.alt(*texts)
-
-    # -- values -----------------------------------------------------------------------------------------------
-
-    def _value(self, conj: Conj, planned: Planned) -> int:
-        if planned.shape is ANYTHING:
-            return any_value(self._form.spacing, self._form.escapes)
-        return POOL.alt(*self._flat(planned.shape), *self._nested(conj, planned))
-
-    def _flat(self, shape: Shape) -> list[int]:
-        """The values that are no arrays or objects."""
-        words = [b"null"] if shape.null else []
-        words += [b"true" if value else b"false" for value in shape.booleans]
-        parts = [POOL.literal(word) for word in words]
-        parts += [self._number(rule) for rule in shape.numbers]
-        return parts + [self._string(rule) for rule in shape.strings]
-
-    def _nested(self, conj: Conj, planned: Planned) -> list[int]:
-        """The arrays and objects."""
-        shape = planned.shape
-        parts = [self._array(conj, *pair) for pair in zip(shape.arrays, planned.arrays, strict=True)]
-        return parts + [self._object(conj, *pair) for pair in zip(shape.objects, planned.objects, strict=True)]
-
-    def _these(self, values: Values) -> int:
-        if not self._any_spelling:
-            return these_values(self._form, [value.json for value in values])
-        return POOL.alt(*[values_equal(self._form, value.json) for value in values])
-
-    def _number(self, rule: NumberRule) -> int:
-        if rule.values is not None:
-            return self._these(rule.values)
-        excluded = tuple(exact(value.json) for value in rule.excluded)
-        found = rule.interval, rule.multiple_of, rule.not_multiples, excluded
-        return number(rule.integer, *found, self._any_spelling)
-
-    def _string(self, rule: StringRule) -> int:
-        return self._spell(string(self._schema.body(rule))) if rule.values is None else self._these(rule.values)
-
-    def _plain_string(self, rule: StringRule) -> int:
-        """Of `_string` as much as tells how long the shortest is."""
-        return string(self._schema.plain_body(rule)) if rule.values is None else self._these(rule.values)
-
-    def _array(self, conj: Conj, rule: ArrayRule, plan: ArrayPlan | None) -> int:
-        if plan is None:
-            return EMPTY if rule.values is None else self._these(rule.values)
-        prefix, items = [self._ways(ways) for ways in plan.prefix], self._ways(plan.items)
-        shared = tuple((self._part(a), self._part(b), self._part(both)) for a, b, both in plan.shared)
-
-        def write(tallies: bool, compared: bool) -> int:
-            first = prefix if tallies else [_uncounted(ways) for ways in prefix]
-            others = items if tallies else _uncounted(items)
-            counted = plan.tallies if tallies else ()
-            if plan.repeated and compared:
-                still, nested = left(plan.low, plan.high, counted), self._remembers(plan)
-                return repeated_array(self._form, tuple(first), others, still, shared, nested=nested)
-            return array(self._form, first, others, plan.low, plan.high, counted, plan.unique and compared)
-
-        choices = [(True, True), (False, True), (False, False)]
-        if conj in self._loose:
-            choices = [(True, False), (False, False)]
-        found = self._exactly(conj, [lambda c=choice: write(*c) for choice in choices], "contains")
-        if plan.remembers:
-            self._compared[found] = conj
-        return self._without(found, rule.excluded)
-
-    def _object(self, conj: Conj, rule: ObjectRule, plan: ObjectPlan | None) -> int:
-        if plan is None:
-            return EMPTY if rule.values is None else self._these(rule.values)
-        any_order = self._any_order if rule.any_order is None else rule.any_order
-        if self._parts is not None and not any_order and plan.is_simple() and not rule.excluded:
-            made = InOrder(self._form, plan, self._parts, self._member, self._part)
-            if len(plan.members) > MAX_LATER:
-                made.write_all()
-            return made.whole()
-        members, others = self._members(plan.members), self._members(plan.others)
-
-        def exactly() -> int:
-            counts = plan.low, plan.high, plan.tallies
-            return object_(self._form, members, others, *counts, any_order=any_order, distinct=plan.distinct)
-
-        def more_freely() -> int:
-            known, free = ([member._replace(ways=_uncounted(member.ways)) for member in m] for m in (members, others))
-            return object_(self._form, known, free, any_order=any_order)
-
-        keyword = "minProperties" if rule.min_properties else "oneOf"
-        choices = [more_freely] if conj in self._loose and plan.distinct else [exactly, more_freely]
-        found = self._exactly(conj, choices, keyword)
-        if plan.distinct:
-            self._compared[found] = conj
-        return self._without(found, rule.excluded)
-
-    def _exactly(self, conj: Conj, choices: list[Callable[[], int]], keyword: str) -> int:
-        """The first of these that can be written; the others only where what is refused is left out."""
-        for choice in choices[:-1]:
-            try:
-                return choice()
-            except GrammarError as error:
-                if error.where != "constraint":
-                    raise
-                self._schema.refuse(conj, error.keyword or keyword, error.reason, error.rewrite or "leave it out")
-        return choices[-1]()
-
-    def _without(self, found: int, excluded: Values) -> int:
-        if not excluded or found == EMPTY:
-            return found
-        return POOL.and_(found, POOL.not_(POOL.alt(*[values_equal(self._form, value.json) for value in excluded])))
-
-    def _members(self, members: tuple[PlannedMember, ...]) -> list[Member]:
-        return list(map(self._member, members))
-
-    def _member(self, member: PlannedMember) -> Member:
-        return Member(self._key(member.key), self._ways(member.ways), member.required)
-
-    def _key(self, name: str | Besides | Names) -> int:
-        if isinstance(name, Besides):
-            return self._spell(key_besides(ANY_TEXT, name.names))
-        if isinstance(name, Names):
-            return self._spell(string(name.texts(self._schema.text_of)))
-        return self._spell(string(json_text(name))) if self._any_spelling else key(name)
-
-    def _ways(self, ways: tuple[PlannedWay, ...]) -> tuple[Way, ...]:
-        return tuple(Way(self._part(way.conj), way.counts) for way in ways)
-
 
 class _AtDepth(_Emitter):
     """Writes the schemas of one document as they are at one depth. plain: what has written them on one line."""
@@ -526,11 +376,3 @@ class _Outline(msgspec.Struct, frozen=True, gc=False):
 
 def _of_rule(rule: ArrayRule | ObjectRule) -> Shape:
     return Shape(arrays=(rule,)) if isinstance(rule, ArrayRule) else Shape(objects=(rule,))
-
-
-def _as_it_is(strings: int) -> int:
-    return strings
-
-
-def _uncounted(ways: tuple[Way, ...]) -> tuple[Way, ...]:
-    return tuple(Way(way.value) for way in ways)
