@@ -11,13 +11,17 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
-from .expr import ALL_BYTES, EMPTY, POOL
+from .chars import JSON_CHAR, PLAIN_CHAR
+from .expr import ALL_BYTES, EMPTY, POOL, Kind
 from .json_equal import read
 from .pools import memo
 from .witness import nicest
 
 _BYTES_TRIED = 8  # of each class of bytes that behave alike
 _EXPANSIONS = 60  # for each value that is looked for
+_ANY_CHARACTER = (JSON_CHAR, PLAIN_CHAR)
+_MANY, _MANY_CHARACTERS = 1_000_000, 5  # there are as many values of five letters, and more
+_NODES_SEEN = 200
 _FEWEST = 16  # values for which there are expansions at least
 _UNESCAPED = ALL_BYTES & ~(1 << ord("\\"))  # nearly all values can be spelled so
 _NEEDED_ESCAPES = sum(1 << byte for byte in b'"\\bfnrt')  # behind a backslash: whatever else is there needs none
@@ -150,7 +154,34 @@ class Value(NamedTuple):
 
 def has_values(expression: int, wanted: int) -> bool:
     """Whether JSON texts stand for `wanted` different values, as far as a short search finds them."""
+    if wanted < _MANY and _has_many(expression):
+        return True
     return len(values_of(expression, wanted)) >= wanted
+
+
+@memo
+def _has_many(expression: int) -> bool:
+    """Whether a string of any characters is seen to stand in texts of an expression; errs towards no.
+
+    Then they stand for as many values, the rest of such a text being always the same.
+    """
+    todo = [] if POOL.is_empty(expression) else [expression]
+    for _ in range(_NODES_SEEN):
+        if not todo:
+            break
+        kind, *rest = POOL.node(item := todo.pop())
+        if kind in (Kind.COUNTED, Kind.REPEAT) and rest[0] in _ANY_CHARACTER:
+            if rest[2] is None or rest[2] >= _MANY_CHARACTERS:
+                return True
+        elif kind == Kind.CAT:
+            todo += reversed(rest)
+        elif kind == Kind.ALT:
+            todo += [member for member in rest[0] if not POOL.is_empty(member)]
+        elif kind == Kind.FRAME:
+            todo += rest
+        elif kind == Kind.REF:
+            todo.append(POOL.outline(item))
+    return False
 
 
 def values_of(expression: int, wanted: int) -> list[Value]:

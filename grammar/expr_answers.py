@@ -5,6 +5,7 @@ References, words, documents, machines and captures are objects of Python; each 
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -118,8 +119,9 @@ def _each_by_itself(members: list[int]) -> tuple[int, ...]:
     return (*classes, others) if others else tuple(classes)
 
 
+@lru_cache(1024)  # nearly all states of a machine have the same classes
 def _numbered(masks: tuple[int, ...]) -> np.ndarray:
-    """The class of each byte, numbered as they are met."""
+    """The class of each byte, numbered as they are met. Not to be written to."""
     found = np.full(256, -1, np.int64)
     for number, mask in enumerate(sorted(masks, key=lambda mask: mask & -mask)):
         bits = np.unpackbits(np.frombuffer(mask.to_bytes(32, "little"), np.uint8), bitorder="little")
