@@ -7,7 +7,7 @@ places, read when asked for, so that recursion in a schema is no recursion here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 
 from msgspec.structs import replace
 
@@ -15,26 +15,23 @@ from .chars import Encoding
 from .errors import GrammarError
 from .schema_accepts import Judge
 from .schema_alike import Inner, plain_shape
+from .schema_applied import IN_PLACE, Applied
 from .schema_branches import Branches
 from .schema_clauses import (
-    Clause,
     Track,
-    asking_for_names,
-    flipped,
-    objects_as,
-    others_and,
     places_of,
     untracked,
     with_unseen_elements,
     with_unseen_members,
 )
 from .schema_document import Document, child, stands_alone
-from .schema_keywords import ANNOTATIONS, Draft, draft_of, is_of
+from .schema_keywords import ANNOTATIONS, Draft, draft_of
 from .schema_meeting import MAX_ALTERNATIVES, TooMany
-from .schema_negation import negation, without_member
+from .schema_negation import negation
 from .schema_notes import Notes
+from .schema_place import Place
 from .schema_possible import Possible
-from .schema_read import Place, read_shape
+from .schema_read import read_shape
 from .schema_rules import (
     NEVER,
     ArrayRule,
@@ -79,6 +76,7 @@ class Schema:
         self._judge = Judge(self._unsettled_shape, source)
         self._possible = Possible(self._judge, self._unsettled_shape)
         self._branched = Branches(self._read, self._judge, self._possible)
+        self._applied = Applied(self.document, notes, self._read, self._branched)
         self._of_literal: dict[tuple[Literal, Track], Shape] = {}
         self._unsettled: dict[Conj, Shape] = {}
         self._of_conj: dict[Conj, Shape] = {}
@@ -230,14 +228,14 @@ class Schema:
             if keyword != "$ref" and keyword not in ANNOTATIONS:
                 self._notes.ignore(here.name, keyword, "means nothing beside $ref up to draft 7, which $schema names")
                 self._notes.warn(f"{here.name}: {keyword!r} beside $ref means nothing in the draft that $schema names")
-        target = self._target(here, "$ref")
+        target = self._applied.target(here, "$ref")
         return self._read(replace(target, negated=negated), track) if target is not None else ANYTHING
 
     def _holding(self, here: Place, track: Track) -> Shape:
         """The shape of values that the schema at a place accepts."""
         if here.schema.keys().isdisjoint(_APPLYING):
             return read_shape(here, self._notes, tracked=track > Track.NO)
-        asks = [keyword for keyword in ("unevaluatedProperties", "unevaluatedItems") if self._has(here, keyword)]
+        asks = [keyword for keyword in _ABOUT_THE_REST if self._applied.has(here, keyword)]
         shape = self._all_but_unevaluated(here, max(track, Track.SOME) if asks else track)
         for keyword in asks:
             shape = self._with_unevaluated(shape, here, keyword, broken=False)
@@ -248,29 +246,26 @@ class Schema:
     def _breaking(self, here: Place) -> Shape:
         """The shape of values that the schema at a place does not accept."""
         result = negation(read_shape(here, self._notes, tracked=False))
-        for clause in self._clauses(here):
+        for clause in self._applied.clauses(here):
             result = union(result, self._guarded(clause.breaks, here.name, clause.keyword))
-        inner = self._branches(here, "oneOf")
+        inner = self._applied.branches(here, "oneOf")
         if inner:
             result = union(result, self._guarded(lambda: self._branched.not_one_of(inner), here.name, "oneOf"))
-        for keyword in ("unevaluatedProperties", "unevaluatedItems"):
-            if self._has(here, keyword):
+        for keyword in _ABOUT_THE_REST:
+            if self._applied.has(here, keyword):
                 whole = self._all_but_unevaluated(here, Track.ALL)
                 result = union(result, untracked(self._with_unevaluated(whole, here, keyword, broken=True)))
         return replace(result, null=False) if self._is_nullable(here) else result
 
     def _all_but_unevaluated(self, here: Place, track: Track) -> Shape:
         shape = read_shape(here, self._notes, tracked=track > Track.NO)
-        for clause in self._clauses(here):
+        for clause in self._applied.clauses(here):
             found = self._guarded(lambda clause=clause: clause.holds(track), here.name, clause.keyword)
             shape = self._meet(shape, found, here.name, clause.keyword)
-        inner = self._branches(here, "oneOf")
+        inner = self._applied.branches(here, "oneOf")
         if not inner:
             return shape
         return self._guarded(lambda: self._branched.one_of(shape, inner, track), here.name, "oneOf", shape)
-
-    def _has(self, here: Place, keyword: str) -> bool:
-        return keyword in here.schema and is_of(keyword, here.draft) and keyword not in here.unread
 
     def _is_nullable(self, here: Place) -> bool:
         nullable = here.schema.get("nullable", False)
@@ -289,136 +284,6 @@ class Schema:
             reason = f"comes to more than {MAX_ALTERNATIVES} combinations of branches"
             self._notes.refuse(place, keyword, reason, "use fewer branches beside each other")
             return otherwise
-
-    # -- keywords that apply schemas to the value itself ------------------------------------------------------
-
-    def _clauses(self, here: Place) -> Iterator[Clause]:
-        for keyword in here.schema:
-            if keyword in _IN_PLACE and self._has(here, keyword):
-                yield from _IN_PLACE[keyword](self, here)
-
-    def _branches(self, here: Place, keyword: str) -> list[Literal]:
-        """The schemas in a list of schemas."""
-        if not self._has(here, keyword):
-            return []
-        if isinstance(here.schema[keyword], list) and here.schema[keyword]:
-            count = len(here.schema[keyword])
-            return [Literal(child(here.name, keyword, i), False, here.scope) for i in range(count)]
-        self._notes.refuse(here.name, keyword, "must be a list of at least one schema", "list the schemas")
-        return []
-
-    def _applied(self, keyword: str, literal: Literal) -> Clause:
-        return Clause(keyword, lambda track: self._read(literal, track), lambda: self._read(flipped(literal)))
-
-    def _reference(self, here: Place, keyword: str) -> Iterator[Clause]:
-        target = self._target(here, keyword)
-        if target is not None:
-            yield self._applied(keyword, target)
-
-    def _target(self, here: Place, keyword: str) -> Literal | None:
-        ref = here.schema[keyword]
-        if not isinstance(ref, str):
-            rewrite = "write a JSON pointer such as '#/$defs/name'"
-            self._notes.refuse(here.name, keyword, "must be a string", rewrite)
-            return None
-        document = self.document
-        try:
-            if keyword == "$dynamicRef":
-                target = document.resolve_dynamic(ref, here.name, here.scope)
-            elif keyword == "$recursiveRef":
-                target = document.resolve_recursive(ref, here.name, here.scope)
-            else:
-                target = document.resolve(ref, here.name)
-        except GrammarError as error:
-            self._notes.refuse(here.name, keyword, error.reason, error.rewrite)
-            return None
-        return Literal(target, False, here.scope)
-
-    def _ref(self, here: Place) -> Iterator[Clause]:
-        yield from self._reference(here, "$ref")
-
-    def _dynamic_ref(self, here: Place) -> Iterator[Clause]:
-        yield from self._reference(here, "$dynamicRef")
-
-    def _recursive_ref(self, here: Place) -> Iterator[Clause]:
-        yield from self._reference(here, "$recursiveRef")
-
-    def _all_of(self, here: Place) -> Iterator[Clause]:
-        for inner in self._branches(here, "allOf"):
-            yield self._applied("allOf", inner)
-
-    def _not(self, here: Place) -> Iterator[Clause]:
-        inner = Literal(child(here.name, "not"), False, here.scope)
-        yield Clause("not", lambda _track: self._read(flipped(inner)), lambda: self._read(inner))
-
-    def _any_of(self, here: Place) -> Iterator[Clause]:
-        inner = self._branches(here, "anyOf")
-        if inner:
-            yield Clause(
-                "anyOf", lambda track: self._branched.some_of(inner, track), lambda: self._branched.none_of(inner)
-            )
-
-    def _if(self, here: Place) -> Iterator[Clause]:
-        condition = Literal(child(here.name, "if"), False, here.scope)
-        then, otherwise = (
-            Literal(child(here.name, keyword), False, here.scope) if self._has(here, keyword) else None
-            for keyword in ("then", "else")
-        )
-
-        def holds(track: Track) -> Shape:
-            if track == Track.NO and then is None and otherwise is None:
-                return ANYTHING
-            first = self._read(condition, track)
-            second = self._read(flipped(condition))
-            return union(
-                first if then is None else self._branched.both(first, self._read(then, track)),
-                second if otherwise is None else self._branched.both(second, self._read(otherwise, track)),
-            )
-
-        def breaks() -> Shape:
-            first = NOTHING if then is None else self._branched.both(self._read(condition), self._read(flipped(then)))
-            if otherwise is None:
-                return first
-            return union(first, self._branched.both(self._read(flipped(condition)), self._read(flipped(otherwise))))
-
-        yield Clause("if", holds, breaks)
-
-    def _dependent(self, here: Place, keyword: str) -> Iterator[Clause]:
-        """Members whose presence asks for others, or for a schema of the whole object."""
-        asked = here.schema[keyword]
-        if not isinstance(asked, dict):
-            self._notes.refuse(here.name, keyword, "must be an object", "give what each name asks for")
-            return
-        for name, wanted in asked.items():
-            if isinstance(wanted, list) and keyword != "dependentSchemas":
-                if not all(isinstance(other, str) for other in wanted):
-                    self._notes.refuse(here.name, keyword, "must list names", "list the names that are needed")
-                    continue
-                yield asking_for_names(keyword, name, tuple(dict.fromkeys(wanted)))
-            elif isinstance(wanted, (dict, bool)) and keyword != "dependentRequired":
-                yield self._asking_for_schema(
-                    keyword, name, Literal(child(here.name, keyword, name), False, here.scope)
-                )
-            else:
-                rewrite = "give a list of names" if keyword == "dependentRequired" else "give a schema"
-                self._notes.refuse(here.name, keyword, f"cannot be read for {name!r}", rewrite)
-
-    def _asking_for_schema(self, keyword: str, name: str, literal: Literal) -> Clause:
-        has, lacks = objects_as(ObjectRule(required=(name,))), others_and(without_member(name))
-        return Clause(
-            keyword,
-            lambda track: union(lacks, self._branched.both(has, self._read(literal, track))),
-            lambda: self._branched.both(has, self._read(flipped(literal))),
-        )
-
-    def _dependencies(self, here: Place) -> Iterator[Clause]:
-        yield from self._dependent(here, "dependencies")
-
-    def _dependent_required(self, here: Place) -> Iterator[Clause]:
-        yield from self._dependent(here, "dependentRequired")
-
-    def _dependent_schemas(self, here: Place) -> Iterator[Clause]:
-        yield from self._dependent(here, "dependentSchemas")
 
     # -- what has not been evaluated --------------------------------------------------------------------------
 
@@ -440,18 +305,6 @@ class Schema:
         return replace(NOTHING if broken else shape, arrays=tuple(rule for rule in arrays if rule is not None))
 
 
-_IN_PLACE: dict[str, Callable[[Schema, Place], Iterator[Clause]]] = {
-    "$ref": Schema._ref,
-    "$dynamicRef": Schema._dynamic_ref,
-    "$recursiveRef": Schema._recursive_ref,
-    "allOf": Schema._all_of,
-    "anyOf": Schema._any_of,
-    "not": Schema._not,
-    "if": Schema._if,
-    "dependencies": Schema._dependencies,
-    "dependentRequired": Schema._dependent_required,
-    "dependentSchemas": Schema._dependent_schemas,
-}
-
-_APPLYING = frozenset({*_IN_PLACE, "oneOf", "nullable", "unevaluatedItems", "unevaluatedProperties"})
+_ABOUT_THE_REST = ("unevaluatedProperties", "unevaluatedItems")
+_APPLYING = frozenset({*IN_PLACE, *_ABOUT_THE_REST, "oneOf", "nullable"})
 """Keywords that make a shape out of more than what the others say."""
