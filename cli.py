@@ -124,7 +124,8 @@ def _serve(given: argparse.Namespace) -> int:
     from .server.serve import bind, serve
     from .server.service import HttpLimits
 
-    keys = given.api_key or [key for key in [os.environ.get("ROOTFORM_API_KEY")] if key]
+    of_all = os.environ.get("ROOTFORM_API_KEY", "").strip()
+    keys = given.api_key or ([of_all] if of_all else [])
     with bind(given.host, given.port) as listener, closing(_engine(given, quiet=False)) as engine:
         serve(
             engine,

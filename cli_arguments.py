@@ -137,7 +137,7 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1; 0.0.0.0: every interface)")
     add("--port", type=_port, default=8000, help="port (default: 8000; 0: any free one)")
-    add("--api-key", action="append", metavar="KEY", help="a key that callers must give; may be repeated")
+    add("--api-key", type=_key, action="append", metavar="KEY", help="a key that callers must give; may be repeated")
     called = "the model's name in requests and answers (default: as --model has it)"
     add("--served-name", metavar="NAME", help=called)
     pages = "web pages of this origin (as in https://a.example; *: all) may call from browsers; may be repeated"
@@ -270,6 +270,13 @@ def _above_0(text: str) -> float:
     if number <= 0:
         raise argparse.ArgumentTypeError(f"{text} is not above 0")
     return number
+
+
+def _key(text: str) -> str:
+    key = text.strip()
+    if not key or not key.isprintable():  # as of a variable that is not set, which must not open the door
+        raise argparse.ArgumentTypeError(f"{text!r} is no key; give one line of text")
+    return key
 
 
 def _character(text: str) -> str:

@@ -43,7 +43,7 @@ class HttpClient:
         retries: int = 4,
     ) -> None:
         self.base_url = _checked(base_url).rstrip("/").removesuffix("/v1")
-        self._headers = httpx.Headers({b"Authorization": f"Bearer {api_key}".encode()} if api_key else {})
+        self._headers = _headers_with(api_key)
         self._timeout = httpx.Timeout(timeout_s, connect=CONNECT_TIMEOUT_S, pool=None)
         self._retries = retries
         self._info = self._ask_info(model)
@@ -184,6 +184,14 @@ def _checked(base_url: str) -> str:
     if not base_url.lower().startswith(("http://", "https://")):
         raise RootformError(f"{base_url!r} is no address of a server; write it as in http://127.0.0.1:8000")
     return base_url
+
+
+def _headers_with(api_key: str | None) -> httpx.Headers:
+    """The key as a header; white space around it, which files of keys often end in, is no part of it."""
+    key = (api_key or "").strip()
+    if not key.isprintable():
+        raise RootformError("the API key holds a line break or another control character; it is one line of text")
+    return httpx.Headers({b"Authorization": f"Bearer {key}".encode()} if key else {})
 
 
 def _pause(answer: httpx.Response) -> float | None:

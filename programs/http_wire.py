@@ -288,9 +288,9 @@ def refusal(status: int, body: bytes) -> RootformError:
         error = msgspec.json.decode(body, type=_Chunk).error
     except (msgspec.DecodeError, UnicodeDecodeError):
         error = None
-    if error is None:
-        shown = body[:200].decode(errors="replace")
-        return RootformError(f"the server answered with status {status}: {shown}", status=status)
+    if error is None:  # a proxy, or something else altogether
+        shown = " ".join(body[:500].decode(errors="replace").split())[:100]
+        return RootformError(f"status {status} came, and not as from a rootform server: {shown!r}", status=status)
     return RootformError(error.message, status=status, param=error.param)
 
 

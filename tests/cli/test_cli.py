@@ -71,6 +71,7 @@ BAD = [
     (["serve", "--port", "80000"], "80000 is not a port"),
     (["serve", "--port", "abc"], "'abc' is not a whole number; see rootform serve --help"),
     (["serve", "--itl-ms", "0"], "0 is not above 0"),
+    (["serve", "--api-key", ""], "'' is no key; give one line of text"),
     (["serve", "--dtype", "fp8"], "invalid choice: 'fp8'"),
     (["extract", "in.jsonl", "--schema", "s.json", "--output", "o", "--temperature", "x"], "'x' is not a number"),
     (["extract", "in.jsonl", "--schema", "s.json", "--output", "o", "--delimiter", "::"], "is not one character"),

@@ -28,6 +28,7 @@ from rootform.engine.types import (
     Usage,
 )
 from rootform.programs.http_client import HttpClient
+from rootform.programs.http_wire import refusal
 from rootform.server.app import create_app
 from rootform.server.serve import Server, bind, url_of
 
@@ -251,8 +252,10 @@ def test_keys():
         with pytest.raises(RootformError, match="no valid API key") as refused:
             HttpClient(url)
         assert refused.value.status == 401
-        with HttpClient(url, api_key="kéy") as client:
+        with HttpClient(url, api_key="kéy\n") as client:  # as a file that holds it ends
             assert client.submit(Call(prompt="x")).result(20).text == ANSWER.text
+        with pytest.raises(RootformError, match="the API key holds a line break"):
+            HttpClient(url, api_key="kéy\nkey")
 
 
 def test_a_busy_server_is_asked_again():
@@ -273,6 +276,16 @@ def test_a_busy_server_is_asked_again():
         engine.stats = calm_down
         assert client.submit(Call(prompt="x")).result(20).text == ANSWER.text
     assert len(readings) == 2
+
+
+def test_an_answer_that_is_not_ours_is_told_in_a_line():
+    page = b"<!DOCTYPE HTML>\n<html>\n  <title>Not here</title>\n" + b"x" * 1000
+    error = refusal(404, page)
+    assert str(error).startswith(
+        "status 404 came, and not as from a rootform server: '<!DOCTYPE HTML> <html> <title>Not"
+    )
+    assert (error.status, len(str(error)) < 180) == (404, True)
+    assert str(refusal(429, b'{"error": {"message": "busy"}}')) == "busy"
 
 
 def test_nobody_there():
