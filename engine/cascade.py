@@ -82,12 +82,15 @@ class Composition:
 # -- composing ------------------------------------------------------------------------------------------------
 
 
-def compose(slots: Sequence[Slot], lengths: np.ndarray, costs: Costs = TYPICAL) -> Composition:
-    """The parts for a step that gives each of these sequences so many new tokens."""
+def compose(
+    slots: Sequence[Slot], lengths: np.ndarray, costs: Costs = TYPICAL, groups: Sequence[Group] | None = None
+) -> Composition:
+    """The parts for a step that gives each of these sequences so many new tokens. groups: theirs, where known."""
     n_tokens = int(lengths.sum())
     spans = [slice(stop - n, stop) for n, stop in zip(lengths.tolist(), np.cumsum(lengths).tolist(), strict=True)]
     is_near = (lengths <= _MOST_NEAR_TOKENS).tolist()
-    products, segments = _pages(slots, lengths.tolist(), spans, is_near, costs, n_tokens)
+    groups = groups_of(slots) if groups is None else groups
+    products, segments = _pages(slots, groups, lengths.tolist(), spans, is_near, costs)
     for number, slot in enumerate(slots):
         own = _own_segments(slot, products.covered[number])
         if is_near[number]:
@@ -130,24 +133,54 @@ class _Products:
         self.covered[number] = sorted([*self.covered[number], *((s.position, s.position + s.n) for s in segments)])
 
 
-def _pages(
-    slots: Sequence[Slot], lengths: list[int], spans: list[slice], is_near: list[bool], costs: Costs, n_tokens: int
-) -> tuple[_Products, list[list[tuple[int, int, int]]]]:
-    """How the tree's pages are read: the products, and by sequence the segments left to its tokens themselves."""
+class Group(NamedTuple):
+    """Pages of the tree that the same sequences read: readers, by number.
+
+    alone: for each reader, what it reads by itself where they are not read together: first position, one after last,
+    and row minus position. What stands in its slab is read there.
+    """
+
+    readers: tuple[int, ...]
+    segments: list[_Segment]
+    n_keys: int
+    alone: list[list[tuple[int, int, int]]]
+
+
+def groups_of(slots: Sequence[Slot]) -> list[Group]:
+    """All pages that these sequences read. They stay as they are while `CpuMemory.version` does."""
     by_readers: dict[tuple[int, ...], list[_Segment]] = {}
     for segment, readers in _atoms(slots):
         by_readers.setdefault(tuple(readers), []).append(segment)
-    products = _Products(len(slots), n_tokens)
-    left: list[list[tuple[int, int, int]]] = [[] for _ in slots]
+    groups = []
     for readers, segments in by_readers.items():
-        multiplying = readers
-        if not costs.product_pays(sum(lengths[each] for each in readers), sum(each.n for each in segments)):
-            multiplying = tuple(each for each in readers if not is_near[each])
-            for each in set(readers) - set(multiplying):
-                left[each] += [(s.position, s.position + s.n, s.row - s.position) for s in segments]
-        _share(products, slots, spans, multiplying, segments, together=multiplying == readers)
-    for number, slot in enumerate(slots):  # what stands in the slab is read there
-        left[number] = sorted(each for each in left[number] if each[0] < slot.base)
+        whole = [(each.position, each.position + each.n, each.row - each.position) for each in segments]
+        alone = [[each for each in whole if each[0] < slots[reader].base] for reader in readers]
+        groups.append(Group(readers, segments, sum(each.n for each in segments), alone))
+    return groups
+
+
+def _pages(
+    slots: Sequence[Slot],
+    groups: Sequence[Group],
+    lengths: list[int],
+    spans: list[slice],
+    is_near: list[bool],
+    costs: Costs,
+) -> tuple[_Products, list[list[tuple[int, int, int]]]]:
+    """How the tree's pages are read: the products, and by sequence the segments left to its tokens themselves."""
+    products = _Products(len(slots), sum(lengths))
+    left: list[list[tuple[int, int, int]]] = [[] for _ in slots]
+    for group in groups:
+        readers, multiplying = group.readers, group.readers
+        if not costs.product_pays(sum([lengths[each] for each in readers]), group.n_keys):
+            multiplying = tuple([each for each in readers if not is_near[each]])
+            for each, alone in zip(readers, group.alone, strict=True):
+                if alone and is_near[each]:
+                    left[each] += alone
+        if multiplying:
+            _share(products, slots, spans, multiplying, group.segments, together=multiplying == readers)
+    for segments in left:
+        segments.sort()
     return products, left
 
 

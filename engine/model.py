@@ -12,14 +12,14 @@ import numpy as np
 import torch
 
 from .attention import StepAttention
-from .cascade import Composition, Kind, compose, plan_step
+from .cascade import Composition, Group, Kind, compose, groups_of, plan_step
 from .context import Attend, attention_done_by
 from .crossover import TYPICAL, Costs, measure
 from .fused import FusedDecoder, can_fuse
 from .geometry import LayerGeometry, kv_tokens, token_bytes
 from .heads import Wanted
 from .linears import Format, can_pack, int8_trouble, pack_linears
-from .memory_cpu import CpuMemory
+from .memory_cpu import CpuMemory, Slot
 from .modelfiles import model_folder
 from .ports import ForwardBatch
 from .probe import probe
@@ -149,6 +149,7 @@ class CpuModel:
         self._windows = list(dict.fromkeys(kind.window for kind in self._kinds))
         self._costs = costs
         self._composed: tuple[tuple[int, bytes, bytes], Composition] | None = None
+        self._groups: tuple[tuple[int, bytes], list[Group]] | None = None
 
     def forward(self, batch: ForwardBatch) -> torch.Tensor:
         """See ports.Model. ValueError, with nothing written, when a sequence is not where the batch says or is full."""
@@ -167,10 +168,18 @@ class CpuModel:
         key = (self.memory.version, batch.slots.tobytes(), batch.lengths.tobytes())
         if self._composed is None or self._composed[0] != key:
             slots = [self.memory[slot] for slot in batch.slots.tolist()]
-            costs = self._costs
-            apart = compose_apart(slots, batch.lengths) if costs is None else compose(slots, batch.lengths, costs)
-            self._composed = (key, apart)
+            if self._costs is None:
+                parts = compose_apart(slots, batch.lengths)
+            else:
+                parts = compose(slots, batch.lengths, self._costs, self._groups_of(key[:2], slots))
+            self._composed = (key, parts)
         return self._composed[1]
+
+    def _groups_of(self, key: tuple[int, bytes], slots: list[Slot]) -> list[Group]:
+        """groups_of(), remembered while the sequences stay the same: their numbers of new tokens seldom do."""
+        if self._groups is None or self._groups[0] != key:
+            self._groups = (key, groups_of(slots))
+        return self._groups[1]
 
 
 # -- loading --------------------------------------------------------------------------------------------------
