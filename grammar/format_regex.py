@@ -15,6 +15,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
+from .chars import characters, json_char
 from .expr import EPSILON, POOL
 from .pools import memo
 from .regex import compile_pattern
@@ -26,7 +27,6 @@ _ESCAPE = (
     rf"|u(?:[0-9A-CE-Fa-ce-f]{_HEX}{{3}}|[Dd][0-7]{_HEX}{{2}}|\{{0*(?:10|{_HEX})?{_HEX}{{1,4}}\}}))"
 )
 _NAMES = string.ascii_letters + "_$"
-_NAME_START, _NAME_CHAR = r"[\p{L}_$]", r"[\p{L}0-9_$]"
 _PLAIN = r"[^\\^$.*+?()\[\]{}|]"
 _IN_CLASS = r"[^\\\]\[\-]|\["
 
@@ -56,13 +56,16 @@ def _group_and_rest(level: _Level) -> int:
     plain = POOL.concat(_text(r"\("), _ref("rest", level, _rest_of_group))
     if level.name:
         return plain
-    ways = [plain]
-    for letter in _NAMES:
-        named = _ref("rest", level._replace(name=letter), _rest_of_group)
-        ways.append(POOL.concat(_text(rf"\(\?<{re.escape(letter)}>"), named))
-    long_name = rf"\(\?<{_NAME_START}{_NAME_CHAR}+>"
-    ways.append(POOL.concat(_text(long_name), _ref("rest", level._replace(name="*"), _rest_of_group)))
-    return POOL.alt(*ways)
+    end = _text(">")
+    names = [(json_char(characters(letter)), letter) for letter in _NAMES]
+    names.append((_ref("long name", _Level(), _long_name), "*"))
+    named = [POOL.concat(text, end, _ref("rest", level._replace(name=name), _rest_of_group)) for text, name in names]
+    return POOL.alt(plain, POOL.concat(_text(r"\(\?<"), POOL.alt(*named)))
+
+
+def _long_name(_: _Level) -> int:
+    first = _text(r"[\p{L}_$]")
+    return POOL.concat(first, POOL.repeat(POOL.alt(first, _text("[0-9]")), 1, None))
 
 
 def _rest_of_group(level: _Level) -> int:
@@ -105,6 +108,7 @@ def _around(level: _Level) -> int:
 
 _SHORTEST = {
     "group": r"\(\)",
+    "long name": "aa",
     "rest": r"\)",
     "any group": r"\(\)",
     "group that captures nothing": r"\(\?:\)",
