@@ -374,7 +374,7 @@ def _factored(pool: np.ndarray, members: np.ndarray, n: int, depth: int) -> int:
 def _joined(pool: np.ndarray, heads: np.ndarray, kind: int, depth: int) -> int:
     """Those of the heads that are of a kind, as one; EMPTY when none is."""
     inner = np.empty(max(heads.shape[0], 1), np.int64)
-    n = 0
+    n = np.int64(0)  # not a literal, for which `alt` would be compiled once more
     for i in range(heads.shape[0]):
         if field(pool, heads[i], KIND) == kind:
             inner[n] = field(pool, heads[i], A)
