@@ -5,8 +5,7 @@ as JSON writes it without needless escapes, so `"` is spelled `\\"`. Sources: RF
 RFC 5321 (email), RFC 1123 (hostname), RFC 4291 (ipv6), RFC 3986 and 3987 (uri, iri), RFC 6570 (uri-template),
 RFC 6901 (json-pointer), RFC 9562 (uuid).
 
-All that is let through is valid. Left out, though valid: leap seconds on clocks whose offset is not a number of
-quarters of an hour, the year 0000, and what `format_hosts.py` and `format_regex.py` say.
+All that is let through is valid. Left out, though valid: what `format_hosts.py` and `format_regex.py` say.
 """
 
 from __future__ import annotations
@@ -20,8 +19,8 @@ from .regex import compile_pattern
 
 # -- dates and times ------------------------------------------------------------------------------------------
 
-_LEAP_YEAR = "(?:[0-9]{2}(?:0[48]|[2468][048]|[13579][26])|(?:0[48]|[2468][048]|[13579][26])00)"
-_YEAR = "(?:[1-9][0-9]{3}|0[1-9][0-9]{2}|00[1-9][0-9]|000[1-9])"
+_LEAP_YEAR = "(?:[0-9]{2}(?:0[48]|[2468][048]|[13579][26])|(?:0[048]|[2468][048]|[13579][26])00)"
+_YEAR = "[0-9]{4}"
 _LONG_MONTH = "(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])"
 _SHORT_MONTH = "(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)"
 _DAY = f"(?:{_LONG_MONTH}|{_SHORT_MONTH}|02-(?:0[1-9]|1[0-9]|2[0-8]))"
@@ -31,19 +30,24 @@ _LOCAL_TIME = f"{_HOUR}:{_MINUTE}:{_MINUTE}{_SUBSECOND}"
 _OFFSET = f"[+-]{_HOUR}:{_MINUTE}"
 
 
-def _leap_seconds() -> str:
-    """The last second of a day of UTC that has one more, as clocks of offsets by quarters of an hour show it."""
-    times: dict[str, list[str]] = {}
-    for hours in range(24):
-        for minutes in (0, 15, 30, 45):
-            for sign, local in (("+", 23 * 60 + 59 + hours * 60 + minutes), ("-", 23 * 60 + 59 - hours * 60 - minutes)):
-                shown = f"{local // 60 % 24:02}:{local % 60:02}"
-                times.setdefault(shown, []).append(rf"\{sign}{hours:02}:{minutes:02}")
-    times["23:59"].append("[Zz]")
-    return "|".join(f"{shown}:60{_SUBSECOND}(?:{'|'.join(offsets)})" for shown, offsets in sorted(times.items()))
+@memo
+def _leap_seconds() -> int:
+    """The last second of a day of UTC that has one more, as clocks of every offset show it."""
+    second = compile_pattern(f":60{_SUBSECOND}", mode="fullmatch", encoding="utf8")
+    times = []
+    for local in range(24 * 60):
+        east, west = (local + 1) % (24 * 60), (24 * 60 - 1 - local) % (24 * 60)  # minutes from the last of a day of UTC
+        offsets = [POOL.literal(f"+{_clock(east)}".encode()), POOL.literal(f"-{_clock(west)}".encode())]
+        offsets += [POOL.literal(b"Z"), POOL.literal(b"z")] if west == 0 else []
+        times.append(POOL.concat(POOL.literal(_clock(local).encode()), second, POOL.alt(*offsets)))
+    return POOL.alt(*times)
 
 
-_TIME = f"(?:{_LOCAL_TIME}(?:[Zz]|{_OFFSET})|{_leap_seconds()})"
+def _clock(minutes: int) -> str:
+    return f"{minutes // 60:02}:{minutes % 60:02}"
+
+
+_USUAL_TIME = f"{_LOCAL_TIME}(?:[Zz]|{_OFFSET})"
 _WIDER_TIME = r"\d\d:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:\d\d)"
 _TIME_PART = "T(?:[0-9]+H(?:[0-9]+M(?:[0-9]+S)?)?|[0-9]+M(?:[0-9]+S)?|[0-9]+S)"
 _DATE_PART = "(?:[0-9]+Y(?:[0-9]+M(?:[0-9]+D)?)?|[0-9]+M(?:[0-9]+D)?|[0-9]+D)"
@@ -110,11 +114,9 @@ _TEMPLATE = rf"(?:[!#$&-;=?-\[\]_a-z~{_UCS}{_PRIVATE}]|{_ESCAPED}|\{{[+#./;?&=,!
 
 _RAW = {
     "date": _DATE,
-    "date-time": f"{_DATE}[Tt]{_TIME}",
     "duration": _DURATION,
     "ipv4": _IPV4,
     "ipv6": _IPV6,
-    "time": _TIME,
     "uri": _reference("", "", absolute=True),
     "uri-reference": _reference("", "", absolute=False),
     "uuid": "[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}",
@@ -141,11 +143,13 @@ _ANY_SPELLING = {
 """Formats of any characters, so that escapes are needed."""
 
 _BUILT: dict[str, Callable[[], int]] = {
+    "date-time": lambda: POOL.concat(compile_pattern(f"{_DATE}[Tt]", mode="fullmatch", encoding="utf8"), _time()),
     "email": lambda: _email(),
     "hostname": format_hosts.hostname,
     "idn-email": format_hosts.idn_email,
     "idn-hostname": format_hosts.idn_hostname,
     "regex": format_regex.any_regex,
+    "time": lambda: _time(),
 }
 """Formats that are more than a regular expression."""
 
@@ -180,6 +184,11 @@ def widest(name: str) -> int:
     """All strings of a known format, in any spelling, and some that are none: for what must not have the format."""
     texts = {**_RAW, **_ANY_SPELLING, **_WIDER}
     return compile_pattern(texts[name], mode="fullmatch", encoding="json")
+
+
+@memo
+def _time() -> int:
+    return POOL.alt(compile_pattern(_USUAL_TIME, mode="fullmatch", encoding="utf8"), _leap_seconds())
 
 
 def _email() -> int:

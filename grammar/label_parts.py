@@ -16,7 +16,7 @@ from .dfa import Dfa
 from .expr import EMPTY, EPSILON, POOL, Exprs
 from .idna import LONGEST, PREFIX
 from .nodes import Kind
-from .punycode import ALWAYS_ENDS, ENCODED, NEVER, begins_label
+from .punycode import ALWAYS_ENDS, BYTES, ENCODED, NEVER, begins_label
 from .vocab import Vocabulary
 from .work import tick
 
@@ -26,19 +26,21 @@ QUOTE = 1 << ord('"')
 _ONE_BYTE = POOL.byte_set(range(0x20, 0x7F))
 _ANYTHING = tuple(POOL.repeat(unit, 0, None) for unit in (JSON_CHAR, PLAIN_CHAR, _ONE_BYTE))
 _NO_LIMIT = 1 << 30
+_ENOUGH = LONGEST + 2  # characters in which a label ends and a name goes on
 _OPEN_FROM = len(PREFIX) - 1
 
 
 class OpenLabel(NamedTuple):
     """An encoded label that is open: what is written of it, how many characters may come, and what stands behind it.
 
-    others: what may come in place of the label and the tail, as an expression.
+    others: what may come in place of the label and the tail, as an expression. least: how many characters have to come.
     """
 
     text: str
     room: int
     tail: int
     others: int
+    least: int = 0
 
     def goes_on(self, vocabulary: Vocabulary, tokens: np.ndarray, depth: int) -> np.ndarray:
         """Those of some tokens of characters of labels that go on with it, their first `depth` bytes left out."""
@@ -67,7 +69,8 @@ class OpenLabel(NamedTuple):
 
     def behind(self, exprs: Exprs, count: int) -> int:
         """What may follow when it is over after so many more characters."""
-        return _limited(exprs, self.tail, self.room - count) if self.room < _NO_LIMIT else self.tail
+        tail = _at_least(exprs, self.tail, self.least - count) if self.least > count else self.tail
+        return _limited(exprs, tail, self.room - count) if self.room < _NO_LIMIT else tail
 
 
 def open_label(dfa: Dfa, local: int) -> OpenLabel | None:
@@ -86,23 +89,48 @@ def open_label(dfa: Dfa, local: int) -> OpenLabel | None:
 
 def _label_of(exprs: Exprs, item: int) -> OpenLabel | None:
     """`open_label` of one alternative."""
-    room, found = _NO_LIMIT, None
+    room, least, found, steady = _NO_LIMIT, 0, None, []
     node = exprs.node(item)
     for member in node[1] if node[0] == Kind.AND else (item,):
         kind, *rest = exprs.node(member)
-        if kind == Kind.COUNTED and rest[0] in (JSON_CHAR, _ONE_BYTE) and rest[1] == 0 and rest[2] is not None:
-            room = min(room, rest[2])
-        elif member not in _ANYTHING and found is None:
+        if kind == Kind.COUNTED and rest[0] in (JSON_CHAR, _ONE_BYTE):
+            least = max(least, rest[1])
+            room = room if rest[2] is None else min(room, rest[2])
+        elif member in _ANYTHING:
+            continue
+        elif found is None and _may_hold_label(exprs, member):
             found = member
-        elif member not in _ANYTHING:
+        elif _is_steady(exprs, member):
+            steady.append(member)
+        else:
             return None
-    return None if found is None else _label(exprs, found, room)
+    label = None if found is None else _label(exprs, found, room, steady)
+    if label is None or not least:
+        return label
+    others = exprs.pruned(exprs.and_(label.others, exprs.counted(JSON_CHAR, least, None)))
+    if least > ENCODED.length(label.text):  # else the label alone has as many
+        if label.tail == EPSILON or room < least + _ENOUGH or exprs.is_empty(_at_least(exprs, label.tail, least)):
+            return None
+        label = label._replace(least=least)
+    return label._replace(others=others)
 
 
-def _label(exprs: Exprs, item: int, room: int) -> OpenLabel | None:
+def _may_hold_label(exprs: Exprs, item: int) -> bool:
+    """Whether an encoded label is open in what an expression begins with."""
+    node = exprs.node(item)
+    node = exprs.node(node[1]) if node[0] == Kind.CAT else node
+    return _is_label(node) or (node[0] == Kind.ALT and any(_is_label(exprs.node(each)) for each in node[1]))
+
+
+def _is_steady(exprs: Exprs, item: int) -> bool:
+    """Whether texts may be over, and the characters of labels change nothing about what may follow."""
+    return exprs.nullable(item) and all(exprs.derivative(item, byte) == item for byte in BYTES.encode())
+
+
+def _label(exprs: Exprs, item: int, room: int, steady: list[int]) -> OpenLabel | None:
     node, tail, others = exprs.node(item), EPSILON, EMPTY
     if node[0] == Kind.CAT:
-        tail, node = node[2], exprs.node(node[1])
+        tail, node = exprs.and_(node[2], *steady), exprs.node(node[1])
     if node[0] == Kind.ALT:
         labels = [member for member in node[1] if _is_label(exprs.node(member))]
         if len(labels) != 1:
@@ -115,6 +143,10 @@ def _label(exprs: Exprs, item: int, room: int) -> OpenLabel | None:
 
 def _limited(exprs: Exprs, item: int, room: int) -> int:
     return exprs.pruned(exprs.and_(item, exprs.counted(JSON_CHAR, 0, room)))
+
+
+def _at_least(exprs: Exprs, item: int, count: int) -> int:
+    return exprs.pruned(exprs.and_(item, exprs.counted(JSON_CHAR, count, None)))
 
 
 def _is_label(node: tuple[Any, ...]) -> bool:

@@ -17,7 +17,7 @@ from rootform.grammar.schema_strings import inside_quotes
 
 EXAMPLES: dict[str, tuple[list[str], list[str]]] = {
     "date": (
-        ["2024-02-29", "2000-02-29", "0001-12-31"],
+        ["2024-02-29", "2000-02-29", "0001-12-31", "0000-02-29"],
         ["2023-02-29", "1900-02-29", "2024-04-31", "2024-13-01", "24-01-01"],
     ),
     "date-time": (
@@ -25,8 +25,8 @@ EXAMPLES: dict[str, tuple[list[str], list[str]]] = {
         ["2024-01-01 00:00:00Z", "2024-01-01T24:00:00Z", "2024-01-01T00:00:00"],
     ),
     "time": (
-        ["12:00:00Z", "23:59:60Z", "01:02:03.004-08:00", "15:59:60-08:00", "05:29:60.5+05:30"],
-        ["12:00:00", "22:59:60Z", "15:59:60+08:00", "1:00:00Z", "12:60:00Z"],
+        ["12:00:00Z", "23:59:60Z", "01:02:03.004-08:00", "15:59:60-08:00", "05:29:60.5+05:30", "12:49:60+12:50"],
+        ["12:00:00", "22:59:60Z", "12:49:60-12:50", "15:59:60+08:00", "1:00:00Z", "12:60:00Z"],
     ),
     "duration": (["P3Y6M4DT12H30M5S", "PT0S", "P2W", "P1M"], ["P", "PT", "P1Y2W", "PT1D", "P1D2H", "PT1H1S", "1D"]),
     "email": (
@@ -172,6 +172,17 @@ def test_dates_that_exist_and_no_others(year: int, month: int, day: int) -> None
 @given(st.datetimes(timezones=st.just(datetime.UTC)))
 def test_every_moment(moment: datetime.datetime) -> None:
     assert accepts("date-time", moment.isoformat())
+
+
+@settings(deadline=None)
+@given(st.integers(-1439, 1439), st.sampled_from(["", ".5", "."]), st.integers(0, 9), st.booleans())
+def test_leap_seconds_end_a_day_of_utc(offset: int, fraction: str, minute: int, is_changed: bool) -> None:
+    """RFC 3339, 5.7, at every offset; by section 5.6 alone any time might end in :60."""
+    local = (23 * 60 + 59 + offset) % (24 * 60)
+    shown = local // 10 * 10 + minute if is_changed else local
+    sign, far = "-" if offset < 0 else "+", abs(offset)
+    text = f"{shown // 60:02}:{shown % 60:02}:60{fraction}{sign}{far // 60:02}:{far % 60:02}"
+    assert accepts("time", text) == (shown == local and fraction != ".")
 
 
 @settings(max_examples=50, deadline=None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import unicodedata
 
 import idna as package
@@ -17,6 +18,7 @@ from rootform.grammar.chars import JSON_CHAR
 from rootform.grammar.constraints import JsonSchema
 from rootform.grammar.expr import POOL
 from rootform.grammar.pools import current, using
+from rootform.grammar.regex import compile_pattern
 from rootform.grammar.vocab import Vocabulary
 
 LETTERS = "aelk0-ßéπλά·ͅ͵бאב׳٠۰بي\u200cक्\u200dखア・ァ中文한국𐐷"
@@ -92,17 +94,26 @@ def test_names_keep_their_limits() -> None:
 
 
 @pytest.mark.parametrize(
-    ("most", "path"), [(10, ['"', "xn", "--", "9db", ".", "a"]), (12, ['"', "xn", "--", "-ab", "-"])]
+    ("more", "path"),
+    [
+        ('"maxLength": 10', ['"', "xn", "--", "9db", ".", "a"]),
+        ('"maxLength": 12', ['"', "xn", "--", "-ab", "-"]),
+        ('"minLength": 5', ['"', "xn", "--", "9db", ".", "a"]),
+        ('"minLength": 12', ['"', "x", "n--", "zca", ".", "a"]),
+        ('"minLength": 6, "maxLength": 11', ['"', "x", "n--", "zca", ".", "a"]),
+        ('"pattern": "^[^@]+$"', ['"', "xn", "--", "9db", ".x", "n--", "9db"]),
+        ('"pattern": "^[^@]*$", "minLength": 9, "maxLength": 80', ['"', "x", "n--", "zca", "."]),
+        ('"pattern": "^[^.]+$", "minLength": 9', ['"', "x", "n--", "zca"]),
+    ],
 )
-def test_masks_are_those_of_trying_each_token(most: int, path: list[str]) -> None:
-    """Beside a limit on characters, down to its end: what is allowed can be ended, and nothing else is left out."""
+def test_masks_are_those_of_trying_each_token(more: str, path: list[str]) -> None:
+    """Beside limits and patterns, down to the end: what is allowed can be ended, and nothing else is left out."""
     vocabulary = Vocabulary([token.encode() for token in TOKENS] + [b""], [len(TOKENS)], len(TOKENS) + 1)
     with using(current().fork()):
         automaton = Automaton(vocabulary, exprs=current())
         batch = StateBatch(automaton)
-        schema = f'{{"type": "string", "format": "hostname", "maxLength": {most}}}'
-        slot = batch.open(automaton.compile(JsonSchema(schema)))
-        whole = POOL.and_(formats.body("hostname"), POOL.counted(JSON_CHAR, 0, most))
+        slot = batch.open(automaton.compile(JsonSchema(f'{{"type": "string", "format": "hostname", {more}}}')))
+        whole = POOL.and_(formats.body("hostname"), *_conditions(more))
         whole = POOL.concat(POOL.literal(b'"'), whole, POOL.literal(b'"'))
         written = ""
         for token in path:
@@ -114,6 +125,17 @@ def test_masks_are_those_of_trying_each_token(most: int, path: list[str]) -> Non
             assert allowed == {each for each in TOKENS if not POOL.is_empty(_after(rest, each))}
             assert batch.advance(np.array([slot]), np.array([TOKENS.index(token)]))[0]
             written += token
+
+
+def _conditions(more: str) -> list[int]:
+    found = []
+    for keyword, value in json.loads("{" + more + "}").items():
+        if keyword == "pattern":
+            found.append(compile_pattern(value, mode="search", encoding="json"))
+        else:
+            low, high = (0, value) if keyword == "maxLength" else (value, None)
+            found.append(POOL.counted(JSON_CHAR, low, high))
+    return found
 
 
 def _after(expression: int, text: str) -> int:
