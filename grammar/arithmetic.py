@@ -223,15 +223,14 @@ class Arithmetic:
 
     def first(self, item: int) -> int:
         """Mask of the bytes strings may begin with (complements make it wider than exact, never narrower)."""
-        number = self.run(fk.first, item, 0)
+        return self.mask_of(self.run(fk.first, item, 0))
+
+    def mask_of(self, number: int) -> int:
+        """The mask of a set of bytes that has a number."""
         known = self._masks.get(number)
         if known is None:
             known = self._masks[number] = self._store.mask(number)
         return known
-
-    def first_number(self, item: int) -> int:
-        """The number of the set that `first` is a mask of."""
-        return self.run(fk.first, item, 0)
 
     def pruned(self, item: int) -> int:
         """The same language, with members of alternations that can never be matched taken out."""

@@ -12,12 +12,12 @@ import numpy as np
 from . import address_kernels as ak
 from . import frame_kernels as loops
 from . import kernels
+from . import miss_kernels as mk
 from .addresses import Addresses
 from .capture_masks import CaptureMasks
 from .crossings import Crossings
 from .dfa import APART, SPLITS
-from .node_layout import NO_BYTES
-from .parts import FAR, Parts
+from .parts import FAR, Part, Parts
 from .places import NO_UNIT, Frames, Path, Place
 from .sequences import Sequences
 from .stacks import LEVELS, Reader, Stacks
@@ -49,6 +49,7 @@ class Masks:
         vocabulary: Vocabulary,
         addresses: Addresses,
     ) -> None:
+        self._addresses = addresses
         self._frames = frames
         self._walker = walker
         self._crossings = crossings
@@ -68,7 +69,6 @@ class Masks:
         addresses.put(ak.LIMITS, np.array([FEW_NODES, MANY_BYTES, vocabulary.max_token_bytes], np.int64))
         addresses.put(ak.EOS, self._eos)
         addresses.put(ak.CHILD_START, *vocabulary.trie)
-        self._firsts: dict[int, tuple[int, int]] = {}  # by state, the bytes it may go on with: mask, and number
 
     @property
     def nbytes(self) -> int:
@@ -138,46 +138,59 @@ class Masks:
     # -- wide walks -------------------------------------------------------------------------------------------
 
     def _do_put_off(self, items: np.ndarray, reader: Reader) -> bool:
-        """Do the wide walks: their tokens are allowed, and what lies behind becomes items. False as `_walk`."""
+        """Do the wide walks: their tokens are allowed, and what lies behind becomes items. False as `go_on`.
+
+        Those that a loop can do when it is told what they come to are left to it: they stay put off.
+        """
         nodes: dict[tuple[int, int], list[int]] = {}
         for _, node, state, _, frame in items.tolist():
             nodes.setdefault((state, frame), []).append(node)
+        n_left = 0
         for (state, frame), starts in nodes.items():
             at = self._place(state, frame)
             part = self.parts.part(state, at.unit, _ROOT if starts == [0] else np.unique(np.array(starts, np.int32)))
-            self.parts.allow(self._words, part, FAR if at.unit == NO_UNIT else at.hi)
-            first, number = self._first_behind(at, frame, reader)
-            exits = _NO_NODES
-            if len(part.exits) or part.shared_exits:
-                if first is None:
-                    return False
-                exits = self.parts.exits_towards(part, at, first)
-                if not self._put(loops.LEAVING, exits, state, at.lo, frame):
-                    return False
-            for halted, entries in part.entries:
-                if not self._put(loops.ARRIVAL, entries, halted, 0, frame):
-                    return False
-            if number is not None and at.unit == NO_UNIT and starts == [0] and not part.entries:
-                self.parts.offer(state, number, part, exits)
+            number = self._towards(frame) if starts == [0] and at.unit == NO_UNIT and not part.entries else -1
+            if number >= 0:
+                exits = _NO_NODES
+                if len(part.exits) or part.shared_exits:
+                    exits = self.parts.exits_towards(part, at, self._frames.exprs.mask_of(number))
+                if not self.parts.offer(state, number, part, exits):
+                    return False  # a loop knows it, but has no room for what lies behind
+                self._put_off[n_left] = loops.START, 0, state, 0, frame
+                n_left += 1
+            elif not self._do_part(part, at, frame, reader):
+                return False
+        self._tally[loops.N_PUT_OFF] = n_left
         return True
 
-    def _first_behind(self, at: Place, frame: int, reader: Reader) -> tuple[int | None, int | None]:
-        """Mask of the bytes that may come first behind a frame; None: that depends on a captured text.
+    def _do_part(self, part: Part, at: Place, frame: int, reader: Reader) -> bool:
+        """Do a wide walk of a frame. False as `go_on`."""
+        self.parts.allow(self._words, part, FAR if at.unit == NO_UNIT else at.hi)
+        if len(part.exits) or part.shared_exits:
+            first = self._first_behind(at, frame, reader)
+            if first is None:
+                return False
+            exits = self.parts.exits_towards(part, at, first)
+            if not self._put(loops.LEAVING, exits, at.local, at.lo, frame):
+                return False
+        return all(self._put(loops.ARRIVAL, entries, halted, 0, frame) for halted, entries in part.entries)
 
-        And the number of this set of bytes, where it depends on no more than the entry behind the frame.
-        """
+    def _towards(self, frame: int) -> int:
+        """The number of the set of bytes that may come first behind a frame; below 0: not so easily told."""
+        exprs = self._frames.exprs
+        with exprs.lock:
+            return mk.towards(exprs.array, self._addresses.table, frame)
+
+    def _first_behind(self, at: Place, frame: int, reader: Reader) -> int | None:
+        """Mask of the bytes that may come first behind a frame; None: that depends on a captured text."""
         dfa, stacks = self._frames.dfa, self._stacks
         state = loops.find_behind(frame, stacks.arrays, self._contexts, self._tally)
         if state <= 0:
-            return (None, None) if state == loops.SLOW else (0, int(NO_BYTES))
+            return None if state == loops.SLOW else 0
         if dfa.may_end(state):
             behind = self._frames.leave(at, reader)
-            return (self._frames.first(behind, reader) if behind and behind.text == NO_TEXT else None), None
-        known = self._firsts.get(state)
-        if known is None:
-            expression = dfa.expression(state)
-            known = self._firsts[state] = dfa.exprs.first(expression), dfa.exprs.first_number(expression)
-        return known
+            return self._frames.first(behind, reader) if behind and behind.text == NO_TEXT else None
+        return dfa.exprs.first(dfa.expression(state))
 
     def _place(self, state: int, frame: int) -> Place:
         unit, lo, hi, _, popped, sequence, _, _ = self._contexts[frame].tolist()

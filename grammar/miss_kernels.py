@@ -229,18 +229,52 @@ def add_row(table: np.ndarray, words: np.ndarray, accepts: bool) -> int:
 
 
 @compiled
+def _towards(pool: np.ndarray, table: np.ndarray, dfa: Arrays, stacks: StackArrays, frame: int) -> int:
+    """The number of the set of bytes that may come first behind a frame; below 0: it depends on more than one entry."""
+    behind = np.int64(loops.find_behind(frame, stacks, ak.int32_rows(table, ak.FRAMES), ak.int64s(table, ak.TALLY)))
+    if behind == 0:
+        return np.int64(NO_BYTES)
+    if behind < 0 or dfa[3][behind] & MAY_END:
+        return np.int64(-1)
+    return first(pool, np.int64(dfa[1][behind]), NOTHING)
+
+
+@compiled
+def towards(pool: np.ndarray, table: np.ndarray, frame: int) -> int:
+    """`_towards`."""
+    return _towards(pool, table, _dfa(table), _stacks(table), frame)
+
+
+@compiled
+def put_wide(
+    table: np.ndarray,
+    at: int,
+    state: int,
+    number: int,
+    has_words: bool,
+    words: np.ndarray,
+    tokens: np.ndarray,
+    exits: np.ndarray,
+) -> None:
+    """Write a row of `wide.WideWalks.records`, and where it is. There has to be room."""
+    row = ak.int64_rows(table, ak.WIDE_RECORDS)[at]
+    row[0], row[1], row[2] = 0, np.int64(tokens.ctypes.data), tokens.shape[0]
+    if has_words:
+        row[0] = np.int64(words.ctypes.data)
+    row[3], row[4] = np.int64(exits.ctypes.data), exits.shape[0]
+    put_in(table, ak.WIDE, np.int64(state), np.int64(number), _ZERO, np.int64(at))
+
+
+@compiled
 def _take_wide(pool: np.ndarray, table: np.ndarray, dfa: Arrays, stacks: StackArrays, state: int, frame: int) -> bool:
     """Do a wide walk of a frame from the root, where it is known, and put where it is left on the list."""
     frames, items, tally = ak.int32_rows(table, ak.FRAMES), ak.int32_rows(table, ak.ITEMS), ak.int64s(table, ak.TALLY)
     if frames[frame, loops.UNIT] >= 0:
         return False
-    behind = np.int64(loops.find_behind(frame, stacks, frames, tally))
-    if behind < 0 or dfa[3][behind] & MAY_END:
+    number = _towards(pool, table, dfa, stacks, frame)
+    if number < 0:
         return False
-    towards = first(pool, np.int64(dfa[1][behind]), NOTHING) if behind > 0 else np.int64(NO_BYTES)
-    if towards < 0:
-        return False
-    known = get_from(table, ak.WIDE, np.int64(state), towards, _ZERO)
+    known = get_from(table, ak.WIDE, np.int64(state), number, _ZERO)
     if known == kernels.MISSING:
         return False
     record, words = ak.int64_rows(table, ak.WIDE_RECORDS)[known], ak.uint32s(table, ak.BITS)
@@ -296,7 +330,17 @@ def go_on(pool: np.ndarray, table: np.ndarray, state: int, register: int, stack:
     dfa, stacks, tally, words = _dfa(table), _stacks(table), ak.int64s(table, ak.TALLY), ak.uint32s(table, ak.BITS)
     frames, items, limits = ak.int32_rows(table, ak.FRAMES), ak.int32_rows(table, ak.ITEMS), ak.int64s(table, ak.LIMITS)
     put_off = ak.int32_rows(table, ak.PUT_OFF)
-    while tally[loops.N_ITEMS]:
+    while True:
+        n = np.int64(0)
+        for i in range(tally[loops.N_PUT_OFF]):
+            if put_off[i, 1] != 0 or not _take_wide(pool, table, dfa, stacks, put_off[i, 2], put_off[i, 4]):
+                put_off[n] = put_off[i]
+                n += 1
+        tally[loops.N_PUT_OFF] = n
+        if n or tally[loops.N_MISSING]:
+            return UNFINISHED
+        if tally[loops.N_ITEMS] == 0:
+            break
         code = loops.walk_frames(
             pool,
             dfa,
@@ -320,14 +364,6 @@ def go_on(pool: np.ndarray, table: np.ndarray, state: int, register: int, stack:
         )
         if code != loops.DONE:
             return ASK
-        n = np.int64(0)
-        for i in range(tally[loops.N_PUT_OFF]):
-            if put_off[i, 1] != 0 or not _take_wide(pool, table, dfa, stacks, put_off[i, 2], put_off[i, 4]):
-                put_off[n] = put_off[i]
-                n += 1
-        tally[loops.N_PUT_OFF] = n
-        if n or tally[loops.N_MISSING]:
-            return UNFINISHED
     place, depth = ak.int32_rows(table, ak.PLACES)[state], np.zeros(1, np.int64)
     lo = _room_in(table, state, register)[0] if place[1] >= 0 else _ZERO
     accepts = loops.may_all_end(np.int64(place[0]), np.int64(place[1]), lo, stack, dfa[3], stacks[0], stacks[1], depth)

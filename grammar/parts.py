@@ -6,6 +6,8 @@ but a few. A walk from the root therefore takes what it has in common with an ea
 
 from __future__ import annotations
 
+from functools import lru_cache
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +22,7 @@ from .verbatim import Span, walk
 from .vocab import Vocabulary
 from .walker import Walker
 from .wide import WideWalks
+from .work import letting_go
 
 _PART_BYTES_LIMIT = 256 << 20
 _PART_OVERHEAD = 1000
@@ -66,13 +69,13 @@ class Part(NamedTuple):
 
 
 class Base:
-    """A wide walk from the root. exits: see `Part`; exits_by_first: those with a child by some bytes, by these."""
+    """A wide walk from the root. exits: see `Part`; exits_by_first: by mask of bytes, those with a child by one."""
 
     def __init__(self, local: int, walker: Walker, words: np.ndarray, exits: np.ndarray) -> None:
         self.local = local
         self.words = words
         self.exits = exits
-        self.exits_by_first: dict[bytes, np.ndarray] = {}
+        self.exits_by_first: dict[int, np.ndarray] = {}
         self._walker = walker
         self._states: np.ndarray | None = None
 
@@ -127,6 +130,10 @@ class Parts:
         """Memory of the walks that are kept."""
         return self._kept_bytes + sum(base.nbytes for base in self._bases)
 
+    def letting_go(self) -> Iterator[None]:
+        """Lets go of the walks, a bit at each step; nothing is to be asked any more. Is no reference to these parts."""
+        return letting_go(self._parts)
+
     @staticmethod
     def allow(words: np.ndarray, part: Part, most: int) -> None:
         """Set the bits of a part's tokens with at most so many units."""
@@ -158,10 +165,13 @@ class Parts:
                 self._wide.clear()
         return known
 
-    def offer(self, local: int, number: int, part: Part, exits: np.ndarray) -> None:
-        """Have loops know a part from the root without entries, and its exits towards a set of bytes."""
+    def offer(self, local: int, number: int, part: Part, exits: np.ndarray) -> bool:
+        """Have loops know a part from the root without entries, and its exits towards some bytes; False: they do."""
+        if self._wide.has(local, number):
+            return False
         self._wide.put(local, number, part.words, part.tokens, exits)
         self._kept_bytes += exits.nbytes
+        return True
 
     # -- limits -----------------------------------------------------------------------------------------------
 
@@ -230,15 +240,14 @@ class Parts:
         exits = part.exits
         if at.unit != NO_UNIT:
             exits = exits[(part.exit_counts >= at.lo) & (part.exit_counts <= at.hi)]
-        wanted = np.unpackbits(np.frombuffer(first.to_bytes(32, "little"), np.uint8), bitorder="little").view(bool)
-        exits = exits[self._walker.has_child(exits, wanted)]
+        if len(exits):
+            exits = exits[self._walker.has_child(exits, _wanted(first))]
         if part.shared_exits is None:
             return exits
         base, drops = part.shared_exits
-        key = wanted.tobytes()
-        shared = base.exits_by_first.get(key)
+        shared = base.exits_by_first.get(first)
         if shared is None:
-            shared = base.exits_by_first[key] = base.exits[self._walker.has_child(base.exits, wanted)]
+            shared = base.exits_by_first[first] = base.exits[self._walker.has_child(base.exits, _wanted(first))]
         if len(drops):
             found = np.empty_like(shared)
             shared = found[: walk_kernels.outside(shared, drops, found)].copy()
@@ -425,6 +434,12 @@ class Parts:
         at = np.repeat(np.arange(len(sizes)), sizes)
         within = np.arange(len(at)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
         return self._vocabulary.token_ids[first[at] + within]
+
+
+@lru_cache(4096)
+def _wanted(mask: int) -> np.ndarray:
+    """Whether each byte is in a set, (256,) bool."""
+    return np.unpackbits(np.frombuffer(mask.to_bytes(32, "little"), np.uint8), bitorder="little").view(bool)
 
 
 def _grouped(entries: np.ndarray) -> list[tuple[int, np.ndarray]]:

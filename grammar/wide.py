@@ -5,10 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from . import address_kernels as ak
+from . import kernels
+from . import miss_kernels as mk
 from .addresses import Addresses
 from .table import Table
 
 _AT_FIRST = 256
+_NO_WORDS = np.zeros(0, np.uint32)
 
 
 class WideWalks:
@@ -22,26 +25,24 @@ class WideWalks:
         self._addresses = addresses
         self._records = np.zeros((_AT_FIRST, 5), np.int64)
         self._table = Table(addresses=addresses, which=ak.WIDE)
-        self._held: list[np.ndarray] = []
+        self._held: list[tuple[np.ndarray | None, np.ndarray, np.ndarray]] = []
         self._n = 0
         addresses.put(ak.WIDE_RECORDS, self._records)
 
     def put(self, state: int, number: int, words: np.ndarray | None, tokens: np.ndarray, exits: np.ndarray) -> None:
-        """Add a walk. tokens: all it has, unless there are words."""
+        """Add a walk. tokens: all it has, unless there are words. In order."""
         if self._n == len(self._records):
             self._records = np.concatenate([self._records, np.zeros_like(self._records)])
             self._addresses.put(ak.WIDE_RECORDS, self._records)
-        tokens, exits = np.ascontiguousarray(tokens, np.int32), np.ascontiguousarray(exits, np.int32)
-        record = (0, tokens.ctypes.data, len(tokens), exits.ctypes.data, len(exits))
-        if words is None:
-            self._held.append(tokens)
-        else:
-            record = (words.ctypes.data, 0, 0, *record[3:])
-            self._held.append(words)
-        self._held.append(exits)
-        self._records[self._n] = record
-        self._table.put(state, number, 0, self._n)
+        self._table.make_room()
+        bits = _NO_WORDS if words is None else words
+        mk.put_wide(self._addresses.table, self._n, state, number, words is not None, bits, tokens, exits)
+        self._held.append((words, tokens, exits))
         self._n += 1
+
+    def has(self, state: int, number: int) -> bool:
+        """Whether there is such a walk."""
+        return self._table.get(state, number, 0) != kernels.MISSING
 
     def clear(self) -> None:
         """Forget all."""
