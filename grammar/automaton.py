@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext, suppress
 from functools import cache
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -229,11 +230,11 @@ class Automaton:
         return held + self._constraint_bytes
 
     def dismantling(self) -> Iterator[None]:
-        """Lets go of the expressions, a bit at each step, once no sequence is open and nobody will compile.
+        """Lets go of walks and expressions, a bit at each step, once no sequence is open and nobody will compile.
 
         The rest goes by itself, with the last reference to the automaton, which this is none.
         """
-        return self.exprs.dismantling()
+        return chain(self._masks.parts.letting_go(), self.exprs.dismantling())
 
     # -- for one sequence ---------------------------------------------------------------------------------------
 
