@@ -3,6 +3,7 @@
     python -m benchmarks.gpu            on a machine with a CUDA device: kernels against their twins, ceilings of the
                                         card, time of each kernel and of decoding steps, an extraction workload
     python -m benchmarks.gpu --tests    there: the tests marked cuda as well
+    python -m benchmarks.gpu --dry      anywhere: the same parts, tiny and on the CPU, to see that they run
     python -m benchmarks.gpu --check    anywhere: the kernels interpreted against their twins, and compiled ahead of
                                         time for sm_80 and sm_90
 
@@ -19,13 +20,28 @@ import platform
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Callable
+import traceback
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
 _WORKERS = 4  # processes that compile kernels and check them at the same time
+_SECONDS = {  # of each part, at most
+    "device": 40,
+    "check": 150,
+    "steps": 100,
+    "passes": 90,
+    "workload": 140,
+    "kernels": 60,
+    "models": 60,
+}
+_GRACE_SECONDS, _LEAST_SECONDS = 20, 5
+_NEEDS = {
+    **dict.fromkeys(("steps", "models", "passes"), ("transformers", "msgspec")),
+    "workload": ("transformers", "msgspec", "outlines_core", "interegular", "jsonschema", "regex"),
+}
 
 
 def make_importable() -> None:
@@ -42,20 +58,25 @@ def make_importable() -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The exit status: 0 if all that was checked is right."""
+    """The exit status: 0 if all that was checked is right, and no part failed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--check", action="store_true", help="what can be checked without a GPU, and nothing else")
+    parser.add_argument("--dry", action="store_true", help="all parts, tiny and on the CPU: to see that they run")
     parser.add_argument("--tests", action="store_true", help="run the tests marked cuda too")
-    parser.add_argument("--models", default="1b,8b", help="models of the table of steps (default: 1b,8b)")
+    parser.add_argument("--models", default="8b,1b", help="models of the table of steps (default: 8b,1b)")
     parser.add_argument("--seconds", type=float, default=480, help="time for all of it (default: 480)")
     parser.add_argument("--json", type=Path, help="write the record there too")
     parser.add_argument("--part", help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args(arguments)
     make_importable()
     if given.part is not None:
-        return _check_part(given.part)
+        return _part(given)
     began = time.monotonic()
-    record = _check_anywhere() if given.check else _on_a_card(given, began)
+    if given.check:
+        record: dict[str, Any] | None = _check_anywhere()
+    else:
+        record = _all_parts(given, began) if given.dry or _has_card() else None
     if record is None:
         return 2
     record["seconds"] = round(time.monotonic() - began, 1)
@@ -101,9 +122,10 @@ def _checked(where: str, environment: dict[str, str]) -> list[str]:
     results: dict[str, str] = {}
     for process in started:
         out, _ = process.communicate()
-        if process.returncode:
-            raise SystemExit(f"checking kernels ({where}) ended with status {process.returncode}")
-        results |= json.loads(out.splitlines()[-1])
+        found = json.loads(out.splitlines()[-1]) if out else None
+        if not isinstance(found, dict):
+            raise SystemExit(f"checking kernels ({where}): {found or f'status {process.returncode}'}")
+        results |= found
     wrong = [name for name, trace in results.items() if trace]
     for name in wrong:
         print(f"{name}:\n{results[name]}", file=sys.stderr)
@@ -111,19 +133,13 @@ def _checked(where: str, environment: dict[str, str]) -> list[str]:
     return wrong
 
 
-def _check_part(part: str) -> int:
-    """In a process of its own: a share of the cases, or compiling. Prints one line of JSON."""
-    if part == "compiled":
-        from rootform.benchmarks import gpu_compile
-
-        gpu_compile.main([])
-        return 0
+def _cases(where: str, number: int) -> dict[str, str]:
+    """A share of the cases, and what went wrong in each."""
     import torch
 
     from rootform.benchmarks import gpu_cases
 
     torch.set_num_threads(1)
-    where, number = part.split(":")
     cases = gpu_cases.SMALL
     if importlib.util.find_spec("msgspec") is not None:  # the grammar needs it
         from rootform.benchmarks import gpu_grammar_case
@@ -131,100 +147,122 @@ def _check_part(part: str) -> int:
         cases = cases | gpu_grammar_case.CASES
     if where == "cuda":
         cases = cases | gpu_cases.in_bfloat(cases)
-    share = dict(list(cases.items())[int(number) :: _WORKERS])
-    print(json.dumps(gpu_cases.run_all(share, "cuda" if where == "cuda" else "cpu")))
-    return 0
+    share = dict(list(cases.items())[number::_WORKERS])
+    return gpu_cases.run_all(share, "cuda" if where == "cuda" else "cpu")
 
 
-# -- on a card ----------------------------------------------------------------------------------------------------
+# -- all of it ----------------------------------------------------------------------------------------------------
 
 
-def _on_a_card(given: argparse.Namespace, began: float) -> dict[str, Any] | None:
+def _has_card() -> bool:
     import torch
 
-    if not torch.cuda.is_available():
-        print(
-            "benchmarks.gpu: torch sees no CUDA device, so there is nothing to measure here; "
-            "`python -m benchmarks.gpu --check` runs what needs none",
-            file=sys.stderr,
-        )
-        return None
-    from rootform.benchmarks import gpu_kernels, gpu_time
+    if torch.cuda.is_available():
+        return True
+    print(
+        "benchmarks.gpu: torch sees no CUDA device, so there is nothing to measure here; "
+        "`python -m benchmarks.gpu --check` runs what needs none, `--dry` all of it in small",
+        file=sys.stderr,
+    )
+    return False
 
-    device = torch.device("cuda")
-    properties = torch.cuda.get_device_properties(device)
-    print(f"{properties.name}, {properties.total_memory >> 30} GiB, {_versions()}\n")
-    record: dict[str, Any] = {"device": properties.name, **_versions()}
-    record["wrong"] = _checked("cuda", {})
-    models = _if_there("transformers", "msgspec", part=_models_wrong)
-    record["models"] = models
-    record["right"] = not record["wrong"] and (isinstance(models, str) or not models)
+
+def _all_parts(given: argparse.Namespace, began: float) -> dict[str, Any]:
+    """Each part in processes of its own, within its time: one that fails, hangs or breaks the card's context for its
+    process costs its own figures and no others. What matters most comes first."""
+    from rootform.benchmarks import gpu_verdicts
+
+    record: dict[str, Any] = {**_versions(), "dry": given.dry}
+    steps = [f"steps:{name}" for name in given.models.split(",")]
+    checks = [] if given.dry else [f"check:{n}" for n in range(_WORKERS)]  # --check has those without a card
+    together = [["device"], checks, steps[:1], ["passes"], ["workload"], ["kernels"], steps[1:], ["models"]]
+    with tempfile.TemporaryDirectory() as folder:
+        for names in together:
+            left = given.seconds - (time.monotonic() - began)
+            running = {name: _Running(name, min(left, _SECONDS[name.split(":")[0]]), folder, given) for name in names}
+            for name, part in running.items():
+                record[name] = part.result()
+    failed = [name for name, result in record.items() if isinstance(result, str) and result.startswith("failed")]
+    record["right"] = not failed and not any(record.get(name) for name in [*checks, "models"] if _is_list(record, name))
     if given.tests:
         record["tests"] = _run([sys.executable, "-m", "pytest", "-m", "cuda", "tests"], {}, may_fail=True).returncode
         record["right"] &= record["tests"] == 0
-    ceilings = gpu_time.measure_ceilings(device)
-    print(f"copy: {ceilings.bytes_s / 1e12:.2f} TB/s; bf16 products: {ceilings.flops_s / 1e12:.0f} TFLOP/s\n")
-    record["ceilings"] = ceilings._asdict()
-    kernels = gpu_kernels.table(gpu_kernels.Sizes(), device, ceilings)
-    print(gpu_kernels.describe(kernels) + "\n")
-    record["best_page_tokens"], told = gpu_kernels.best_page(kernels)
-    print(told + "\n")
-    record["kernels"] = [row._asdict() for row in kernels]
-
-    def left(share: float) -> float:
-        return share * (given.seconds - (time.monotonic() - began))
-
-    record["steps"] = _if_there("transformers", "msgspec", part=lambda: _steps(given.models, ceilings, left(0.6)))
-    record["workload"] = _if_there(
-        *("transformers", "msgspec", "outlines_core", "jsonschema", "regex"),
-        part=lambda: _workload(left(0.9)),
-    )
+    for name in failed:
+        print(f"{name}: {record[name]}")
+    rows = gpu_verdicts.verdicts(record)
+    record["verdicts"] = [row._asdict() for row in rows]
+    print("\n" + gpu_verdicts.describe(rows) + "\n")
     return record
 
 
-def _if_there(*packages: str, part: Callable[[], Any]) -> Any:
-    """What a part comes to, or why it was left out."""
-    missing = [name for name in packages if importlib.util.find_spec(name) is None]
+def _is_list(record: dict[str, Any], name: str) -> bool:
+    return isinstance(record.get(name), list)
+
+
+class _Running:
+    """A part in its process. What it prints goes on to the standard output; its last line is its result, as JSON."""
+
+    def __init__(self, name: str, seconds: float, folder: str, given: argparse.Namespace) -> None:
+        self._process: subprocess.Popen[str] | None = None
+        if seconds < _LEAST_SECONDS:
+            return
+        command = [sys.executable, "-u", "-m", "benchmarks.gpu", "--part", name, "--folder", folder]
+        command += ["--seconds", str(seconds), *(["--dry"] if given.dry else [])]
+        self._process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        self._seconds = seconds
+        self._kill = threading.Timer(seconds + _GRACE_SECONDS, self._process.kill)
+        self._kill.start()
+
+    def result(self) -> Any:
+        """Waits for it. A text that begins with "failed" or "left out": there is none."""
+        if self._process is None:
+            return "left out: no time was left for it"
+        assert self._process.stdout is not None
+        last: str | None = None
+        with self._process.stdout as lines:
+            for line in lines:
+                if last is not None:
+                    print(last, end="")
+                last = line
+        status = self._process.wait()
+        self._kill.cancel()
+        if status == -9:
+            return f"failed: it took over {self._seconds + _GRACE_SECONDS:.0f} s"
+        try:
+            return json.loads(last or "")
+        except json.JSONDecodeError:
+            return f"failed: it ended with status {status}" + (f", after {last.strip()!r}" if last else "")
+
+
+def _part(given: argparse.Namespace) -> int:
+    """In a process of its own. Its result, or why it failed, is the last line."""
+    kind, _, which = given.part.partition(":")
+    if kind == "compiled":
+        from rootform.benchmarks import gpu_compile
+
+        gpu_compile.main([])
+        return 0
+    try:
+        result = _measured(kind, which, given)
+    except Exception as error:
+        traceback.print_exc()
+        result = f"failed: {type(error).__name__}: {error}".splitlines()[0]
+    print(json.dumps(result))
+    return 0
+
+
+def _measured(kind: str, which: str, given: argparse.Namespace) -> Any:
+    """What a part comes to. Each keeps to its time by itself, as far as it can."""
+    if kind == "interpreted":
+        return _cases(kind, int(which))
+    missing = [name for name in _NEEDS.get(kind, ()) if importlib.util.find_spec(name) is None]
     if missing:
         reason = f"left out: {', '.join(missing)} not installed"
-        print(reason + "\n")
+        print(f"{kind}: {reason}\n")
         return reason
-    return part()
+    from rootform.benchmarks import gpu_parts
 
-
-def _models_wrong() -> list[str]:
-    from rootform.benchmarks import gpu_cases, gpu_model_case
-
-    results = gpu_cases.run_all(gpu_model_case.ON_A_CARD, "cuda")
-    wrong = [name for name, trace in results.items() if trace]
-    for name in wrong:
-        print(f"{name}:\n{results[name]}", file=sys.stderr)
-    print(f"{len(results) - len(wrong)} of {len(results)} models agree with their twins\n")
-    return wrong
-
-
-def _steps(models: str, ceilings: Any, seconds: float) -> list[dict[str, Any]]:
-    import torch
-
-    from rootform.benchmarks import gpu_models
-
-    rows = gpu_models.steps(models.split(","), ceilings, torch.device("cuda"), seconds)
-    print(gpu_models.describe(rows) + "\n")
-    return [row._asdict() for row in rows]
-
-
-def _workload(seconds: float) -> dict[str, Any]:
-    from rootform.benchmarks import gpu_overlap, gpu_workload
-    from rootform.benchmarks.serving_workload import make_model
-
-    deadline = time.monotonic() + seconds
-    with tempfile.TemporaryDirectory() as name:
-        folder = make_model(gpu_workload.WORKLOAD_SHAPE, Path(name), 1)
-        passes = gpu_overlap.measure("cuda", folder, (64, 256), 0.3 * (deadline - time.monotonic()))
-        print(gpu_overlap.describe(passes) + "\n")
-        rows = gpu_workload.measure("cuda", folder, deadline - time.monotonic())
-    print(gpu_workload.describe(rows) + "\n")
-    return {"passes": [row._asdict() for row in passes], "requests": [row._asdict() for row in rows]}
+    return gpu_parts.run(kind, which, "cpu" if given.dry else "cuda", 0.85 * given.seconds, given.folder)
 
 
 def _versions() -> dict[str, str]:

@@ -303,7 +303,7 @@ class OverlappedLoop(StepLoop):
         agreed = self._agreed(held, told)
         for running, token, n_before, is_same in zip(held, tokens, before, agreed, strict=True):
             sequence = running.sequence
-            is_one = len(sequence.ids) == n_before + 1 and sequence.unsent_ids[-1] == token
+            is_one = len(sequence.ids) == n_before + 1
             if not (is_same and is_one) or sequence.key in ends:
                 self._part_ways(running, token, n_before, ends)
             if not isinstance(ends.get(sequence.key), LogitsGone):

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 import torch
 
-from rootform.benchmarks import gpu, gpu_kernels, gpu_models, gpu_overlap, gpu_workload
+from rootform.benchmarks import (
+    gpu,
+    gpu_cases,
+    gpu_kernels,
+    gpu_models,
+    gpu_overlap,
+    gpu_parts,
+    gpu_verdicts,
+    gpu_workload,
+)
 from rootform.benchmarks.gpu_time import Ceilings, measure_ceilings
 from rootform.benchmarks.serving_workload import Shape, make_model
 
@@ -37,6 +48,99 @@ def test_it_runs_from_a_checkout_that_is_not_installed(tmp_path: Path):
     done = subprocess.run([sys.executable, "-c", code], cwd=gpu.ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) > 40
+
+
+class Stub:
+    """A part's process. scripts: what it runs, by the part's name."""
+
+    scripts: ClassVar[dict[str, str]] = {}
+    real = subprocess.Popen
+
+    def __new__(cls, command: list[str], **options: Any) -> Any:
+        name = command[command.index("--part") + 1]
+        return cls.real([sys.executable, "-c", cls.scripts.get(name, "print('[]')")], **options)
+
+
+def test_a_part_that_fails_costs_its_own_figures_and_no_others(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr(gpu, "_GRACE_SECONDS", 1)
+    monkeypatch.setattr(gpu, "_SECONDS", gpu._SECONDS | {"passes": 5})
+    step = {"batch": 64, "context": 1024, "shared": 0, "ms": 12.0, "floor_ms": 10.0}
+    monkeypatch.setattr(
+        Stub,
+        "scripts",
+        {
+            "device": "print('a table'); print('{\"name\": \"a card\"}')",
+            "steps:8b": f"import json; print(json.dumps([{step}]))",
+            "passes": "import time; print('begun', flush=True); time.sleep(60)",
+            "workload": "import os; print('half a line', flush=True); os.abort()",
+            "kernels": "print('\"failed: RuntimeError: no\"')",
+        },
+    )
+    monkeypatch.setattr(gpu.subprocess, "Popen", Stub)
+    assert gpu.main(["--dry", "--models", "8b", "--json", str(tmp_path / "record")]) == 1
+    out = capsys.readouterr().out
+    record = json.loads((tmp_path / "record").read_text())
+    assert json.loads(out.splitlines()[-1]) == record
+    assert record["device"] == {"name": "a card"}
+    assert "a table" in out
+    assert record["steps:8b"] == [step]
+    assert record["passes"].startswith("failed: it took over")
+    assert record["workload"].startswith("failed: it ended with status -6")
+    assert record["kernels"] == "failed: RuntimeError: no"
+    assert record["models"] == []
+    assert not record["right"]
+    assert "| step of 8B, batch 64, context 1024, over its floor | at most 1.3 | 1.2 | holds |" in out
+    assert [each["holds"] for each in record["verdicts"]].count(None) == 5
+
+
+def test_parts_for_which_no_time_is_left_are_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    assert gpu.main(["--dry", "--seconds", "1"]) == 0
+    record = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert record["device"] == record["workload"] == "left out: no time was left for it"
+    assert record["right"]
+
+
+def test_what_must_hold_is_judged_by_the_record() -> None:
+    kernels = {
+        "prefix of 4096, batch 256, each by itself": 0.9,
+        "prefix of 4096, batch 256, read together": 0.2,
+        "mask, 256 rows": 0.05,
+        "grammars advanced, 256 sequences": 0.01,
+    }
+    steps = [
+        {"batch": batch, "context": 1024, "shared": 0, "ms": ms, "floor_ms": 5.0}
+        for batch, ms in ((64, 7.0), (64, 6.0), (256, 10.0))
+    ]
+    rates = {"rootform": 900, "rootform, no masks": 5000, "transformers continuous batching": 200}
+    record: dict[str, Any] = {
+        "check:0": [],
+        "check:1": [],
+        "kernels": {"rows": [{"name": name, "ms": ms} for name, ms in kernels.items()]},
+        "steps:8b": steps,
+        "passes": [{"name": "overlap, masks", "batch": 64, "syncs": 0.0, "stalls": 0.0}],
+        "workload": [{"name": name, "tokens": rate, "seconds": 1.0} for name, rate in rates.items()],
+    }
+    assert [row.holds for row in gpu_verdicts.verdicts(record)] == [True, True, True, True, True, False]
+    record["passes"].append({"name": "overlap, masks", "batch": 256, "syncs": 0.0, "stalls": 0.5})
+    record["check:1"] = ["decode"]
+    assert [row.holds for row in gpu_verdicts.verdicts(record)] == [False, True, True, True, False, False]
+    assert {row.measured for row in gpu_verdicts.verdicts({})} == {gpu_verdicts.UNKNOWN}
+
+
+@pytest.mark.parametrize("kind", ["device", "models", "kernels", "steps"])
+def test_parts_run_on_the_cpu(kind: str, tmp_path: Path) -> None:
+    result = gpu_parts.run(kind, "8b", "cpu", 60, tmp_path)
+    json.dumps(result)
+    assert bool(result) == (kind != "models")
+
+
+def test_checks_are_shared_out_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    shares = [gpu_parts._check_cases(n) for n in range(4)]
+    assert sum(map(len, shares)) == len(set().union(*shares)) > 120
+    monkeypatch.setattr(gpu_cases, "run_all", lambda cases, device: dict.fromkeys(cases, "") | {"bad": device})
+    assert gpu_parts.run("check", "1", "cuda", 60, Path()) == ["bad"]
 
 
 def test_floors_are_the_larger_of_both():

@@ -19,19 +19,22 @@ from hypothesis import strategies as st
 from rootform.engine import lanes
 from rootform.engine.api import Engine
 from rootform.engine.arrivals import Arrival, Sent
+from rootform.engine.grammars import Grammars
 from rootform.engine.kernels.grammar import ADVANCED, NO_TRANSITION, NOT_ALLOWED, advance
 from rootform.engine.lanes import Asked, Lanes, Way
 from rootform.engine.limits import derive_limits
 from rootform.engine.model_paged import PagedModel, load_paged_model
 from rootform.engine.overlap import OverlappedLoop
 from rootform.engine.places import Places
+from rootform.engine.spelling import Speller
 from rootform.engine.step import StepLoop
 from rootform.engine.tables_there import TablesThere
 from rootform.engine.tokenizer import Tokenizer
 from rootform.engine.types import Completion, Delta, Failed, Finished, Request, RootformError, Sampling
 from rootform.grammar.automaton import Automaton
 from rootform.grammar.batch import StateBatch
-from rootform.grammar.constraints import JsonSchema
+from rootform.grammar.constraints import JsonSchema, Regex
+from rootform.grammar.generations import GenerationBatch, Generations, Root
 from rootform.grammar.vocab import Vocabulary
 
 VOCAB = 97
@@ -75,16 +78,16 @@ class Run:
             max_batch=options.pop("max_batch", 6),
         )
         options = {"drafts": False, "clock": lambda: 0.0} | options
-        self.loop = kind(model, TOKEN_BYTES, EOS, limits, **options)
+        self.loop = kind(model, options.pop("tokens", TOKEN_BYTES), EOS, limits, **options)
         self.texts: dict[int, str] = {}
         self.ids: dict[int, list[int]] = {}
         self.ends: dict[int, Any] = {}
 
-    def add(self, prompt: list[int], max_new_tokens: int = 12, **fields: Any) -> int:
+    def add(self, prompt: list[int], max_new_tokens: int = 12, root: Root | None = None, **fields: Any) -> int:
         key = len(self.ids)
         self.ids[key], self.texts[key] = [], ""
         request = Request(request_id=key, prompt_ids=tuple(prompt), max_new_tokens=max_new_tokens, **fields)
-        self.note(self.loop.add(request))
+        self.note(self.loop.add(request, root))
         return key
 
     def note(self, events: list[Any]) -> None:
@@ -438,6 +441,31 @@ def test_a_refused_first_token_after_a_prompt_that_the_tree_took_over(
     assert texts(overlap=True) == wanted
     assert any(closed_early for _, closed_early in wanted)
     assert put_back
+
+
+def test_forced_text_that_ends_under_the_mask_it_began_with_is_seen(model: PagedModel) -> None:
+    """The device goes on by one token, the host by many, and both stand before the same choice of tokens."""
+    tokens = [*TOKEN_BYTES[:-3], b"aa", b"aaaa", b""]
+    encode = tokens.index
+
+    def spelled(text: str) -> list[int]:
+        fours, ones = divmod(len(text), 4) if text == "a" * len(text) else (0, 0)
+        return [encode(b"aaaa")] * fours + [encode(b"a")] * ones
+
+    said: dict[type, Any] = {}
+    for kind in (StepLoop, OverlappedLoop):
+        generations = Generations(Vocabulary(tokens, tuple(EOS), VOCAB))
+        run = Run(model, kind, tokens=tokens, grammars=Grammars(GenerationBatch(generations), Speller(tokens, spelled)))
+        root = generations.compile(Regex("[xyz](a{30}[0-9]){2}"))
+        for n in range(9):  # the first of them teach the device's tables
+            run.add([*TRUNK[:9], n], 60, root, sampling=Sampling(temperature=1.0, seed=n))
+            for _ in range(40):
+                run.step()
+        run.finish()
+        said[kind] = run.outcomes()
+        assert run.loop.counts.sequence_passes < 9 * 30  # much of it was forced
+    assert said[StepLoop] == said[OverlappedLoop]
+    assert {len(text) for text, _, _ in said[StepLoop]} == {63}
 
 
 def automaton_of(schema: dict[str, Any]) -> tuple[Automaton, int]:
