@@ -111,33 +111,6 @@ def _is_over(reading: Reading) -> bool:
     return reading.inserted and reading.place == 1
 
 
-def length_of(label: str) -> int:
-    """Octets of a label with characters outside of ASCII, encoded, the prefix included."""
-    plain = [char for char in label if char < "\x80"]
-    length = len(PREFIX) + len(plain) + bool(plain)
-    code, delta, bias, done = _FIRST_CODE, 0, _FIRST_BIAS, len(plain)
-    codes = list(map(ord, label))
-    for after in sorted({each for each in codes if each >= _FIRST_CODE}):
-        delta += (after - code) * (done + 1)
-        for each in codes:
-            if each < after:
-                delta += 1
-            elif each == after:
-                length += _digits_of(delta, bias)
-                bias = _adapted(delta, done + 1, first=done == len(plain))
-                delta, done = 0, done + 1
-        code, delta = after + 1, delta + 1
-    return length
-
-
-def _digits_of(number: int, bias: int) -> int:
-    place = 1
-    while number >= (limit := _limit(bias, place)):
-        number = (number - limit) // (_BASE - limit)
-        place += 1
-    return place
-
-
 # -- endings --------------------------------------------------------------------------------------------------
 
 
