@@ -84,6 +84,9 @@ def open_source(path: str, format: Format | None = None, delimiter: str | None =
     if delimiter is not None and format == "jsonl":
         raise RootformError("--delimiter is about CSV; name the format with --format csv, or leave it out")
     name = "standard input" if path == "-" else path
+    if path != "-" and Path(path).is_dir():
+        what = 'a file of JSON lines, {"id": ..., "text": ...} for each document'
+        raise RootformError(f"input {path}: this is a folder; give {what}")
     try:
         with contextlib.ExitStack() as stack:
             file = sys.stdin.buffer if path == "-" else stack.enter_context(Path(path).open("rb"))

@@ -117,7 +117,7 @@ def test_an_input_that_grows_is_noticed(tmp_path: Path) -> None:
 def test_a_missing_input_is_named(tmp_path: Path) -> None:
     with pytest.raises(RootformError, match=r"none\.jsonl: cannot be read: No such file"), open_source("none.jsonl"):
         pass
-    with pytest.raises(RootformError, match="Is a directory"), open_source(str(tmp_path)):
+    with pytest.raises(RootformError, match="this is a folder; give a file of JSON lines"), open_source(str(tmp_path)):
         pass
 
 
