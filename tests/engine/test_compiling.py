@@ -141,6 +141,7 @@ def test_rows_are_kept_in_the_folder_when_it_closes(make, tmp_path) -> None:
     walks = []
     for _ in range(2):
         compilers = make(cache_dir=tmp_path)
+        compilers.wait_until_warm()  # which makes rows, too
         batch = GenerationBatch(compilers.generations)
         root = Answer(compilers, "[ab]{2,5}(cd)*").root()
         slots = np.array([batch.open(root)])
