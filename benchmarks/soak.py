@@ -37,6 +37,7 @@ _GROWTH_SHARE = 0.03  # of all memory, likewise
 _FAMILIES = 40
 _OUTPUT_TOKENS = 200
 _LONG_SHARE, _LONG_SHARE_TIGHT = 0.17, 0.8  # of the calls inside the process, those that outgrow their first room
+_OFFLINE_SHARE, _OFFLINE_SHARE_TIGHT = 0.5, 0.15  # an offline one has mostly given way before its room is too small
 _SAMPLES_A_LINE = 12
 _WORDS = "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho sigma tau".split()  # noqa: SIM905
 
@@ -183,16 +184,16 @@ def line(sample: Sample, before: Sample, outcome: Outcome) -> str:
 
 def soak(given: argparse.Namespace, cache: Path) -> list[str]:
     """Do it all, printing as it goes; what was wrong."""
-    share = _LONG_SHARE_TIGHT if given.tight else _LONG_SHARE
     setting = Setting(
-        given.model,
-        str(cache),
-        given.kv_tokens,
-        given.batch,
-        given.seed,
-        given.callers,
-        share,
-        given.deterministic,
+        model=given.model,
+        folder=str(cache),
+        kv_tokens=given.kv_tokens,
+        batch=given.batch,
+        seed=given.seed,
+        callers=given.callers,
+        long_share=_LONG_SHARE_TIGHT if given.tight else _LONG_SHARE,
+        offline_share=_OFFLINE_SHARE_TIGHT if given.tight else _OFFLINE_SHARE,
+        deterministic=given.deterministic,
     )
     worker = Worker(Served, setting)
     try:
@@ -248,10 +249,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--model", default="sprout", help="a folder or a name; it must have a chat template")
-    parser.add_argument("--concurrency", type=int, help="HTTP requests at any moment (48; --tight: 8)")
+    parser.add_argument("--concurrency", type=int, help="HTTP requests at any moment (48; --tight: 4)")
     parser.add_argument("--callers", type=int, help="threads that call the engine inside its process (8; --tight: 24)")
     parser.add_argument("--batch", type=int, default=24)
-    parser.add_argument("--kv-tokens", type=int, help="KV memory (6000; --tight: 2500)")
+    parser.add_argument("--kv-tokens", type=int, help="KV memory (6000; --tight: 2000)")
     parser.add_argument(
         "--tight",
         action="store_true",
@@ -264,8 +265,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, help="write the figures there")
     given = parser.parse_args(arguments)
     given.callers = given.callers or (24 if given.tight else 8)
-    given.concurrency = given.concurrency or (8 if given.tight else 48)
-    given.kv_tokens = given.kv_tokens or (2500 if given.tight else 6000)
+    given.concurrency = given.concurrency or (4 if given.tight else 48)
+    given.kv_tokens = given.kv_tokens or (2000 if given.tight else 6000)
     with tempfile.TemporaryDirectory() as folder:
         faults = soak(given, Path(folder))
     for fault in faults[:40]:

@@ -31,6 +31,7 @@ class Setting(NamedTuple):
 
     folder: for cached prefixes.  callers: threads that submit calls and cancel half of them.
     long_share: of the calls, how many outgrow the room they get at first.
+    offline_share: of the calls.
     deterministic: the engine's; then the outputs of a prompt are compared, which agree whoever gave way meanwhile.
     """
 
@@ -41,6 +42,7 @@ class Setting(NamedTuple):
     seed: int
     callers: int
     long_share: float
+    offline_share: float
     deterministic: bool
 
 
@@ -235,7 +237,7 @@ class Served:
             ignore_eos=is_long,
             constraint=constraint,
             sampling=Sampling(temperature=rng.choice([0.0, 1.0]), seed=rng.randrange(1000)),
-            priority=rng.choice(["online", "offline"]),
+            priority="offline" if rng.random() < self._setting.offline_share else "online",
             top_logprobs=rng.choice([None, 2]),
         )
         cancel_after = rng.choice([None, 0, 1, 5])
