@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Sequence
+import traceback
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -67,8 +68,11 @@ def measure(
     gc.collect()
     if device == "cuda":
         torch.cuda.empty_cache()
-    if time.monotonic() < deadline:
-        rows += _transformers(folder, prompts, device, deadline)
+    try:
+        for row in _transformers(folder, prompts, device, deadline):
+            rows.append(row)
+    except Exception:  # another's failure must not cost our figures
+        traceback.print_exc()
     return rows
 
 
@@ -109,28 +113,29 @@ def _ours(
         paged_plan._WORTH_READINGS = worth
 
 
-def _transformers(folder: Path, prompts: Sequence[Sequence[int]], device: str, deadline: float) -> list[Row]:
+def _transformers(folder: Path, prompts: Sequence[Sequence[int]], device: str, deadline: float) -> Iterator[Row]:
     """transformers' generate in one batch, and its continuous batching; neither is constrained."""
     import transformers
 
+    if time.monotonic() >= deadline:
+        return
     dtype = torch.bfloat16 if device == "cuda" else torch.float32
     kind = transformers.AutoModelForCausalLM
     model: Any = kind.from_pretrained(folder, dtype=dtype, attn_implementation="sdpa").to(device).eval()
-    n_new, rows = 128, []
+    n_new = 128
     ids = torch.tensor([list(each)[-min(map(len, prompts)) :] for each in prompts], device=device)
     options = {"max_new_tokens": n_new, "min_new_tokens": n_new, "do_sample": False, "pad_token_id": 0}
     began = time.perf_counter()
     with torch.inference_mode():
         out = model.generate(ids, attention_mask=torch.ones_like(ids), **options).cpu()
-    rows.append(Row("transformers generate", len(prompts), out[:, ids.shape[1] :].numel(), time.perf_counter() - began))
+    yield Row("transformers generate", len(prompts), out[:, ids.shape[1] :].numel(), time.perf_counter() - began)
     if device == "cuda" and time.monotonic() < deadline:
         config = transformers.GenerationConfig(**options, eos_token_id=-1)
         began = time.perf_counter()
         done = model.generate_batch(inputs=[list(each) for each in prompts], generation_config=config)
         took = time.perf_counter() - began
         n_tokens = sum(len(each.generated_tokens) for each in done.values())
-        rows.append(Row("transformers continuous batching", len(prompts), n_tokens, took))
-    return rows
+        yield Row("transformers continuous batching", len(prompts), n_tokens, took)
 
 
 def describe(rows: list[Row]) -> str:

@@ -207,6 +207,23 @@ def test_passes_are_timed_on_every_path(tmp_path: Path, monkeypatch: pytest.Monk
     assert "| overlap, masks | 3 |" in gpu_overlap.describe(rows)
 
 
+def test_what_others_fail_at_costs_none_of_our_figures(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ours = gpu_workload.Row("rootform", 3, 30, 1.0)
+    monkeypatch.setattr(gpu_workload, "_ours", lambda *_, **__: ours)
+    monkeypatch.setattr(gpu_workload, "make_workload", lambda *_: type("", (), {"prompts": [[1]]}))
+
+    def failing(*_: object) -> Any:
+        yield gpu_workload.Row("transformers generate", 3, 3, 1.0)
+        raise RuntimeError("no paged attention here")
+
+    monkeypatch.setattr(gpu_workload, "_transformers", failing)
+    rows = gpu_workload.measure("cpu", Path(), 60)
+    assert [row.name for row in rows] == ["rootform"] * 8 + ["transformers generate"]
+    assert "no paged attention here" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_the_workload_gives_the_same_tokens_whatever_is_left_out(tmp_path: Path):
     rows = gpu_workload.measure("cpu", make_model(MINI, tmp_path, 1), 200, requests=3, shared=40, own=10)
