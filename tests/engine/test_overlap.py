@@ -193,7 +193,8 @@ def test_any_course_of_events_gives_the_same_tokens(
         if todo and random.random() < 0.4:
             n = todo.pop()
             priority = str(random.choice(["online", "offline"]))
-            of_request[run.add(**REQUESTS[n] | {"priority": priority})] = n
+            fields: dict[str, Any] = REQUESTS[n] | {"priority": priority}
+            of_request[run.add(**fields)] = n
         if of_request and random.random() < 0.03:
             key = int(random.choice(list(of_request)))
             if key not in run.ends:
