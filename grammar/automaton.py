@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from functools import cache
 from itertools import chain
 from typing import Any
@@ -26,8 +26,9 @@ from .collector import PAUSED
 from .compile import expression_of, place_of
 from .constraints import Constraint, bytes_of_constraint
 from .crossings import Crossings
-from .dfa import SPLITS, Dfa, bytes_of
+from .dfa import SPLITS, Dfa
 from .digests import Digests
+from .endings import Endings, too_deep
 from .errors import GrammarError
 from .expr import LONGEST, POOL, Exprs
 from .follow import Follower, Went
@@ -54,7 +55,6 @@ MISS_SECONDS = 2.0
 
 _STAY_FROM = 256  # a state that so many tokens keep gets a row of `stay`
 MOST_STAYS = 256
-_FORCED_LIMIT = 4096
 
 
 class Automaton:
@@ -99,10 +99,10 @@ class Automaton:
         self._follower = Follower(self._dfa, self._crossings, stacks, sequences, vocabulary, addresses)
         self._masks = Masks(self._frames, self.walker, self._crossings, stacks, sequences, vocabulary, addresses)
         self._states = States(addresses)
+        self._endings = Endings(self._frames, self._dfa, self._states, stacks)
         self._roots: dict[Constraint, int] = {}
         self._constraint_bytes = 0  # of the constraints themselves, which may be long
         self._root_starts: list[tuple[int, int, int]] = []
-        self._behind = {0: 0}  # by stack: see _bytes_behind
         self._recall: Recall | None = None
         if kept is not None:
             self._recall = Recall(kept, self.stacks, Digests(self.exprs), self._dfa, self._states)
@@ -266,7 +266,7 @@ class Automaton:
             with within(Limit(MISS_SECONDS)):
                 return self._find_row(state, register, stack, row)
         except RecursionError as error:
-            raise _too_deep() from error
+            raise too_deep() from error
 
     def staying_tokens(self, state: int, stack: int) -> np.ndarray | None:
         """Tokens of which it is known, without asking about each, that they leave a sequence as it is; None: few."""
@@ -283,7 +283,7 @@ class Automaton:
             with within(Limit(MISS_SECONDS)):
                 self._find_transition(state, token, stack)
         except RecursionError as error:
-            raise _too_deep() from error
+            raise too_deep() from error
 
     def _run(self, kernel: Callable[..., int], *args: Any) -> int:
         """What a kernel of `miss_kernels` answers, with room made for what it finds."""
@@ -401,49 +401,19 @@ class Automaton:
 
     def completion(self, state: int, register: int, stack: int) -> bytes:
         """A shortest text that ends well from here. Raises GrammarError for one that is nested too deeply."""
-        try:
-            return self._completion(state, register, stack)
-        except RecursionError as error:
-            raise _too_deep() from error
-
-    def _completion(self, state: int, register: int, stack: int) -> bytes:
-        place = self._states[state]
-        if place.text != NO_TEXT:
-            return self._captured_completion(place, stack)
-        parts = [self._dfa.expression(place.local), *self.stacks.entries(stack)]
-        texts = [self.exprs.shortest(part) or b"" for part in parts]
-        if place.unit != NO_UNIT:
-            texts[0] += (self.exprs.shortest(self._one_unit(place)) or b"") * max(place.lo - register, 0)
-        return b"".join(texts)
+        return self._endings.completion(state, register, stack)
 
     def bytes_left(self, state: int, register: int, stack: int) -> int:
         """The length of `completion`, which is at hand where that has to be put together."""
-        place = self._states[state]
-        if place.text != NO_TEXT:
-            return len(self.completion(state, register, stack))
-        total = self.exprs.shortest_length(self._dfa.expression(place.local)) + self._bytes_behind(stack)
-        if place.lo > register:
-            total += self.exprs.shortest_length(self._one_unit(place)) * (place.lo - register)
-        return total
+        return self._endings.bytes_left(state, register, stack)
+
+    def forced(self, state: int, register: int, stack: int) -> bytes:
+        """The bytes that every text from here begins with, 4096 at most; fewer where no more can be told."""
+        return self._endings.forced(state, register, stack)
 
     def is_captured(self, state: int) -> bool:
         """Whether the state holds captured text, so that what it needs depends on all of the stack."""
         return self._states[state].text != NO_TEXT
-
-    def forced(self, state: int, register: int, stack: int) -> bytes:
-        """The bytes that every text from here begins with, 4096 at most; fewer where no more can be told."""
-        path = Path(self._frames, self._states[state], Reader(self.stacks, stack), register, open_run=False)
-        out = bytearray()
-        with suppress(GrammarError, RecursionError):  # the mask and the step that meet them say so
-            self._follow_forced(path, out)
-        return bytes(out)
-
-    def _follow_forced(self, path: Path, out: bytearray) -> None:
-        while len(out) < _FORCED_LIMIT and not path.accepts():
-            byte = self._only_byte(path)
-            if byte is None or not path.take(byte):
-                break
-            out.append(byte)
 
     # -- inside -----------------------------------------------------------------------------------------------
 
@@ -494,51 +464,6 @@ class Automaton:
             self._recall.keep_stay(state, row, self.vocabulary.words)
         return row
 
-    def _bytes_behind(self, stack: int) -> int:
-        """Bytes that the entries of a stack come to at least."""
-        todo = []
-        while stack not in self._behind:
-            todo.append(stack)
-            stack = self.stacks.below(stack)
-        total = self._behind[stack]
-        for above in reversed(todo):
-            total += self.exprs.shortest_length(self.stacks.top(above))
-            self._behind[above] = total
-        return total
-
-    def _captured_completion(self, place: Place, stack: int) -> bytes:
-        reader = Reader(self.stacks, stack)
-        outermost = self._frames.marks(place, reader)[-1]
-        rest = self.exprs.shortest(self._frames.captured(place, outermost)) or b""
-        below = self.stacks.entries(stack)
-        return b"".join([rest, *[self.exprs.shortest(entry) or b"" for entry in below[below.index(outermost) + 1 :]]])
-
-    def _one_unit(self, place: Place) -> int:
-        return self.exprs.node(self._dfa.expression(place.unit))[1]
-
-    def _only_byte(self, path: Path) -> int | None:
-        """The one byte that may come next; None when there are several, or none."""
-        found: set[int] = set()
-        path = path.copy()
-        while True:
-            found.update(self._next_bytes(path, most=2))
-            if len(found) > 1:
-                return None
-            if not path.may_leave() or not path.leave():
-                return found.pop() if found else None
-
-    def _next_bytes(self, path: Path, most: int) -> list[int]:
-        """Bytes that may come next without leaving the frame: all of them, or `most` or more."""
-        found: list[int] = []
-        local = path.place.local
-        for mask in self.exprs.byte_classes(self._dfa.expression(local)):
-            members = bytes_of(mask)
-            if path.goes_on(int(members[0])):
-                found += members.tolist()
-            if len(found) >= most:
-                break
-        return found
-
 
 @cache
 def _warm_misses() -> None:
@@ -552,7 +477,3 @@ def _warm_misses() -> None:
         automaton.find_transition(state, 0, stack)
         automaton._run(mk.go_on, state, register, stack)
         mk.finish_row(automaton._addresses.table, state, register, stack, False, 0)
-
-
-def _too_deep() -> GrammarError:
-    return GrammarError("constraint", "", "is nested too deeply", "nest it less")
