@@ -81,7 +81,7 @@ def test_memory_of_a_dropped_generation_comes_back(toy_bytes) -> None:
 
 def test_compiling_gives_memory_of_dropped_generations_back_bit_by_bit(toy_bytes, monkeypatch) -> None:
     monkeypatch.setattr("rootform.grammar.work._LET_GO_AT_ONCE", 50)
-    generations = Generations(toy_bytes, max_bytes=4 << 20)
+    generations = Generations(toy_bytes, max_bytes=16 << 20)
     rng, pool, held = random.Random(1), generations.current.automaton.exprs, [0]
     while held[-1] or max(held) == 0:
         generations.compile(random_schema(rng))
