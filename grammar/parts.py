@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -23,7 +22,6 @@ from .verbatim import Span, walk
 from .vocab import Vocabulary
 from .walker import Walker
 from .wide import WideWalks
-from .work import letting_go
 from .work import letting_go
 
 _PART_BYTES_LIMIT = 256 << 20
@@ -131,10 +129,6 @@ class Parts:
     def nbytes(self) -> int:
         """Memory of the walks that are kept."""
         return self._kept_bytes + sum(base.nbytes for base in self._bases)
-
-    def letting_go(self) -> Iterator[None]:
-        """Lets go of the walks, a bit at each step; nothing is to be asked any more. Is no reference to these parts."""
-        return letting_go(self._parts)
 
     def letting_go(self) -> Iterator[None]:
         """Lets go of the walks, a bit at each step; nothing is to be asked any more. Is no reference to these parts."""
