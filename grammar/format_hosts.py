@@ -3,7 +3,7 @@
 Sources: RFC 1123 and 5890 (names), RFC 5891 (encoded labels, each by itself), RFC 5892 (which characters, and beside
 which others), RFC 5893 (right-to-left), RFC 6531 (e-mail). All that is let through is valid. Left out, though valid:
 names with characters outside of ASCII that have more than three labels, an encoded one among them, or a label that
-might be longer than 63 characters once it is encoded; and what `punycode` says.
+might be longer than 63 characters once it is encoded, as `label_bounds` has it; and what `punycode` says.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ from .chars import (
     json_char,
     union,
 )
-from .expr import EPSILON, POOL
-from .idna import LONGEST, PREFIX, allowed
+from .expr import EMPTY, EPSILON, POOL
+from .idna import LAST, LONGEST, PREFIX, allowed
+from .label_bounds import fits
 from .machine import Machine, machine_of
 from .pools import memo
 from .punycode import ENCODED
@@ -36,7 +37,15 @@ from .unicode_joining import joins
 from .unicode_scripts import script
 
 _LETTERS_OR_DIGITS = sum(1 << byte for byte in (string.ascii_letters + string.digits).encode())
-_MOST_DIGITS = 7
+_RANGES = (
+    (0x80, 0x24F),  # Latin
+    (0x370, 0x4FF),  # Greek, Cyrillic
+    (0x590, 0x6FF),  # Hebrew, Arabic
+    (0x900, 0xE7F),  # Indic, Thai
+    (0x3040, 0x30FF),  # kana
+    (0x80, LAST),
+)
+"""In which the characters of labels are near each other, so that more of them fit; the last for all others."""
 _ASCII_LENGTH = POOL.counted(POOL.byte_set(range(0x20, 0x7F)), 0, 253)
 _LAST_THAT_JOINS = 0x1FFFF  # behind it are ideographs
 _RIGHT_TO_LEFT = ("R", "AL", "AN")
@@ -153,14 +162,40 @@ def _any_letter() -> CodePoints:
     return code_points([*allowed(), (0x2D, 0x2D), (0x30, 0x39), (0x61, 0x7A)])
 
 
+@memo
 def _short_enough() -> int:
-    """Labels of the right characters that are short enough however many digits each takes once encoded."""
+    """Labels of the right characters that are short enough once encoded, wherever which of them stands.
+
+    A state is how many characters of ASCII there are, and others: in which range these are, as the first of them says.
+    """
     plain = json_char(code_points([(0x2D, 0x2D), (0x30, 0x39), (0x61, 0x7A)]))
-    other = json_char(_minus(_any_letter(), code_points([(0, 0x7F)])))
-    tails = [EPSILON] * _MOST_DIGITS
-    for _ in range(LONGEST - len(PREFIX) - 1):  # a hyphen stands behind letters of ASCII
-        tails.append(POOL.alt(EPSILON, POOL.concat(plain, tails[-1]), POOL.concat(other, tails[-_MOST_DIGITS])))
-    return tails[-1]
+    others = _minus(_any_letter(), code_points([(0, 0x7F)]))
+    ranges = [(json_char(intersection(others, (run,))), _behind_first(plain, others, run)) for run in _RANGES]
+    tail = EPSILON
+    for count in range(LONGEST - len(PREFIX), -1, -1):
+        ways = [POOL.concat(char, tails[count]) for char, tails in ranges if count < len(tails)]
+        tail = POOL.alt(EPSILON, POOL.concat(plain, tail), *ways)
+    return tail
+
+
+def _behind_first(plain: int, others: CodePoints, run: tuple[int, int]) -> list[int]:
+    """What may come behind the first character of a range, by how many of ASCII stand before it."""
+    other = json_char(intersection(others, (run,)))
+    count = 1
+    while fits(0, count + 1, *run):
+        count += 1
+    tails: list[int] = []
+    while count:
+        more, tails = tails, []
+        most = next(n for n in range(LONGEST) if not fits(n, count, *run)) - 1
+        tail = EMPTY
+        for before in range(most, -1, -1):
+            ways = [POOL.concat(other, more[before])] if before < len(more) else []
+            tail = POOL.alt(EPSILON, POOL.concat(plain, tail), *ways)
+            tails.append(tail)
+        tails.reverse()
+        count -= 1
+    return tails
 
 
 def _not_composed() -> list[int]:

@@ -27,8 +27,8 @@ ALWAYS_ENDS = 5
 NEVER = "---"
 """Letters that begin so are left out: that may be a label, but takes two more characters at its beginning."""
 
-_BASE, _LEAST, _MOST, _SKEW, _DAMP = 36, 1, 26, 38, 700
-_FIRST_CODE, _FIRST_BIAS = 0x80, 72
+BASE, _LEAST, _MOST, _SKEW, _DAMP = 36, 1, 26, 38, 700
+FIRST_CODE, FIRST_BIAS = 0x80, 72
 _SEARCHED = 3  # digits whose every value is tried
 _INSERTED = "\xdf"  # the least letter that may stand anywhere: three digits put it anywhere into a label
 _DIGITS = "abcdefghijklmnopqrstuvwxyz0123456789"
@@ -43,9 +43,9 @@ class Reading(NamedTuple):
     """
 
     label: str
-    code: int = _FIRST_CODE
+    code: int = FIRST_CODE
     at: int = 0
-    bias: int = _FIRST_BIAS
+    bias: int = FIRST_BIAS
     delta: int = 0
     weight: int = 1
     place: int = 1
@@ -64,18 +64,18 @@ def read(text: str) -> Reading | None:
 
 
 def _with_digit(reading: Reading, digit: int) -> Reading | None:
-    limit = _limit(reading.bias, reading.place)
+    limit = threshold(reading.bias, reading.place)
     delta = reading.delta + digit * reading.weight
     if digit < limit:
         return _with_character(reading, delta)
     if reading.code + (reading.at + delta) // (len(reading.label) + 1) > LAST:
         return None
-    return reading._replace(delta=delta, weight=reading.weight * (_BASE - limit), place=reading.place + 1)
+    return reading._replace(delta=delta, weight=reading.weight * (BASE - limit), place=reading.place + 1)
 
 
-def _limit(bias: int, place: int) -> int:
-    """The last digit of a number is less than this, those before are not."""
-    return min(max(_BASE * place - bias, _LEAST), _MOST)
+def threshold(bias: int, place: int) -> int:
+    """The last digit of a number is less than this, those before are not. place: of the digit, from 1 on."""
+    return min(max(BASE * place - bias, _LEAST), _MOST)
 
 
 def _with_character(reading: Reading, delta: int) -> Reading | None:
@@ -95,10 +95,10 @@ def _adapted(delta: int, size: int, *, first: bool) -> int:
     delta //= _DAMP if first else 2
     delta += delta // size
     bias = 0
-    while delta > (_BASE - _LEAST) * _MOST // 2:
-        delta //= _BASE - _LEAST
-        bias += _BASE
-    return bias + (_BASE - _LEAST + 1) * delta // (delta + _SKEW)
+    while delta > (BASE - _LEAST) * _MOST // 2:
+        delta //= BASE - _LEAST
+        bias += BASE
+    return bias + (BASE - _LEAST + 1) * delta // (delta + _SKEW)
 
 
 def is_encoded(text: str) -> bool:
@@ -191,9 +191,9 @@ def _numbers(reading: Reading, most: int) -> Iterator[tuple[int, int, int, int]]
     number, weight = 0, 1
     above = 0
     for digits in range(1, most + 1):
-        limit = _limit(reading.bias, reading.place + digits - 1)
+        limit = threshold(reading.bias, reading.place + digits - 1)
         above += weight * limit
-        weight *= _BASE - limit
+        weight *= BASE - limit
         while number < above:
             tick()
             more, at = divmod(reading.at + reading.delta + reading.weight * number, size)
@@ -211,8 +211,8 @@ def _numbers(reading: Reading, most: int) -> Iterator[tuple[int, int, int, int]]
 
 def _spelled(reading: Reading, number: int) -> str:
     digits, place = "", reading.place
-    while number >= (limit := _limit(reading.bias, place)):
-        number, digit = divmod(number - limit, _BASE - limit)
+    while number >= (limit := threshold(reading.bias, place)):
+        number, digit = divmod(number - limit, BASE - limit)
         digits += _DIGITS[limit + digit]
         place += 1
     return digits + _DIGITS[number]
