@@ -43,9 +43,9 @@ _RANGES = (
     (0x590, 0x6FF),  # Hebrew, Arabic
     (0x900, 0xE7F),  # Indic, Thai
     (0x3040, 0x30FF),  # kana
-    (0x80, LAST),
 )
-"""In which the characters of labels are near each other, so that more of them fit; the last for all others."""
+"""In which the characters of labels are near each other, so that more of them fit."""
+_ANYWHERE = (0x80, LAST)
 _ASCII_LENGTH = POOL.counted(POOL.byte_set(range(0x20, 0x7F)), 0, 253)
 _LAST_THAT_JOINS = 0x1FFFF  # behind it are ideographs
 _RIGHT_TO_LEFT = ("R", "AL", "AN")
@@ -166,36 +166,43 @@ def _any_letter() -> CodePoints:
 def _short_enough() -> int:
     """Labels of the right characters that are short enough once encoded, wherever which of them stands.
 
-    A state is how many characters of ASCII there are, and others: in which range these are, as the first of them says.
+    A state is how many characters of ASCII there are, and others, and the range in which all of these are.
+    """
+    others = _minus(_any_letter(), code_points([(0, 0x7F)]))
+    anywhere = _by_counts(others, _ANYWHERE, [])
+    ways = [(_minus(others, _RANGES), anywhere)]
+    ways += [(intersection(others, (run,)), _by_counts(others, run, anywhere)) for run in _RANGES]
+    first = [(json_char(chars), tails[1]) for chars, tails in ways]
+    return _behind(LONGEST - len(PREFIX), first)[0]
+
+
+def _by_counts(others: CodePoints, run: tuple[int, int], anywhere: list[list[int]]) -> list[list[int]]:
+    """What may follow characters that are all in a range, by how many there are, and then by how many of ASCII.
+
+    anywhere: the same of those that are in no range, which they are with one more from outside.
+    """
+    inside, outside = json_char(intersection(others, (run,))), json_char(_minus(others, (run,)))
+    count = next(n for n in range(1, LONGEST) if not fits(0, n, *run))
+    found: list[list[int]] = [[]]
+    while count > 1:
+        count -= 1
+        most = next(n for n in range(LONGEST) if not fits(n, count, *run)) - 1
+        further = anywhere[count + 1] if count + 1 < len(anywhere) else []
+        found.append(_behind(most, [(inside, found[-1]), (outside, further)]))
+    return [[], *reversed(found[1:])]
+
+
+def _behind(most: int, ways: list[tuple[int, list[int]]]) -> list[int]:
+    """What may follow, by how many characters of ASCII there are, of which `most` fit.
+
+    ways: characters outside of ASCII, and what may follow them, by how many of ASCII there are.
     """
     plain = json_char(code_points([(0x2D, 0x2D), (0x30, 0x39), (0x61, 0x7A)]))
-    others = _minus(_any_letter(), code_points([(0, 0x7F)]))
-    ranges = [(json_char(intersection(others, (run,))), _behind_first(plain, others, run)) for run in _RANGES]
-    tail = EPSILON
-    for count in range(LONGEST - len(PREFIX), -1, -1):
-        ways = [POOL.concat(char, tails[count]) for char, tails in ranges if count < len(tails)]
-        tail = POOL.alt(EPSILON, POOL.concat(plain, tail), *ways)
-    return tail
-
-
-def _behind_first(plain: int, others: CodePoints, run: tuple[int, int]) -> list[int]:
-    """What may come behind the first character of a range, by how many of ASCII stand before it."""
-    other = json_char(intersection(others, (run,)))
-    count = 1
-    while fits(0, count + 1, *run):
-        count += 1
-    tails: list[int] = []
-    while count:
-        more, tails = tails, []
-        most = next(n for n in range(LONGEST) if not fits(n, count, *run)) - 1
-        tail = EMPTY
-        for before in range(most, -1, -1):
-            ways = [POOL.concat(other, more[before])] if before < len(more) else []
-            tail = POOL.alt(EPSILON, POOL.concat(plain, tail), *ways)
-            tails.append(tail)
-        tails.reverse()
-        count -= 1
-    return tails
+    tails = [EMPTY]
+    for count in range(most, -1, -1):
+        others = [POOL.concat(char, behind[count]) for char, behind in ways if count < len(behind)]
+        tails.append(POOL.alt(EPSILON, POOL.concat(plain, tails[-1]), *others))
+    return tails[:0:-1]
 
 
 def _not_composed() -> list[int]:
