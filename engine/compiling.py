@@ -23,6 +23,8 @@ from .types import Constraint, JsonSchema, Lenience, RootformError
 
 log = logging.getLogger(__name__)
 
+LEAST_BYTES = 32 << 20  # a generation has half; of 130,000 tokens it takes 7 MiB before it holds any constraint
+
 _AGAIN_SHARE = 4  # of the memory for constraints, one part of so many goes to those compiled before they come
 _WORKERS = 4  # more than there is processor time for: one that takes long does not keep short ones waiting
 
@@ -42,10 +44,9 @@ class GrammarLimits(msgspec.Struct, frozen=True, kw_only=True):
 
     def check(self) -> GrammarLimits:
         """Itself. Raises RootformError for what cannot be had."""
-        if self.max_bytes < 1 << 20:
-            raise RootformError(
-                f"grammar_bytes is {self.max_bytes}; it must be {1 << 20} or more", param="grammar_bytes"
-            )
+        if self.max_bytes < LEAST_BYTES:
+            reason = f"grammar_bytes is {self.max_bytes}; it must be {LEAST_BYTES} ({LEAST_BYTES >> 20} MiB) or more"
+            raise RootformError(reason, param="grammar_bytes")
         if not 0 < self.compile_seconds < float("inf"):
             reason = f"compile_seconds is {self.compile_seconds}; it must be above 0"
             raise RootformError(reason, param="compile_seconds")

@@ -101,6 +101,6 @@ def stats_of(loop: StepLoop, generations: Generations | None, compiling: int) ->
         pages_locked=tree.locked_pages,
         **tier_stats(loop.prefixes.tiers),
         grammar_rows=sum(len(each.automaton.rows) for each in live),
-        grammar_bytes=sum(each.automaton.nbytes for each in live),
+        grammar_bytes=generations.nbytes if generations else 0,
         grammar_generations=len(live),
     )

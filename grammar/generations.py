@@ -109,8 +109,9 @@ class Generations:
 
     @property
     def nbytes(self) -> int:
-        """Memory of all that live, partly estimated."""
-        return sum(each.automaton.nbytes for each in self.live)
+        """Memory of all that live and of the next one, partly estimated."""
+        successor = self._successor
+        return sum(each.automaton.nbytes for each in self.live) + (0 if successor is None else successor.nbytes)
 
     def compile(self, constraint: Constraint, limit: Limit | None = None, *, warm: bool = False) -> Root:
         """The root of a constraint. Raises GrammarError, also when `limit` is passed.

@@ -157,10 +157,11 @@ def test_what_cannot_be_compiled_any_more_is_dropped_and_said(starts: Starts, ga
 
 
 def test_it_ends_where_memory_or_time_do_and_forgets_nothing(starts: Starts, caplog, monkeypatch) -> None:
+    monkeypatch.setattr("rootform.engine.compiling.LEAST_BYTES", 0)
     in_use = [Regex(f"a{{{n}}}b*") for n in range(1, 5)]
     starts.were_in_use(*in_use)
     with caplog.at_level(logging.INFO):
-        compilers = starts.start(max_bytes=1 << 20)  # a warm automaton takes more than a quarter
+        compilers = starts.start(max_bytes=8 << 20)  # a warm automaton takes more than a quarter
         wait_for(lambda: "4 constraints in use before are compiled when they come: memory" in caplog.text)
         compilers.close()
         monkeypatch.setattr(recompiling, "MOST_SECONDS", -1.0)

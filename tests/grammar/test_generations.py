@@ -45,7 +45,7 @@ def run(batch: StateBatch | GenerationBatch, slot: int, rng: random.Random, step
 
 
 def test_memory_stays_within_its_bound_while_schemas_come(toy_bytes) -> None:
-    bound = 4 << 20
+    bound = 12 << 20
     generations = Generations(toy_bytes, max_bytes=bound)
     batch = GenerationBatch(generations)
     rng = random.Random(0)
@@ -64,7 +64,7 @@ def test_memory_stays_within_its_bound_while_schemas_come(toy_bytes) -> None:
 
 
 def test_memory_of_a_dropped_generation_comes_back(toy_bytes) -> None:
-    generations = Generations(toy_bytes, max_bytes=4 << 20)
+    generations = Generations(toy_bytes, max_bytes=12 << 20)
     rng = random.Random(1)
     first = generations.current
     pool, automaton = first.automaton.exprs, weakref.ref(first.automaton)
@@ -112,7 +112,7 @@ def test_an_open_sequence_goes_on_in_its_old_generation(toy_bytes) -> None:
     own = Automaton(toy_bytes)
     alone = StateBatch(own)
     expected = run(alone, alone.open(own.compile(constraint)), random.Random(7), 6)
-    generations = Generations(toy_bytes, max_bytes=3 << 20)
+    generations = Generations(toy_bytes, max_bytes=12 << 20)
     batch, rng, steps = GenerationBatch(generations), random.Random(2), random.Random(7)
     slot = batch.open(generations.compile(constraint))
     old = weakref.ref(generations.current)
@@ -134,7 +134,7 @@ def test_an_open_sequence_goes_on_in_its_old_generation(toy_bytes) -> None:
 
 def test_a_batch_over_two_generations_goes_as_each_sequence_alone(toy_bytes) -> None:
     constraints: list[Constraint] = [Regex("(ab|b)*c"), Choice(("abc", "bca", "b")), Regex("a{2,5}b?")]
-    generations = Generations(toy_bytes, max_bytes=4 << 20)
+    generations = Generations(toy_bytes, max_bytes=12 << 20)
     batch, rng = GenerationBatch(generations), random.Random(3)
     slots = [batch.open(generations.compile(each)) for each in constraints]
     serial = generations.current.serial
