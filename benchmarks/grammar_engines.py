@@ -75,6 +75,10 @@ class Engine(Protocol):
         """The matcher is not needed any more."""
         ...
 
+    def tidy(self) -> None:
+        """What a constraint leaves to do for when nobody waits for it."""
+        ...
+
     def batch(self, matchers: list[Any]) -> Callable[[Sequence[int]], None]:
         """A function that goes on by one token in each matcher and finds all masks."""
         ...
@@ -147,6 +151,9 @@ class Rootform:
         return matcher.accepting()
 
     def stop(self, matcher: Any) -> None: ...
+
+    def tidy(self) -> None:
+        self._generations.tidy()
 
     def batch(self, matchers: list[Any]) -> Callable[[Sequence[int]], None]:
         states, slots = self._slots(matchers)
@@ -232,6 +239,8 @@ class LLGuidance:
 
     def stop(self, matcher: Any) -> None: ...
 
+    def tidy(self) -> None: ...
+
     def batch(self, matchers: list[Any]) -> Callable[[Sequence[int]], None]:
         from llguidance.numpy import consume_token_par, fill_next_token_bitmask_par
 
@@ -288,6 +297,8 @@ class XGrammar:
 
     def stop(self, matcher: Any) -> None: ...
 
+    def tidy(self) -> None: ...
+
     def batch(self, matchers: list[Any]) -> Callable[[Sequence[int]], None]:
         rows = self._xgrammar.allocate_token_bitmask(len(matchers), self._size)
         together = self._xgrammar.BatchGrammarMatcher(max_threads=1)
@@ -338,6 +349,8 @@ class OutlinesCore:
         return matcher.is_finished() or bool(self._may_end(matcher))
 
     def stop(self, matcher: Any) -> None: ...
+
+    def tidy(self) -> None: ...
 
     def batch(self, matchers: list[Any]) -> Callable[[Sequence[int]], None]:
         rows = np.zeros((len(matchers), self._row.size), np.int32)

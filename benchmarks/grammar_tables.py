@@ -71,6 +71,8 @@ SPEED = (
 )
 WORST = (
     Row("compile ms max", "longest compilation, ms", Floor("most", 2000)),
+    Row("later ms mean", "left until nobody waits, mean, ms"),
+    Row("later ms max", "left until nobody waits, most, ms"),
     Row("mask ms max", "longest mask, ms", Floor("most", 10)),
     Row("all first us mean", "mask, first pass, mean, us"),
     Row("all first us p99", "mask, first pass, p99, us"),
@@ -135,6 +137,7 @@ def speed(results: Results) -> dict[str, Figures]:
             **percentiles("first us", _joined([m.first for m in shared])),
             **percentiles("warm us", _joined([m.warm for m in shared])),
             **percentiles("compile ms", np.array([m.compile_s * 1000 for m in found])),
+            **percentiles("later ms", np.array([m.later_s * 1000 for m in every])),
             **percentiles("all first mask ms", np.array([m.first_mask_s * 1000 for m in every])),
             **percentiles("all first us", _joined([m.first for m in every])),
             **percentiles("all warm us", _joined([m.warm for m in every])),

@@ -26,7 +26,7 @@ class Measured(NamedTuple):
 
     status: ok, refused, unsatisfiable (it rejects everything), timeout or crashed. Seconds to compile, and to the first
     mask, compiling included. first, warm: microseconds of each mask with the step behind it, when first met and again.
-    accepted: of each test, whether it was let through.
+    accepted: of each test, whether it was let through. later_s: seconds for what was left for when nobody waits.
     """
 
     status: str
@@ -36,6 +36,7 @@ class Measured(NamedTuple):
     first: np.ndarray
     warm: np.ndarray
     accepted: list[bool]
+    later_s: float = 0.0
 
 
 def failed(status: str, reason: str, seconds: float, n_tests: int) -> Measured:
@@ -137,9 +138,13 @@ def _measure(engine: Engine, clock: Clock, case: Case, texts: list[list[int]]) -
         status = "refused" if isinstance(error, Refused) else "unsatisfiable"
         return failed(status, reason_of(error), (clock() - begun) / 1e9, len(texts))
     engine.stop(matcher)
+    begun_later = clock()
+    engine.tidy()
+    later = clock() - begun_later
     first, accepted = _pass(engine, clock, grammar, texts)
     warm, _ = _pass(engine, clock, grammar, texts)
-    return Measured("ok", "", (compiled - begun) / 1e9, (first_mask - begun) / 1e9, first, warm, accepted)
+    seconds = (compiled - begun) / 1e9, (first_mask - begun) / 1e9
+    return Measured("ok", "", *seconds, first, warm, accepted, later / 1e9)
 
 
 def _pass(engine: Engine, clock: Clock, grammar: Any, texts: list[list[int]]) -> tuple[np.ndarray, list[bool]]:

@@ -238,6 +238,7 @@ class Compilers:
             if isinstance(outcome, Root):
                 self._note(constraint)
             compilation.done(outcome)
+        self.generations.tidy()
         return outcome
 
     def _judged(self, constraint: JsonSchema, text: str) -> Lenience:

@@ -39,7 +39,7 @@ _ROW_MASK = (1 << _ROW_BITS) - 1
 _WARM_STEPS = 48
 _WARM_TEXT = b'{"a":"a'
 _AHEAD = 4  # when so little of a generation's share is left, as a part of it, the next one is made ready
-_BITS = 1  # of a dropped generation that one compilation gives back
+_BITS = 1  # of a dropped generation that are given back at once
 
 _SEED = current().fork()  # the constants of all modules that build expressions
 
@@ -93,6 +93,7 @@ class Generations:
         self._dropped: queue.SimpleQueue[Automaton | Iterator[None]] = queue.SimpleQueue()  # whole, or what is left
         self._current = self._begin(self._make())
         self._successor: Automaton | None = None
+        self._is_filling = False  # so that it is time to make a successor
         self._warming: Iterator[None] = iter(())
         self._room_for = 0  # constraints for which there is room, whatever is said of memory
 
@@ -116,9 +117,9 @@ class Generations:
     def compile(self, constraint: Constraint, limit: Limit | None = None, *, warm: bool = False) -> Root:
         """The root of a constraint. Raises GrammarError, also when `limit` is passed.
 
-        warm: also find the rows along a shortest text, so that the first steps of a sequence need not.
+        warm: also find the rows along a shortest text, so that the first steps of a sequence need not. What can be done
+        later is left to `tidy`.
         """
-        self._collect(_BITS)
         generation = self._with_room()
         automaton = generation.automaton
         is_new = not automaton.knows(constraint)
@@ -137,8 +138,20 @@ class Generations:
             return None
         return Root(generation, automaton.compile(constraint), hash(constraint))
 
+    def tidy(self) -> None:
+        """Give back a bit of the memory of generations that nobody needs any more; make the next one ready, a bit.
+
+        To be called once for each constraint compiled, when nobody waits for it any more: some ms.
+        """
+        self._collect(_BITS)
+        with self._lock:
+            if self._is_filling and self._successor is None:
+                self._successor = self._make()
+                self._warming = _warming(self._successor)
+            next(self._warming, None)
+
     def collect(self) -> None:
-        """Give back the memory of generations that nobody needs any more. `compile` does so too, bit by bit."""
+        """Give back all memory of generations that nobody needs any more."""
         self._collect(None)
 
     def _collect(self, bits: int | None) -> None:
@@ -169,13 +182,11 @@ class Generations:
             self._room_for -= 1
             if self._room_for < 0:
                 left = self._share - self._current.automaton.nbytes
-                if left < self._share // _AHEAD and self._successor is None:
-                    self._successor = self._make()
-                    self._warming = _warming(self._successor)
-                if left < 0 and len(self._live) < _MOST_GENERATIONS and self._successor is not None:
-                    self._current, self._successor = self._begin(self._successor), None
+                self._is_filling = left < self._share // _AHEAD
+                if left < 0 and len(self._live) < _MOST_GENERATIONS:
+                    self._current, self._successor = self._begin(self._successor or self._make()), None
+                    self._is_filling = False
                 self._room_for = max(left, 0) // _ROOM
-            next(self._warming, None)
             return self._current
 
     def _make(self) -> Automaton:

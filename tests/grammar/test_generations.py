@@ -79,12 +79,13 @@ def test_memory_of_a_dropped_generation_comes_back(toy_bytes) -> None:
     assert automaton() is None
 
 
-def test_compiling_gives_memory_of_dropped_generations_back_bit_by_bit(toy_bytes, monkeypatch) -> None:
+def test_tidying_gives_memory_of_dropped_generations_back_bit_by_bit(toy_bytes, monkeypatch) -> None:
     monkeypatch.setattr("rootform.grammar.work._LET_GO_AT_ONCE", 50)
     generations = Generations(toy_bytes, max_bytes=16 << 20)
     rng, pool, held = random.Random(1), generations.current.automaton.exprs, [0]
     while held[-1] or max(held) == 0:
         generations.compile(random_schema(rng))
+        generations.tidy()
         held.append(len(pool.memos))
     lost = [before - now for before, now in itertools.pairwise(held) if before > now]
     assert len(lost) > 3
@@ -96,6 +97,7 @@ def test_a_generation_has_walked_strings_and_keys_before_it_is_begun(toy_bytes) 
     rng, first = random.Random(5), generations.current
     while generations.current is first:
         generations.compile(random_schema(rng))
+        generations.tidy()
     automaton = generations.current.automaton
     at: tuple[int, int, int] | None = automaton.start(automaton.compile(JsonObject()))
     before = automaton.misses
