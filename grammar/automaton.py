@@ -26,7 +26,7 @@ from .collector import PAUSED
 from .compile import expression_of, place_of
 from .constraints import Constraint, bytes_of_constraint
 from .crossings import Crossings
-from .dfa import SPLITS, Dfa
+from .dfa import DEAD, HALTS, SPLITS, Dfa
 from .digests import Digests
 from .endings import Endings, too_deep
 from .errors import GrammarError
@@ -326,6 +326,7 @@ class Automaton:
         reader = Reader(self.stacks, stack)
         while code < 0:
             if code == mk.STAY:
+                self._dfa.narrow(self._states[state].local)
                 self._remember_stay(state, self._states[state])
                 code = self._run(mk.find_row, state, register, stack, True)
             elif code == mk.UNFINISHED and self._masks.go_on(reader):
@@ -439,7 +440,7 @@ class Automaton:
         if place.text != NO_TEXT or self._states.stay_of(place) != kernels.MISSING:
             return
         known, has_room = NO_STAY, len(self.stay) < len(self._stay_rows)
-        if has_room and not self._dfa.kinds[place.local] & SPLITS and self._masks.is_wide(place.local):
+        if has_room and not self._dfa.kinds[place.local] & (SPLITS | HALTS) and self._masks.is_wide(place.local):
             row = self._find_stay(state, place)
             if row is not None:
                 known = len(self.stay)
@@ -477,3 +478,5 @@ def _warm_misses() -> None:
         automaton.find_transition(state, 0, stack)
         automaton._run(mk.go_on, state, register, stack)
         mk.finish_row(automaton._addresses.table, state, register, stack, False, 0)
+        none, numbers, words = np.zeros((0, 3), np.int64), np.zeros(256, np.int64), np.zeros(1, np.uint32)
+        automaton.walker.walk_beside(automaton._addresses.table, DEAD, none, numbers, words, (0, 0))

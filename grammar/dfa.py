@@ -132,6 +132,16 @@ class Dfa:
         self.run(dk.complete, _nothing, state)
         return self.transitions[state]
 
+    def narrow(self, state: int) -> None:
+        """Say which bytes a state does not go on with, if that had to be asked for and was not: no text has byte 0."""
+        if self.kinds[state] & HALTS or self.transitions[state, 0] != UNKNOWN:
+            return
+        wanted = np.zeros(256, bool)
+        wanted[bytes_of(self.exprs.first(self.expression(state)))] = True
+        with self.exprs.lock:
+            row = self.transitions[state]
+            row[(row == UNKNOWN) & ~wanted] = DEAD
+
     def touch(self) -> None:
         """Have memory for the first states at hand: the system may take milliseconds to give it."""
         self.transitions[len(self) : _TOUCHED].fill(UNKNOWN)

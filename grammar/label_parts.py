@@ -91,7 +91,10 @@ def _label_of(exprs: Exprs, item: int) -> OpenLabel | None:
     """`open_label` of one alternative."""
     room, least, found, steady = _NO_LIMIT, 0, None, []
     node = exprs.node(item)
-    for member in node[1] if node[0] == Kind.AND else (item,):
+    members = node[1] if node[0] == Kind.AND else (item,)
+    if not any(_may_hold_label(exprs, member) for member in members):
+        return None
+    for member in members:
         kind, *rest = exprs.node(member)
         if kind == Kind.COUNTED and rest[0] in (JSON_CHAR, _ONE_BYTE):
             least = max(least, rest[1])

@@ -195,7 +195,7 @@ def after(pool: np.ndarray, table: np.ndarray, state: int, register: int, stack:
 def _may_stay(table: np.ndarray, local: int) -> bool:
     """Whether a state may have a row of `stay`: where walks from the root are kept (`masks.Masks.is_wide`)."""
     kind = ak.bytes_of(table, ak.KINDS)[local]
-    if kind & SPLITS:
+    if kind & (SPLITS | HALTS):
         return False
     if kind & APART:
         return True

@@ -13,7 +13,8 @@ from typing import NamedTuple
 import numpy as np
 
 from . import kernels, walk_kernels
-from .dfa import DEAD
+from . import wide_kernels as wk
+from .dfa import APART, DEAD
 from .label_parts import QUOTE, OpenLabel, open_label
 from .nodes import ALL_BYTES, EMPTY, EPSILON, Kind
 from .places import NO_UNIT, Frames, Place
@@ -90,6 +91,11 @@ class Base:
         return self._states
 
     @property
+    def address_of_states(self) -> int:
+        """Where its states are; 0: they are not known."""
+        return 0 if self._states is None else self._states.ctypes.data
+
+    @property
     def is_walked(self) -> bool:
         """Whether its states are known."""
         return self._states is not None
@@ -118,6 +124,7 @@ class Parts:
         self._parts: dict[tuple[int, int, bytes], Part] = {}
         self._bases: list[Base] = []
         self._base_locals = np.zeros(0, np.int64)
+        self._base_rows = np.zeros((0, 3), np.int64)  # for `wide_kernels`
         self._limits: dict[int, tuple[int, int] | None] = {}
         self._labels: dict[int, OpenLabel | None] = {}
         self._reaches: dict[tuple[int, bytes], int] = {}
@@ -149,10 +156,10 @@ class Parts:
     def part(self, local: int, unit: int, nodes: np.ndarray) -> Part:
         """The walk of one frame from given trie nodes."""
         label = self._label_of(local) if unit == NO_UNIT else None
-        if label is None and unit == NO_UNIT and (limit := self._limit_of(local)):
-            unlimited, most = limit
-            if most >= self._reach(unlimited, nodes):
-                local = unlimited
+        if label is None and unit == NO_UNIT and self._frames.dfa.kinds[local] & APART:
+            limit = self._limit_of(local)
+            if limit and limit[1] >= self._reach(limit[0], nodes):
+                local = limit[0]
         key = (local, unit, nodes.tobytes())
         known = self._parts.get(key)
         if known is None:
@@ -266,10 +273,13 @@ class Parts:
 
     def _walk(self, local: int, unit: int, nodes: np.ndarray) -> Part:
         dfa = self._frames.dfa
-        node = self._frames.exprs.node(dfa.expression(local))
-        if node[0] == Kind.VERBATIM:
-            return self._walk_document(local, node[1], nodes)
+        if dfa.kinds[local] & APART:
+            node = self._frames.exprs.node(dfa.expression(local))
+            if node[0] == Kind.VERBATIM:
+                return self._walk_document(local, node[1], nodes)
         from_root = len(nodes) == 1 and nodes[0] == 0
+        if from_root and unit == NO_UNIT and (beside := self._walk_beside(local)):
+            return beside
         base, at_base = self._base_for(local, nodes, from_root) if unit == NO_UNIT else (None, None)
         if at_base is None:
             walked = self._walker.walk(local, unit, nodes, _NONE if base is None else base.states)
@@ -307,6 +317,30 @@ class Parts:
             exits, exit_counts = exits[~below], exit_counts[~below]
         most = int(counts[-1]) if len(counts) else 0
         return Part(tokens, states, counts, most, words, exits, exit_counts, shared, entries, {})
+
+    def _walk_beside(self, local: int) -> Part | None:
+        """`_walk` from the root in one call, where there is a base for it; None: there is none, or it has to be asked.
+
+        What is asked then is known for the walk that follows.
+        """
+        if not self._bases or not self._walker.is_compiled:
+            return None
+        words, table = np.empty(self._vocabulary.words, np.uint32), self._wide.table
+        limits = _WIDE, _MANY_BYTES
+        at, walked = self._walker.walk_beside(table, local, self._base_rows, self._root_weights, words, limits)
+        if at <= wk.UNWALKED:
+            _ = self._bases[wk.UNWALKED - at].states
+            self._tell_bases()
+        elif at == wk.ASK:
+            self._frames.dfa.complete(local)
+        if walked is None and at != wk.NO_BASE:
+            at, walked = self._walker.walk_beside(table, local, self._base_rows, self._root_weights, words, limits)
+        if walked is None:
+            return None
+        exits, (tokens, states) = walked.exits[0].copy(), walked.tokens[:2].copy()
+        shared = SharedExits(self._bases[at], walked.drops.copy())
+        counts, exit_counts = self._none_begun(len(tokens)), self._none_begun(len(exits))
+        return Part(tokens, states, counts, 0, words, exits, exit_counts, shared, _grouped(walked.entries), {})
 
     def _none_begun(self, n: int) -> np.ndarray:
         """So many counts of 0, shared by all: walks that count nothing are the widest."""
@@ -360,7 +394,12 @@ class Parts:
             del self._bases[1]  # the first is JSON text
         self._bases.append(base)
         self._base_locals = np.array([each.local for each in self._bases], np.int64)
+        self._tell_bases()
         return base
+
+    def _tell_bases(self) -> None:
+        found = [(each.local, each.address_of_states, each.words.ctypes.data) for each in self._bases]
+        self._base_rows = np.array(found, np.int64)
 
     def _taken(
         self, base: Base, drops: np.ndarray, tokens: np.ndarray, counts: np.ndarray

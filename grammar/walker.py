@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from . import walk_kernels
+from . import wide_kernels as wk
 from .dfa import Dfa
 from .vocab import Vocabulary
 
@@ -38,6 +39,7 @@ class Walker:
     def __init__(self, vocabulary: Vocabulary, dfa: Dfa, *, use_compiled: bool) -> None:
         self._vocabulary = vocabulary
         self._dfa = dfa
+        self.is_compiled = use_compiled
         self._walk = walk_kernels.walk if use_compiled else getattr(walk_kernels.walk, "py_func", walk_kernels.walk)
         self._stack = np.empty((256 * (vocabulary.max_token_bytes + 1), 3), np.int32)
         self._make_room(len(vocabulary.node_byte), len(vocabulary.token_ids))
@@ -90,6 +92,32 @@ class Walker:
             self._drops[:n_drops],
             reached,
         )
+
+    def walk_beside(
+        self,
+        table: np.ndarray,
+        state: int,
+        bases: np.ndarray,
+        weights: np.ndarray,
+        words: np.ndarray,
+        limits: tuple[int, int],
+    ) -> tuple[int, Walked | None]:
+        """`walk` from the root beside the best of some bases: what `wide_kernels.walk_beside` answers, and the walk.
+
+        None: there is no such base, or not all transitions are known. words: the bits of all tokens are written there.
+        table: an `addresses.Addresses` of the vocabulary's trie and the DFA. limits: `most` and `few` of `best_base`.
+        """
+        exprs, filled = self._dfa.exprs, np.empty(6, np.int64)
+        room = (self._stack, filled, self._tokens, self._exits, self._entries, self._drops, self._missing)
+        with exprs.lock:
+            at = wk.walk_beside(exprs.array, table, state, bases, weights, *room, words, *limits)
+        if at < 0:
+            return at, None
+        n_tokens, n_exits, n_entries, n_drops, _, reached = filled.tolist()
+        self.walks += 1
+        self.reached += reached
+        tokens, exits = self._tokens[:, :n_tokens], self._exits[:, :n_exits]
+        return at, Walked(tokens, exits, self._entries[:n_entries], self._drops[:n_drops], reached)
 
     def states_from(self, state: int) -> np.ndarray:
         """The state at each node that a walk from the root comes to, (nodes,) int32, 0 for others. Walked before."""

@@ -29,6 +29,11 @@ class WideWalks:
         self._n = 0
         addresses.put(ak.WIDE_RECORDS, self._records)
 
+    @property
+    def table(self) -> np.ndarray:
+        """Where the arrays of the automaton are."""
+        return self._addresses.table
+
     def put(self, state: int, number: int, words: np.ndarray | None, tokens: np.ndarray, exits: np.ndarray) -> None:
         """Add a walk. tokens: all it has, unless there are words. In order."""
         if self._n == len(self._records):
