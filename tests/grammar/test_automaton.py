@@ -15,9 +15,10 @@ from rootform.grammar import masks, parts
 from rootform.grammar.automaton import Automaton
 from rootform.grammar.batch import StateBatch
 from rootform.grammar.constraints import Choice, JsonSchema, Regex
+from rootform.grammar.dfa import DEAD, UNKNOWN, Dfa
 from rootform.grammar.errors import GrammarError
-from rootform.grammar.expr import EPSILON, POOL
-from rootform.grammar.pools import current
+from rootform.grammar.expr import EMPTY, EPSILON, POOL
+from rootform.grammar.pools import current, using
 from rootform.grammar.regex import compile_pattern
 from rootform.grammar.vocab import Vocabulary
 
@@ -128,6 +129,23 @@ def test_a_byte_is_not_forced_where_the_text_behind_the_frame_may_begin_with_it_
     behind = POOL.alt(POOL.literal(b'",'), POOL.literal(b"ba"))
     root = automata[0].root_of(POOL.concat(inside, behind))
     assert automata[0].forced(*automata[0].start(root)) == b""
+
+
+def test_bytes_that_a_state_does_not_go_on_with_are_told_where_that_had_to_be_asked_for() -> None:
+    """What begins with a reference that was not opened is no state that goes on with every byte."""
+    pool = current().fork()
+    with using(pool):
+        pool.define("value", lambda: pool.alt(pool.literal(b"[1]"), pool.literal(b"{}"), pool.literal(b"7")))
+        opening = pool.alt(pool.literal(b"x"), pool.ref("value"))
+        item = pool.and_(pool.concat(opening, pool.literal(b",")), pool.not_(pool.literal(b"x,")))
+        dfa = Dfa(pool)
+        state = dfa.state(item)
+        dfa.transitions[state] = UNKNOWN
+        dfa.narrow(state)
+        live = [byte for byte in range(256) if pool.raw_derivative(item, byte) != EMPTY]
+        told = np.flatnonzero(dfa.transitions[state] != DEAD).tolist()
+        assert set(live) <= set(told) <= set(b"x[{7")
+        assert [dfa.step(state, byte) != DEAD for byte in range(256)] == [byte in live for byte in range(256)]
 
 
 def json_like(lo: int, hi: int | None) -> int:
