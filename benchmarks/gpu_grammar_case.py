@@ -117,16 +117,19 @@ class Chain:
             there.note_missed(at % 3)
             rows = batch.row_ids(slots)
             there.bring_up()
-            asked = lanes.Asked(
-                lanes=np.arange(n, dtype=np.int32)[::-1].copy(),
+            way = lanes.Way(
                 masked=masked,
-                fresh=fresh.astype(np.int32),
-                places=np.array([batch.save(int(slot)) for slot in slots], dtype=np.int32),
-                row_ids=np.where(masked, rows, -1).astype(np.int32),
                 top_k=np.full(n, at, dtype=np.int32),
                 temperature=np.array([0.0, 1.0, 0.7] * n)[:n],
                 top_p=np.linspace(0.5, 1.0, n),
                 min_p=np.zeros(n),
+            )
+            asked = lanes.Asked(
+                lanes=np.arange(n, dtype=np.int32)[::-1].copy(),
+                way=way,
+                fresh=fresh.astype(np.int32),
+                places=np.array([batch.save(int(slot)) for slot in slots], dtype=np.int32),
+                row_ids=np.where(masked, rows, -1).astype(np.int32),
                 uniform=np.linspace(0.05, 0.9, n),
             )
             logits = torch.randn(n, size).to(device)

@@ -255,7 +255,9 @@ def test_a_tree_read_together_gives_what_each_sequence_gives_alone(window):
     lengths = np.array([len(table) * 4 - 12 + n for table, n in zip(tables, (1, 9, 4, 5, 12, 7), strict=True)])
     k, v = torch.randn(2, 200, 4, 2, 16)
     q, starts = torch.randn(9, 6, 16), np.cumsum(counts) - counts
-    work = compose(tables, starts, counts, 9, 3, 4)
+    n_pages = np.array([len(each) for each in tables])
+    padded = np.array([np.pad(each, (0, n_pages.max() - len(each))) for each in tables], dtype=np.int32)
+    work = compose(padded, n_pages, starts, counts, 9, 3, 4)
     work.set_lengths(lengths)
     assert [len(each.sequences) for each in work.prefixes] == [6, 3, 2]  # the right branch is too short to be worth it
     arrays = map(torch.from_numpy, (work.pages, work.readers, work.starts, work.stops, work.order))
