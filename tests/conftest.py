@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,9 @@ from hypothesis import HealthCheck, settings
 
 from rootform import Engine, HttpClient
 from rootform.server.app import create_app
+
+# A shell has what it runs in the background ignore interrupts, which tests send.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # `make test` tries the same examples on every machine, `make test-all` new ones each time (`Makefile`). A machine may
 # be slow: nothing is timed.
