@@ -207,7 +207,7 @@ def _add_engine(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overlap", choices=("on", "off"), help=ahead)
     limit = "processor time one constraint may take to compile (default: 2)"
     parser.add_argument("--compile-seconds", type=_above_0, metavar="S", help=limit)
-    memory = "memory for compiled constraints (default: 512)"
+    memory = "memory for compiled constraints (default: 512, at least 32)"
     parser.add_argument("--grammar-mib", type=_positive, metavar="MIB", help=memory)
     kept = "keep cached prefixes, mask rows and the constraints in use in this folder from one start to the next"
     parser.add_argument("--cache-dir", type=Path, metavar="FOLDER", help=kept)
