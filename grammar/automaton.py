@@ -39,6 +39,7 @@ from .pools import current, using
 from .recall import Recall
 from .rows import Rows
 from .sequences import Sequences
+from .spare_memory import SPARE
 from .stack_kernels import NO_STAY
 from .stacks import LEVELS, Reader, Stacks
 from .states import States
@@ -172,7 +173,10 @@ class Automaton:
             walk_kernels.warm()
             verbatim.warm()
             self._dfa.touch()
+            self._crossings.touch()
             self.row_table.touch()
+            self.exprs.touch()
+            SPARE.begin()
 
     def _find_row_at_leisure(self, state: int, register: int, stack: int) -> int:
         """`find_row`, however long it takes."""

@@ -7,7 +7,7 @@ import numpy as np
 from . import address_kernels as ak
 from . import crossing_kernels as ck
 from .addresses import Addresses
-from .dfa import SPLITS, Dfa
+from .dfa import SPLITS, TOUCHED, Dfa
 from .sequences import Sequences
 
 _WAYS = 1024  # there is room for at least, when a loop begins
@@ -54,6 +54,11 @@ class Crossings:
         if self._dfa.kinds[state] & SPLITS:
             self._make_room(len(self._dfa.exprs.node(self._dfa.expression(state))[1]))
         self._dfa.run(ck.cross, lambda: (self.arrays, self._sequences.arrays), state, sequence)
+
+    def touch(self) -> None:
+        """Have memory for the first states at hand: the system may take milliseconds to give it."""
+        self._entered[:TOUCHED] |= 0
+        self._splits[:TOUCHED] |= 0
 
     def _make_room(self, n_ways: int) -> None:
         """Have room for so many ways more."""

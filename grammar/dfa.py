@@ -18,7 +18,7 @@ from .expr import EMPTY, EPSILON, Exprs, Kind
 __all__ = ["APART", "DEAD", "HALTS", "MAY_END", "NULLABLE", "SPLITS", "UNKNOWN", "Dfa", "bytes_of", "head_of"]
 
 _RESERVED = 1 << 18  # states there is address space for at first; those not made take no memory
-_TOUCHED = 1 << 15  # states, see `touch`
+TOUCHED = 1 << 15  # states, see `touch`
 _HALTING = (Kind.FRAME, Kind.REF, Kind.COUNTED, Kind.CAPTURE)
 _STATE_BYTES = 150  # of one state, besides its transitions
 
@@ -144,7 +144,9 @@ class Dfa:
 
     def touch(self) -> None:
         """Have memory for the first states at hand: the system may take milliseconds to give it."""
-        self.transitions[len(self) : _TOUCHED].fill(UNKNOWN)
+        self.transitions[len(self) : TOUCHED].fill(UNKNOWN)
+        for each in (self.kinds, self._expressions, self._numbers):
+            each |= 0
 
     def make_room(self) -> None:
         """Have room for twice as many states, where they are as many as can be, and for each expression's number."""

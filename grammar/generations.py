@@ -25,6 +25,7 @@ from .constraints import Constraint, JsonObject
 from .errors import GrammarError
 from .kept_rows import KeptRows
 from .pools import current
+from .spare_memory import SPARE
 from .vocab import Vocabulary
 from .work import Limit
 
@@ -143,6 +144,7 @@ class Generations:
 
         To be called once for each constraint compiled, when nobody waits for it any more: some ms.
         """
+        SPARE.refill()
         self._collect(_BITS)
         with self._lock:
             if self._is_filling and self._successor is None:

@@ -20,6 +20,8 @@ _SECTIONS = (
 _AT_MEMBERS = 1
 _HASHED = ((nl.SET_SLOTS, nl.MAX_SETS), (nl.PARTITION_SLOTS, nl.MAX_PARTITIONS))
 _FIRST_FACTS = 1 << 18
+_TOUCHED = 1 << 17  # nodes, and members, see `touch`
+_PAGE_WORDS = 512
 _MOST_FACTS = 1 << 21  # when more have been met, those from before these are forgotten
 _WORD_BYTES = 8
 _N_NODES = int(nl.N_NODES)
@@ -99,6 +101,19 @@ class NodeStore:
         self._lay_out(rooms)
         self._take_nodes(old)
         self._take_facts(old)
+
+    def touch(self) -> None:
+        """Write to memory that the first nodes will need, so that the system gives it now."""
+        words = self.words
+        for at, size in ((nl.NODES, nl.RECORD), (nl.MEMBERS, 1), (nl.LINKS, 1), (nl.BUCKETS, 1)):
+            self._touch(int(words[at]), int(size * _TOUCHED))
+        for slots, room in _HASHED:
+            self._touch(int(words[slots]), int(2 * words[room]))
+        self._touch(int(words[nl.FACTS]), int(nl.FACT_WORDS * words[nl.MAX_FACTS]))
+
+    def _touch(self, place: int, count: int) -> None:
+        pages = self.words[place : place + count : _PAGE_WORDS]
+        pages |= 0
 
     def copy(self) -> NodeStore:
         """Another with the same nodes. What was found out about them is found anew: its table takes memory."""
