@@ -12,7 +12,7 @@ from .expr import EMPTY, EPSILON, POOL
 from .pools import memo
 from .regex_classes import Classes
 from .regex_look import Looks
-from .regex_parse import Anchor, Chars, Choice, Dialect, Look, LookAhead, LookBehind, Node, Repeat, Sequence, parse
+from .regex_parse import Anchor, Chars, Choice, Dialect, Look, LookAhead, LookBehind, Node, Repeat, Sequence, Text, parse
 
 Mode = Literal["fullmatch", "search"]
 
@@ -38,7 +38,7 @@ def compile_pattern(pattern: str, *, mode: Mode, encoding: Encoding, dialect: Di
             return compile_pattern(pattern, mode=mode, encoding="json", dialect=dialect)
         if branches is None:
             return _with_looks(tree, mode, encoding)
-        compiler = _Compiler(lambda members: chars.spelled(members, encoding), encoding == "utf8")
+        compiler = _compiler(encoding)
         around = compiler.anything if mode == "search" else EPSILON
         return POOL.alt(*[compiler.branch(b, around, around) for b in branches])
     except RecursionError as error:
@@ -51,7 +51,7 @@ def _with_looks(tree: Node, mode: Mode, encoding: Encoding) -> int:
     if classes.are_few:
         compiler = _Compiler(classes.letter_of, is_told_by_bytes=True)
     else:
-        compiler = _Compiler(lambda members: chars.spelled(members, encoding), encoding == "utf8")
+        compiler = _compiler(encoding)
     around = compiler.anything if mode == "search" else EPSILON
     found = compiler.looks.unmarked(POOL.concat(around, compiler.marked(tree), around))
     if found is None:
@@ -59,10 +59,16 @@ def _with_looks(tree: Node, mode: Mode, encoding: Encoding) -> int:
     return classes.spelled(*found, encoding) if classes.are_few else POOL.machine(*found)
 
 
+def _compiler(encoding: Encoding) -> _Compiler:
+    return _Compiler(lambda members: chars.spelled(members, encoding), encoding == "utf8", encoding != "json")
+
+
 def _sets(node: Node) -> Iterator[chars.CodePoints]:
     """The sets of characters in a pattern."""
     if isinstance(node, Chars):
         yield node.members
+    elif isinstance(node, Text):
+        yield from map(chars.characters, node.text)
     elif isinstance(node, Sequence | Choice):
         for item in node.items:
             yield from _sets(item)
@@ -71,10 +77,15 @@ def _sets(node: Node) -> Iterator[chars.CodePoints]:
 
 
 class _Compiler:
-    """spell: how one character of a set is written. is_told_by_bytes: characters begin where their bytes do."""
+    """spell: how one character of a set is written. is_told_by_bytes: characters begin where their bytes do. as_it_is:
+    a `Text` is written as it is, and in no other way.
+    """
 
-    def __init__(self, spell: Callable[[chars.CodePoints], int], is_told_by_bytes: bool) -> None:
+    def __init__(
+        self, spell: Callable[[chars.CodePoints], int], is_told_by_bytes: bool, as_it_is: bool = False
+    ) -> None:
         self._spell = spell
+        self._as_it_is = as_it_is
         self._is_told_by_bytes = is_told_by_bytes
         self.looks = Looks()
         self.anything = POOL.repeat(spell(chars.ANY_CHARACTER), 0, None)
@@ -141,12 +152,18 @@ class _Compiler:
             return POOL.concat(*map(self.marked, node.items))
         if isinstance(node, Choice):
             return POOL.alt(*map(self.marked, node.items))
-        return self.plain(node) if isinstance(node, Chars) else POOL.repeat(self.marked(node.item), node.lo, node.hi)
+        if isinstance(node, Repeat):
+            return POOL.repeat(self.marked(node.item), node.lo, node.hi)
+        return self.plain(node)
 
     def plain(self, node: Node) -> int:
         """A node without anchors and look-aheads."""
         if isinstance(node, Chars):
             return self._spell(node.members)
+        if isinstance(node, Text) and self._as_it_is:
+            return POOL.literal(node.text.encode())
+        if isinstance(node, Text):
+            return POOL.concat(*[self._spell(chars.characters(letter)) for letter in node.text])
         if isinstance(node, Sequence):
             return POOL.concat(*map(self.plain, node.items))
         if isinstance(node, Choice):

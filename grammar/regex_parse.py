@@ -25,6 +25,12 @@ class Chars(msgspec.Struct, frozen=True, gc=False):
     members: CodePoints
 
 
+class Text(msgspec.Struct, frozen=True, gc=False):
+    """Characters one after the other, each by itself: printable ones of ASCII that JSON never escapes."""
+
+    text: str
+
+
 class Sequence(msgspec.Struct, frozen=True, gc=False):
     """The items one after the other."""
 
@@ -70,7 +76,7 @@ class LookBehind(msgspec.Struct, frozen=True, gc=False):
 
 
 Look = Anchor | LookAhead | LookBehind
-Node = Chars | Sequence | Choice | Repeat | Look
+Node = Chars | Text | Sequence | Choice | Repeat | Look
 
 _REFUSED_GROUPS = {
     "(?P=": ("back-references are not regular", "spell the repeated text out"),
@@ -78,6 +84,7 @@ _REFUSED_GROUPS = {
     "(?(": ("conditional groups are not supported", "write the alternatives out"),
 }
 _ANCHOR = re.compile(r"[\^$]|\\[bBAZz]")
+_ORDINARY = re.compile(r"[A-Za-z0-9 _@%&=:;,<>~'!/-]{2,}(?![*+?{])")
 _BLANK = re.compile(r"(?:\s|#[^\n]*)*")
 _QUANTIFIER = re.compile(r"\{(\d*)(,?)(\d*)\}")
 
@@ -112,7 +119,7 @@ class _Parser(Scanner):
         items: list[Node] = []
         while self.skip_blanks() and self.text[self.at] not in "|)":
             start = self.at
-            item = self.atom()
+            item = self.ordinary() or self.atom()
             if item is not None:
                 items.append(self.quantified(item, start))
         return items[0] if len(items) == 1 else Sequence(tuple(items))
@@ -153,6 +160,14 @@ class _Parser(Scanner):
         self.at = found.end()
         lo = int(found[1] or 0)
         return lo, (int(found[3]) if found[3] else None) if found[2] else lo
+
+    def ordinary(self) -> Text | None:
+        """Characters that mean themselves, and are not repeated."""
+        found = None if self.verbose or self.ignore_case else _ORDINARY.match(self.text, self.at)
+        if found is None:
+            return None
+        self.at = found.end()
+        return Text(found[0])
 
     def atom(self) -> Node | None:
         start = self.at

@@ -330,3 +330,17 @@ def test_names_of_properties_that_ecma_has() -> None:
         expression = compile_pattern(pattern, mode="fullmatch", encoding="json")
         assert POOL.fullmatch(expression, good.encode())
         assert not POOL.fullmatch(expression, bad.encode())
+
+
+@given(
+    st.from_regex(r"\A[a_][ab c_!'-]{0,4}\Z"),
+    st.sampled_from(["", "?", "*", "{2}", "|x", "[y]", "(?=.)", "$"]),
+    st.sampled_from(["utf8", "plain", "json"]),
+    st.sampled_from(["", "(?i)", "(?x)"]),
+)
+@settings(max_examples=60, deadline=None)
+def test_texts_read_at_once_are_their_characters(text: str, after: str, encoding: chars.Encoding, flags: str) -> None:
+    """A run of ordinary characters is read and written in one step; a class of one character never is."""
+    together = compile_pattern(flags + text + after, mode="fullmatch", encoding=encoding)
+    apart = "".join(f"[{c}]" for c in text if c != " " or flags != "(?x)")
+    assert together == compile_pattern(flags + apart + after, mode="fullmatch", encoding=encoding)
