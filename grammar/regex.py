@@ -12,7 +12,20 @@ from .expr import EMPTY, EPSILON, POOL
 from .pools import memo
 from .regex_classes import Classes
 from .regex_look import Looks
-from .regex_parse import Anchor, Chars, Choice, Dialect, Look, LookAhead, LookBehind, Node, Repeat, Sequence, Text, parse
+from .regex_parse import (
+    Anchor,
+    Chars,
+    Choice,
+    Dialect,
+    Look,
+    LookAhead,
+    LookBehind,
+    Node,
+    Repeat,
+    Sequence,
+    Text,
+    parse,
+)
 
 Mode = Literal["fullmatch", "search"]
 
@@ -48,10 +61,7 @@ def compile_pattern(pattern: str, *, mode: Mode, encoding: Encoding, dialect: Di
 def _with_looks(tree: Node, mode: Mode, encoding: Encoding) -> int:
     """A pattern that looks around anywhere."""
     classes = Classes(_sets(tree))
-    if classes.are_few:
-        compiler = _Compiler(classes.letter_of, is_told_by_bytes=True)
-    else:
-        compiler = _compiler(encoding)
+    compiler = _Compiler(classes.letter_of, is_told_by_bytes=True) if classes.are_few else _compiler(encoding)
     around = compiler.anything if mode == "search" else EPSILON
     found = compiler.looks.unmarked(POOL.concat(around, compiler.marked(tree), around))
     if found is None:
