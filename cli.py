@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import gc
 import os
 import signal
 import sys
@@ -225,6 +224,7 @@ def _engine(given: argparse.Namespace, *, quiet: bool) -> Engine:
         if is_to_be_made():
             print("making machine code for grammars, once after an install: about a minute ...", file=sys.stderr)
     from .engine.api import Engine
+    from .grammar.collector import KEPT
 
     engine = Engine(
         name,
@@ -242,8 +242,7 @@ def _engine(given: argparse.Namespace, *, quiet: bool) -> Engine:
         disk_cache_bytes=(4096 if given.disk_cache_mib is None else given.disk_cache_mib) << 20,
         host_cache_bytes=(given.host_cache_mib or 0) << 20,
     )
-    gc.collect()
-    gc.freeze()  # looking through all of torch again and again takes a quarter of a second each time
+    KEPT.begin()  # looking through all of torch again and again takes a quarter of a second each time
     if not quiet:
         print(engine.describe(), file=sys.stderr)
     return engine

@@ -8,7 +8,6 @@ must be the same tokens, and a difference is an error: exit code 1.
 from __future__ import annotations
 
 import argparse
-import gc
 import json
 import sys
 import time
@@ -16,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from rootform.grammar.collector import KEPT
 from rootform.sprout.corpus import read_rows
 from rootform.sprout.evaluate import unseen_documents
 
@@ -140,13 +140,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             runs = []
             for drafts in (False, True):
                 engine = Engine(given.model, threads=1, max_batch=batch, drafts=drafts)
-                gc.collect()
-                gc.freeze()  # as the command line does
+                KEPT.begin()  # as the command line does
                 try:
                     runs.append(measure(engine, tasks))
                 finally:
                     engine.close()
-                    gc.unfreeze()
+                    KEPT.end()
             off, on = runs
             n_different += sum(off.answers[key] != on.answers[key] for key in off.answers)
             figures[f"{name}, batch {batch}"] = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import multiprocessing
 import os
 import resource
@@ -13,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..grammar.collector import KEPT
 from .grammar_engines import Engine, Options, Refused, Unsatisfiable, make, reason_of
 from .grammar_inputs import Case, Tokens
 
@@ -104,8 +104,7 @@ class Worker:
 def _serve(pipe: Connection, name: str, tokens: Tokens, options: Options) -> None:
     os.environ.update(OMP_NUM_THREADS="1", RAYON_NUM_THREADS="1")
     engine = make(name, tokens, options)
-    gc.collect()
-    gc.freeze()  # as servers do
+    KEPT.begin()  # as servers do
     pipe.send("ready")
     while True:
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import threading
 import time
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ import numpy as np
 
 from rootform import Engine
 from rootform.engine.job import Job
+from rootform.grammar.collector import KEPT
 
 from .serving_workload import Shape, distinct_prefixes, make_families, make_workload
 
@@ -66,8 +66,7 @@ def measure_stall(folder: Path, seed: int, threads: int, prefill_tokens: int | N
     prompts = make_workload(folder, seed, 0, _STREAMS, 0, 100).prompts
     (long_prompt,) = make_workload(folder, seed, 1, 1, 0, _LONG_TOKENS).prompts
     with Engine(folder, threads=threads, drafts=False, prefill_tokens=prefill_tokens) as engine:
-        gc.collect()
-        gc.freeze()  # as the command line does
+        KEPT.begin()  # as the command line does
         jobs = [engine.submit(_call(ids, max_tokens=4000)) for ids in prompts]
         streams = [_Stream(job) for job in jobs]
         _wait(streams, _BEFORE_TOKENS)

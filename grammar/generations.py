@@ -21,6 +21,7 @@ import numpy as np
 
 from .automaton import Automaton
 from .batch import Saved, StateBatch
+from .collector import KEPT
 from .constraints import Constraint, JsonObject
 from .errors import GrammarError
 from .kept_rows import KeptRows
@@ -151,6 +152,7 @@ class Generations:
                 self._successor = self._make()
                 self._warming = _warming(self._successor)
             next(self._warming, None)
+        KEPT.settle()
 
     def collect(self) -> None:
         """Give back all memory of generations that nobody needs any more."""
@@ -169,6 +171,7 @@ class Generations:
             if sum(1 for _ in itertools.islice(dropped, at_once)) == at_once:
                 self._dropped.put(dropped)
                 return
+            KEPT.doubt()
 
     @property
     def _share(self) -> int:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import NamedTuple
 
+import msgspec
 import numpy as np
 
 from . import kernels, walk_kernels
@@ -41,7 +41,7 @@ _NONE = np.zeros(0, np.int32)
 _ANYWHERE = Place(DEAD, NO_UNIT, 0, 0, 0, ())
 
 
-class Part(NamedTuple):
+class Part(msgspec.Struct, frozen=True, gc=False):  # as there are many: no work for the garbage collector
     """What a walk inside one frame came to. Arrays of int32; `counts` are the units begun on the way.
 
     tokens: those that end inside, with the DFA state they end in (-1: not known), fewest units first; `most_units` is
@@ -59,7 +59,7 @@ class Part(NamedTuple):
     exits: np.ndarray
     exit_counts: np.ndarray
     shared_exits: SharedExits | None
-    entries: list[tuple[int, np.ndarray]]
+    entries: tuple[tuple[int, np.ndarray], ...]
     towards: dict[tuple[int, ...], np.ndarray]  # see `exits_towards`
 
     @property
@@ -106,7 +106,7 @@ class Base:
         return self.exits.nbytes + self.words.nbytes + (0 if self._states is None else self._states.nbytes)
 
 
-class SharedExits(NamedTuple):
+class SharedExits(msgspec.Struct, frozen=True, gc=False):
     """The exits of a base outside of some ranges of nodes, rows (node, end), ascending."""
 
     base: Base
@@ -251,7 +251,7 @@ class Parts:
             exits = exits[self._walker.has_child(exits, _wanted(first))]
         if part.shared_exits is None:
             return exits
-        base, drops = part.shared_exits
+        base, drops = part.shared_exits.base, part.shared_exits.drops
         shared = base.exits_by_first.get(first)
         if shared is None:
             shared = base.exits_by_first[first] = base.exits[self._walker.has_child(base.exits, _wanted(first))]
@@ -427,7 +427,7 @@ class Parts:
         if self._frames.dfa.may_end(local):
             exits = np.concatenate([nodes, exits])
         none = np.zeros(len(tokens), np.int32)
-        return Part(tokens, none - 1, none, 0, None, exits, np.zeros(len(exits), np.int32), None, [], {})
+        return Part(tokens, none - 1, none, 0, None, exits, np.zeros(len(exits), np.int32), None, (), {})
 
     def _walk_label(self, label: OpenLabel, nodes: np.ndarray) -> Part:
         """`_walk` where an encoded label is open: no state is made for what might be written. See `label_parts`."""
@@ -458,7 +458,7 @@ class Parts:
         words = self._bits(found) if len(found) > _FEW_TOKENS else None
         over = np.unique(np.concatenate(exits))
         none = np.zeros(len(found), np.int32)
-        return Part(found, none - 1, none, 0, words, over, np.zeros_like(over), None, entries, {})
+        return Part(found, none - 1, none, 0, words, over, np.zeros_like(over), None, tuple(entries), {})
 
     def _tokens_of(self, part: Part) -> np.ndarray:
         """The tokens of a part, those taken from its base too."""
@@ -481,11 +481,11 @@ def _wanted(mask: int) -> np.ndarray:
     return np.unpackbits(np.frombuffer(mask.to_bytes(32, "little"), np.uint8), bitorder="little").view(bool)
 
 
-def _grouped(entries: np.ndarray) -> list[tuple[int, np.ndarray]]:
+def _grouped(entries: np.ndarray) -> tuple[tuple[int, np.ndarray], ...]:
     if not len(entries):
-        return []
+        return ()
     nodes, states = entries[:, 0], entries[:, 1]
-    return [(state, nodes[states == state].copy()) for state in dict.fromkeys(states.tolist())]
+    return tuple((state, nodes[states == state].copy()) for state in dict.fromkeys(states.tolist()))
 
 
 def _root_weights(vocabulary: Vocabulary) -> np.ndarray:

@@ -7,6 +7,7 @@ something in their own pool alone, so a function that returns them keeps them by
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable, Hashable
 from functools import wraps
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+_MARKS = itertools.count()
+"""Numbers that stand for functions: a key that named the function itself would be work for the garbage collector."""
 
 
 class _Current(threading.local):
@@ -65,11 +69,12 @@ class using:
 
 def memo(make: Callable[P, T]) -> Callable[P, T]:
     """`functools.cache` for functions that return ids of expressions: each pool remembers its own answers."""
+    mark = next(_MARKS)
 
     @wraps(make)
     def look_up(*args: P.args, **kwargs: P.kwargs) -> T:
         memos: dict[Hashable, Any] = _current.pool.memos
-        key = (make, args, tuple(kwargs.items())) if kwargs else (make, args)
+        key = (mark, args, tuple(kwargs.items())) if kwargs else (mark, args)
         known = memos.get(key, memos)
         if known is memos:
             known = memos[key] = make(*args, **kwargs)

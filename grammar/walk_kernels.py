@@ -7,6 +7,8 @@ import numpy as np
 from .dfa_kernels import HALTS, MAY_END, Arrays, transition
 from .machine_code import compiled
 
+_ASKED = 256  # a power of two
+
 
 @compiled
 def walk(
@@ -52,6 +54,7 @@ def walk(
     n_tokens, n_exits, n_entries, n_drops, n_missing, n_reached = filled
     has_base = base_states.shape[0] > 0
     n_starts = starts.shape[0]
+    asked = np.full(_ASKED, -1, np.int64)  # transitions that the host has to be asked for: not tried at each node
     for i in range(n_starts + edges.shape[0]):
         top = 0
         if i < n_starts:
@@ -75,7 +78,11 @@ def walk(
             after = transitions[before, node_byte[node]]
             was = base_states[node] if has_base else 0
             if after < 0:
-                after = transition(pool, dfa, np.int64(before), np.int64(node_byte[node]))
+                edge = np.int64(before) << 8 | np.int64(node_byte[node])
+                if asked[edge & (_ASKED - 1)] != edge:
+                    after = transition(pool, dfa, np.int64(before), np.int64(node_byte[node]))
+                    if after < 0:
+                        asked[edge & (_ASKED - 1)] = edge
             if after < 0:
                 missing[n_missing, 0] = node
                 missing[n_missing, 1] = before

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import gc
 import threading
+import weakref
 from collections.abc import Iterator
 
 import pytest
 
 from rootform.grammar import collector
 from rootform.grammar.automaton import Automaton
-from rootform.grammar.collector import PAUSED
+from rootform.grammar.collector import KEPT, PAUSED
 from rootform.grammar.constraints import JsonSchema
 from rootform.grammar.errors import GrammarError
+from rootform.grammar.generations import Generations
 from rootform.grammar.vocab import Vocabulary
 
 
@@ -84,3 +86,69 @@ def test_on_again_after_an_error() -> None:
     assert gc.isenabled()
     automaton.compile(JsonSchema('{"type": "null"}'))
     assert gc.isenabled()
+
+
+class _Knot:
+    """Garbage that only a search finds, once nothing else names it."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+
+@pytest.fixture
+def _nothing_kept() -> Iterator[None]:
+    yield
+    KEPT.end()
+
+
+def _make_many() -> list[list[int]]:
+    """So many objects that they are worth keeping."""
+    gc.collect()
+    return [[i] for i in range(30_000)]
+
+
+@pytest.mark.usefixtures("_nothing_kept")
+def test_what_constraints_leave_is_kept_where_that_was_said() -> None:
+    KEPT.begin()
+    kept, many = gc.get_freeze_count(), _make_many()
+    KEPT.settle()
+    assert gc.get_freeze_count() > kept + len(many) // 2
+    kept = gc.get_freeze_count()
+    KEPT.settle()
+    assert gc.get_freeze_count() <= kept + 100, "there was hardly anything new"
+
+
+def test_nothing_is_kept_where_nobody_asked_for_it() -> None:
+    kept, many = gc.get_freeze_count(), _make_many()
+    KEPT.doubt()
+    KEPT.settle()
+    assert many
+    assert gc.get_freeze_count() == kept
+    KEPT.end()
+
+
+@pytest.mark.usefixtures("_nothing_kept")
+def test_garbage_among_what_was_kept_is_found_when_in_doubt() -> None:
+    knot = _Knot()
+    gone = weakref.ref(knot)
+    KEPT.begin()
+    del knot
+    gc.collect()
+    assert gone() is not None
+    KEPT.doubt()
+    KEPT.settle()
+    assert gone() is None
+
+
+@pytest.mark.usefixtures("_nothing_kept")
+def test_generations_that_were_given_back_are_looked_for_among_what_is_kept(toy_bytes: Vocabulary) -> None:
+    generations = Generations(toy_bytes, max_bytes=12 << 20)
+    KEPT.begin()
+    first, number = weakref.ref(generations.current.automaton), 0
+    while generations.current.automaton is first():
+        generations.compile(JsonSchema(f'{{"const": {number}}}'))
+        number += 1
+    while first() is not None:
+        generations.tidy()
+        number -= 1
+        assert number > 0
