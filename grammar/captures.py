@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import heapq
 from bisect import bisect_left
+from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
@@ -21,7 +22,7 @@ _BYTES_TRIED = 8  # of each class of bytes that behave alike
 _EXPANSIONS = 60  # for each value that is looked for
 _ANY_CHARACTER = (JSON_CHAR, PLAIN_CHAR)
 _MANY, _MANY_CHARACTERS = 1_000_000, 5  # there are as many values of five letters, and more
-_NODES_SEEN = 200
+_NODES_SEEN = 1000
 _FEWEST = 16  # values for which there are expansions at least
 _UNESCAPED = ALL_BYTES & ~(1 << ord("\\"))  # nearly all values can be spelled so
 _NEEDED_ESCAPES = sum(1 << byte for byte in b'"\\bfnrt')  # behind a backslash: whatever else is there needs none
@@ -156,7 +157,10 @@ def has_values(expression: int, wanted: int) -> bool:
     """Whether JSON texts stand for `wanted` different values, as far as a short search finds them."""
     if wanted < _MANY and _has_many(expression):
         return True
-    return len(values_of(expression, wanted)) >= wanted
+    if len(values_of(expression, wanted)) >= wanted:
+        return True
+    kind, *rest = POOL.node(expression)  # some may be hidden behind the many spellings of a shorter one
+    return kind == Kind.ALT and any(len(values_of(member, wanted)) >= wanted for member in rest[0])
 
 
 @memo
@@ -165,11 +169,13 @@ def _has_many(expression: int) -> bool:
 
     Then they stand for as many values, the rest of such a text being always the same.
     """
-    todo = [] if POOL.is_empty(expression) else [expression]
-    for _ in range(_NODES_SEEN):
-        if not todo:
-            break
-        kind, *rest = POOL.node(item := todo.pop())
+    todo = deque([] if POOL.is_empty(expression) else [expression])
+    seen: set[int] = set()  # letters stand in many names
+    while todo and len(seen) < _NODES_SEEN:
+        if (item := todo.pop()) in seen:
+            continue
+        seen.add(item)
+        kind, *rest = POOL.node(item)
         if kind in (Kind.COUNTED, Kind.REPEAT) and rest[0] in _ANY_CHARACTER:
             if rest[2] is None or rest[2] >= _MANY_CHARACTERS:
                 return True
@@ -181,12 +187,19 @@ def _has_many(expression: int) -> bool:
             todo += rest
         elif kind == Kind.REF:
             todo.append(POOL.outline(item))
+            todo.appendleft(POOL.definition(item))  # when all that is shorter shows none
     return False
 
 
 def values_of(expression: int, wanted: int) -> list[Value]:
     """`wanted` texts of different values or more, shortest first; fewer where a short search finds no more."""
     return _known_values(expression, wanted).values
+
+
+def all_values(expression: int, most: int) -> list[Value] | None:
+    """Texts of all the values there are; None: there are more than `most`, or a short search does not tell."""
+    found = _known_values(expression, most + 1)
+    return found.values if found.are_all and len(found.values) <= most else None
 
 
 class _Values:

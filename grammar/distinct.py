@@ -110,11 +110,13 @@ class Keys(NamedTuple):
         return POOL.alt(*choices)
 
     def is_free(self) -> bool:
-        """Whether there are more keys of each kind than could be used up."""
+        """Whether more keys are left than can be used up: of each kind, or of kinds that can always end the object."""
         if not self.are_sure and not _are_possible(self.members, self.others):
             return False
         needed = max(tally.low for tally in (self.still.total, *self.still.tallies))
-        return all(has_values(other.key, len(self.seen) + needed + 2) for other in self._others())
+        others = self._others()
+        many = [other for other in others if has_values(other.key, len(self.seen) + needed + 2)]
+        return len(many) == len(others) or (bool(many) and self._end_always(many))
 
     def changed(self, change: Callable[[int], int]) -> Keys:
         """Objects of other members, some of which there may be no text of."""
@@ -156,6 +158,15 @@ class Keys(NamedTuple):
             return _is_possible(self._replace(still=still))
         required = sum(member.required for member in self.members)
         return still.total.high is None or still.total.high >= required
+
+    def _end_always(self, many: list[Member]) -> bool:
+        """Whether these kinds alone, of each of which there are keys enough, can bring all that is still needed."""
+        if not self.still.tallies:
+            return True
+        if any(tally.high is not None for tally in (self.still.total, *self.still.tallies)):
+            return False
+        counted = frozenset[int]().union(*[way.counts for other in many for way in other.ways])
+        return all(i in counted for i, tally in enumerate(self.still.tallies) if tally.low)
 
     def _behind(self, text: bytes, *, remember: bool) -> int:
         name = read(text)

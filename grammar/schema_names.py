@@ -8,6 +8,7 @@ from collections.abc import Callable
 import msgspec
 from msgspec.structs import replace
 
+from .captures import all_values
 from .chars import Encoding
 from .expr import POOL
 from .json_values import ANY_TEXT, PLAIN_TEXT, besides
@@ -70,6 +71,15 @@ class Names(msgspec.Struct, frozen=True, gc=False):
         """Those of them that are not listed; None: all are."""
         found = replace(self, listed=listed)
         return found._searched(body) if self.shortest in map(inside_quotes, listed) else found
+
+    def few(self, most: int, body: Body) -> tuple[str, ...]:
+        """All of them, if they are not more than `most`; else none."""
+        if not self.true:
+            return ()
+        quote = POOL.literal(b'"')
+        found = all_values(POOL.concat(quote, self._found("plain", body, self.untrue, self.listed), quote), most)
+        names = tuple(json.loads(value.text) for value in found or ())
+        return names if replace(self, listed=(*self.listed, *names))._searched(body) is None else ()
 
     def _searched(self, body: Body) -> Names | None:
         """With a shortest one; None: there are none."""

@@ -27,6 +27,9 @@ from .schema_plan import ArrayPlan, Besides, ObjectPlan, PlannedMember, PlannedW
 from .schema_rules import ArrayRule, Conj, NumberRule, ObjectRule, StringRule, Values
 from .schema_shapes import ANYTHING, Shape
 
+MAX_FEW_NAMES = 32
+"""Names of kinds, of those of one object in which names are compared, that are listed by themselves."""
+
 
 class Writer:
     """Writes values of the schemas of one document, once they are planned. Where inner schemas come from is for others.
@@ -136,6 +139,8 @@ class Writer:
             if len(plan.members) > MAX_LATER:
                 made.write_all()
             return made.whole()
+        if any_order and plan.distinct:
+            plan = self._with_few_listed(plan)
         members, others = self._members(plan.members), self._members(plan.others)
 
         def exactly() -> int:
@@ -152,6 +157,16 @@ class Writer:
         if plan.distinct:
             self._compared[found] = conj
         return self._without(found, rule.excluded)
+
+    def _with_few_listed(self, plan: ObjectPlan) -> ObjectPlan:
+        """The same, with names listed of which a kind has few: no name is listed twice, so they need no comparing."""
+        members, others = [*plan.members], []
+        for other in plan.others:
+            room = MAX_FEW_NAMES + len(plan.members) - len(members)
+            names = other.key.few(room, self._schema.text_of) if isinstance(other.key, Names) else ()
+            members += [replace(other, key=name) for name in names]
+            others += [] if names else [other]
+        return replace(plan, members=tuple(members), others=tuple(others))
 
     def _exactly(self, conj: Conj, choices: list[Callable[[], int]], keyword: str) -> int:
         """The first of these that can be written; the others only where what is refused is left out."""

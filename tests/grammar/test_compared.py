@@ -4,22 +4,31 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from typing import Any
 
 import jsonschema
 import numpy as np
 import pytest
 
+from rootform.grammar import distinct
 from rootform.grammar.automaton import Automaton
 from rootform.grammar.batch import StateBatch
 from rootform.grammar.constraints import JsonSchema
+from rootform.grammar.counts import Left, Tally, Way, left
+from rootform.grammar.distinct import Keys
 from rootform.grammar.errors import GrammarError
 from rootform.grammar.expr import EMPTY, POOL
+from rootform.grammar.json_layout import layout
+from rootform.grammar.json_objects import Member
+from rootform.grammar.json_values import ANY_TEXT, key_besides
+from rootform.grammar.pools import using
 from rootform.grammar.schema_compile import compile_schema, compile_with_refusals
 from rootform.grammar.vocab import Vocabulary
 
 LETTERS = {"enum": ["a", "b", 1]}
 UNIQUE = {"type": "array", "uniqueItems": True, "items": LETTERS}
+AB = {"type": "object", "patternProperties": {"^[ab]$": {"enum": [1, 2]}}}
 SCHEMAS: list[Any] = [
     {**UNIQUE, "not": {"const": ["a", "b"]}},
     {**UNIQUE, "not": {"enum": [["a", "b"], [], [1]]}},
@@ -33,12 +42,19 @@ SCHEMAS: list[Any] = [
         "minProperties": 2, "not": {"const": {"a": 1, "b": 1}},
     },
     {"oneOf": [{"const": ["a", "b"]}, {**UNIQUE, "maxItems": 2}]},
+    {
+        "type": "object", "patternProperties": {"^(a|b)$": {"const": 1}}, "additionalProperties": {"enum": [1, 2]},
+        "minProperties": 2,
+    },
+    {**AB, "additionalProperties": False, "minProperties": 2},
+    {"type": "object", "minProperties": 1, "not": {"patternProperties": {"^[ab]$": {"const": 1}}}},
+    {"oneOf": [{"patternProperties": {"^[bc]$": {"const": 1}}}, AB], "type": "object"},
 ]  # fmt: skip
 VALUES: list[Any] = [
     [], ["a"], ["b"], [1], ["a", "b"], ["b", "a"], ["a", 1], [1, "a"], ["a", "b", 1], ["a", "a"], [1, 1], [1, 1, 1],
     [[]], [["a"]], [["a"], ["a"]], [["a", "b"]], [["a", "a"]], [[], ["a"]], {}, {"a": []}, {"a": ["a"]}, {"a": ["b"]},
     {"a": ["a", "b"]}, {"a": ["a"], "b": 1}, {"a": 1, "b": 1}, {"a": 2, "b": 1}, {"b": 1, "a": 1}, {"a": 1, "ab": 2},
-    {"a": 1, "b": 1, "c": 1}, {"a": 1},
+    {"a": 1, "b": 1, "c": 1}, {"a": 1}, {"a": 2, "b": 2}, {"b": 2}, {"c": 2}, {"a": 1, "c": 2}, {"ab": 2, "a": 1},
 ]  # fmt: skip
 TOKENS = [
     *[bytes([byte]) for byte in b'01234567abc{}[]",:'],
@@ -57,11 +73,12 @@ def test_what_is_excluded_is_judged_as_jsonschema_does(schema: Any, spacing: Any
 
 
 @pytest.mark.parametrize("schema", SCHEMAS, ids=json.dumps)
-def test_masks_never_fail_and_every_way_ends_well(schema: Any) -> None:
+@pytest.mark.parametrize("order", ["schema", "any"])
+def test_masks_never_fail_and_every_way_ends_well(schema: Any, order: Any) -> None:
     rng = random.Random(json.dumps(schema))
     vocabulary = Vocabulary([*TOKENS, b""], [len(TOKENS)], len(TOKENS) + 1)
     automaton = Automaton(vocabulary)
-    expression = compile_schema(JsonSchema(json.dumps(schema)))
+    expression = compile_schema(JsonSchema(json.dumps(schema), property_order=order))
     batch, root = StateBatch(automaton), automaton.root_of(expression)
     for _ in range(6):
         slot, text, rest = np.array([batch.open(root)]), b"", expression
@@ -84,6 +101,44 @@ def test_masks_never_fail_and_every_way_ends_well(schema: Any) -> None:
             for byte in TOKENS[token]:
                 rest = POOL.raw_derivative(rest, byte)
         batch.close(int(slot[0]))
+
+
+@pytest.mark.parametrize("any_order", [False, True])
+def test_keys_that_are_used_up_do_not_matter_where_others_can_always_end_the_object(any_order: bool) -> None:
+    few = Member(POOL.literal(b'"a"'), (Way(POOL.literal(b"1")), Way(POOL.literal(b"2"), frozenset({0}))), False)
+    many = Member(key_besides(ANY_TEXT, ("a",)), (Way(POOL.literal(b"1")),), False)
+    counting = Member(many.key, (Way(POOL.literal(b"2"), frozenset({0})),), False)
+    form, seen = layout("compact", "any"), frozenset({"a"})
+
+    def is_free(others: tuple[Member, ...], still: Left) -> bool:
+        return Keys(form, (), others, any_order, still, seen).is_free()
+
+    two, one_counted = left(2, None, ()), left(0, None, (Tally(1, None),))
+    assert is_free((many,), two)
+    assert is_free((few, many), two)
+    assert not is_free((few,), two)
+    assert is_free((few, counting), one_counted)
+    assert not is_free((few, many), one_counted), "of those that count none is left"
+    assert not is_free((few, counting), left(0, 3, (Tally(1, None),))), "others may have taken its place"
+
+
+@pytest.mark.parametrize("pattern", ["^(alpha|beta)$", "^[ab]$", '^"$', "^$"])
+def test_names_of_which_there_are_few_are_listed_where_names_are_compared(pattern: str) -> None:
+    schema = {"type": "object", "patternProperties": {pattern: {"const": 1}}, "minProperties": 2}
+    compared: list[tuple[list[Member], Any]] = []
+    write = distinct.distinct_object
+
+    def note(form: Any, members: Any, others: Any, still: Any, *, any_order: bool) -> int:
+        compared.append((members, others))
+        return write(form, members, others, still, any_order=any_order)
+
+    with pytest.MonkeyPatch.context() as patch, using(POOL.fork()):
+        patch.setattr(distinct, "distinct_object", note)
+        compile_schema(JsonSchema(json.dumps(schema), property_order="any"))
+        ((members, others),) = compared
+        names = [json.loads(POOL.shortest(member.key) or b"") for member in members]
+    assert len(others) == 1
+    assert sorted(names) == sorted(name for name in ("alpha", "beta", "a", "b", '"', "") if re.search(pattern, name))
 
 
 NEEDS_MATCHING = {

@@ -29,6 +29,8 @@ from rootform.grammar.json_layout import layout
 from rootform.grammar.json_objects import Member, object_
 from rootform.grammar.json_values import ANY_TEXT, any_value, key, key_besides, string
 from rootform.grammar.numbers import NUMBER
+from rootform.grammar.pools import using
+from rootform.grammar.schema_compile import compile_schema
 from rootform.grammar.unique import Elements
 from rootform.grammar.vocab import Vocabulary
 
@@ -184,6 +186,17 @@ def test_values_are_counted_by_value() -> None:
     assert not has_values(POOL.alt(*map(POOL.literal, TEXTS)), 5)
     letters = POOL.repeat(POOL.byte_set(b"abcdefghijklmnopqrstuvwxyz"), 7, None)
     assert has_values(string(letters), 100), "without going through all that are shorter"
+
+
+def test_many_values_are_found_behind_few_that_are_shorter_or_spelled_in_many_ways() -> None:
+    kind = {"type": "object", "properties": {"kind": {"enum": ["one", "two", "three"]}}, "required": ["kind"]}
+    for schema in (kind, {"anyOf": [{"enum": [0, 1]}, kind]}, {"anyOf": [{"const": 0}, {"type": "null"}, kind]}):
+        with using(POOL.fork()):
+            values = compile_schema(JsonSchema(json.dumps(schema), "flexible", property_order="any"))
+            assert has_values(values, 100), schema
+    with using(POOL.fork()):
+        closed = compile_schema(JsonSchema(json.dumps({**kind, "additionalProperties": False}), "flexible"))
+        assert not has_values(closed, 4)
 
 
 # -- objects --------------------------------------------------------------------------------------------------
