@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..grammar.collector import KEPT
+from rootform.grammar.collector import KEPT
+
 from .grammar_engines import Engine, Options, Refused, Unsatisfiable, make, reason_of
 from .grammar_inputs import Case, Tokens
 
