@@ -238,7 +238,7 @@ class _Walk:
             last, words = frozenset(), np.zeros_like(self.doubtful)
         if len(last) < len(excluded.values):
             words = words.copy()
-            for rest in excluded._replace(values=excluded.values - last).rests(begun):
+            for rest in excluded.only(excluded.values - last).rests(begun):
                 tokens = self._beginnings(rest, nodes)
                 kernels.set_bits(words, tokens, np.zeros_like(tokens), 0)
             if len(self._known.met) >= _MOST_MET:

@@ -12,6 +12,8 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
+import msgspec
+
 from .chars import JSON_CHAR, PLAIN_CHAR
 from .expr import ALL_BYTES, EMPTY, POOL, Kind
 from .json_equal import read
@@ -28,7 +30,7 @@ _UNESCAPED = ALL_BYTES & ~(1 << ord("\\"))  # nearly all values can be spelled s
 _NEEDED_ESCAPES = sum(1 << byte for byte in b'"\\bfnrt')  # behind a backslash: whatever else is there needs none
 
 
-class Excluded(NamedTuple):
+class Excluded(msgspec.Struct, frozen=True, gc=False):
     """Values that may not be, `canonical` ones. spell: finds all texts of one, by the pool in use, with `form`."""
 
     spell: Callable[[Any, Any], int]
@@ -41,6 +43,10 @@ class Excluded(NamedTuple):
             rest = _behind(self.spell(self.form, value), text)
             if rest != EMPTY:
                 yield rest
+
+    def only(self, values: frozenset[Any]) -> Excluded:
+        """The same of these values."""
+        return Excluded(self.spell, self.form, values)
 
     def _begun_by(self, text: bytes) -> Iterable[Any]:
         """Those of which a text may begin with `text`; errs towards more."""
@@ -146,7 +152,7 @@ def either(text: bytes, bodies: Sequence[int], rules: Sequence[Any]) -> Either:
     return Either(len(text), tuple(zip(bodies, rules, strict=True)))
 
 
-class Value(NamedTuple):
+class Value(msgspec.Struct, frozen=True, gc=False):  # as there are many: no work for the garbage collector
     """A JSON text, and the `canonical` value it stands for."""
 
     text: bytes
@@ -322,7 +328,7 @@ def has_others(rule: Rule, body: int, text: bytes) -> bool | None:
         return None
     strings = _strings(values)
     begun = frozenset(strings.values[strings.begun_by(text)])
-    return _has_others(body, text, tuple(each._replace(values=begun) for each in rule.excluded()))
+    return _has_others(body, text, tuple(each.only(begun) for each in rule.excluded()))
 
 
 @memo
