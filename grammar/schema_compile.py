@@ -148,7 +148,7 @@ class _Emitter(Writer):
     def _add_part(self, conj: Conj) -> None:
         assert self._parts is not None
         planned = self._planned[conj]
-        if not planned.is_simple and conj not in self._done:
+        if not planned.can_wait and conj not in self._done:
             self._done[conj] = self._value(conj, planned)
         if conj in self._done:
             self._parts.add_written(conj, self._done[conj])
@@ -158,7 +158,7 @@ class _Emitter(Writer):
     def _write_at_once(self, order: list[Conj]) -> None:
         """Write what cannot be left for later, nor its parts; a schema in it that holds itself becomes a reference."""
         at_once: set[Conj] = set()
-        todo = [conj for conj in order if not self._planned[conj].is_simple]
+        todo = [conj for conj in order if not self._planned[conj].can_wait]
         if not todo:
             return
         if not self._has_circle(order):

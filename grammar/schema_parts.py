@@ -13,13 +13,16 @@ from collections.abc import Callable, Hashable
 
 import msgspec
 
+from .counts import left
 from .expr import POOL
 from .json_layout import Layout
-from .json_values import dumped, dumped_length
+from .json_values import ANY_TEXT, dumped, dumped_length, key_besides
 from .pools import current, memo
-from .schema_plan import ArrayPlan, ObjectPlan, PlannedMember, PlannedWay
+from .schema_names import Names
+from .schema_plan import ArrayPlan, Besides, ObjectPlan, PlannedMember, PlannedWay
 from .schema_rules import ArrayRule, Conj, NumberRule, ObjectRule, StringRule, Values
 from .schema_shapes import ANYTHING, Shape
+from .tallied_lengths import Option, least_length
 from .witness import NEVER
 from .work import tick
 
@@ -32,15 +35,15 @@ _VALUES_A_MEMBER = 12
 class Planned(msgspec.Struct, frozen=True, gc=False):
     """A shape, and how its arrays and objects are written, rule by rule.
 
-    inner: the schemas inside. is_simple: whether its arrays and objects count and compare nothing, so that writing them
-    can fail in no way.
+    inner: the schemas inside. can_wait: whether its arrays and objects compare nothing and count little, so that
+    writing them can fail in no way.
     """
 
     shape: Shape
     arrays: tuple[ArrayPlan | None, ...] = ()
     objects: tuple[ObjectPlan | None, ...] = ()
     inner: tuple[Conj, ...] = ()
-    is_simple: bool = True
+    can_wait: bool = True
 
     def compares(self) -> bool:
         """Whether what its parts are written as matters to how it is written."""
@@ -60,12 +63,12 @@ class Planned(msgspec.Struct, frozen=True, gc=False):
 def with_plans(shape: Shape, arrays: tuple[ArrayPlan | None, ...], objects: tuple[ObjectPlan | None, ...]) -> Planned:
     """A shape with its plans."""
     inner: list[Conj] = []
-    is_simple = not _excludes(shape)
+    can_wait = not _excludes(shape)
     for plan in (*arrays, *objects):
         if plan is not None:
             inner += plan.conjs()
-            is_simple = is_simple and plan.is_simple()
-    return Planned(shape, arrays, objects, tuple(inner), is_simple)
+            can_wait = can_wait and plan.can_wait()
+    return Planned(shape, arrays, objects, tuple(inner), can_wait)
 
 
 def _excludes(shape: Shape) -> bool:
@@ -190,6 +193,9 @@ class Parts:
     def _object_content(self, rule: ObjectRule, plan: ObjectPlan | None) -> Hashable:
         if plan is None:
             return _listed(rule)
+        if not plan.is_simple():
+            members, others = tuple(map(self._counted, plan.members)), tuple(map(self._counted, plan.others))
+            return rule.any_order, plan.low, plan.high, plan.tallies, members, others
         return (rule.any_order, *map(self._member, plan.members), None, *map(self._member, plan.others))
 
     def _ways(self, ways: tuple[PlannedWay, ...]) -> Part | None:
@@ -197,6 +203,9 @@ class Parts:
 
     def _member(self, member: PlannedMember) -> Hashable:
         return member.key, member.required, self._ways(member.ways)
+
+    def _counted(self, member: PlannedMember) -> Hashable:
+        return member.key, member.required, tuple([(self._parts[way.conj], way.counts) for way in member.ways])
 
     def tails(self, plan: ObjectPlan) -> list[Part]:
         """Of a simple object the rests: for each member, what may follow a value where that is the next member."""
@@ -271,11 +280,42 @@ class Parts:
         return min(self._array + total + (plan.low - 1) * self._comma + self._array_end, NEVER)
 
     def _object_length(self, plan: ObjectPlan) -> int:
+        if not plan.is_simple():
+            return self._counted_length(plan)
         needed = [member for member in plan.members if member.required]
         if not needed:
             return self._object + self._empty_object_end
         total = sum(map(self._member_length, needed)) + (len(needed) - 1) * self._comma
         return min(self._object + total + self._object_end, NEVER)
+
+    def _counted_length(self, plan: ObjectPlan) -> int:
+        still = left(plan.low, plan.high, plan.tallies)
+        if still.may_stop() and not any(member.required for member in plan.members):
+            return self._object + self._empty_object_end
+        n_tallies = len(plan.tallies)
+        left_out = Option(0, (0,) * (1 + n_tallies))
+        members = [self._options(each, n_tallies) + ([] if each.required else [left_out]) for each in plan.members]
+        others = [option for other in plan.others for option in self._options(other, n_tallies)]
+        total = least_length(members, others, still)
+        return min(self._object + total - self._comma + self._object_end, NEVER)
+
+    def _options(self, member: PlannedMember, n_tallies: int) -> list[Option]:
+        """What each way to write a member adds, behind a comma."""
+        before = self._comma + self._key_length(member.key) + self._colon
+        found = []
+        for way in member.ways:
+            part = self._parts.get(way.conj)
+            if part is not None and part.length < NEVER:
+                counts = (1, *[int(i in way.counts) for i in range(n_tallies)])
+                found.append(Option(before + part.length, counts))
+        return found
+
+    def _key_length(self, key: str | Besides | Names) -> int:
+        if isinstance(key, str):
+            return dumped_length(key)
+        if isinstance(key, Names):
+            return len(key.shortest) + 2
+        return 2 if "" not in key.names else POOL.shortest_length(key_besides(ANY_TEXT, key.names))
 
     def _member_length(self, member: PlannedMember) -> int:
         assert isinstance(member.key, str)

@@ -39,6 +39,9 @@ MAX_COUNTED = 100_000
 """Members listed times members counted, for minProperties and maxProperties."""
 
 
+_FEW_COUNTS, _FEW_POINTS = 16, 1000
+"""What may have been counted at a point in an object, and such at all points, that are written when a text comes."""
+
 _FREE = Members()
 _NO_COUNTS = frozenset[int]()
 
@@ -87,8 +90,8 @@ class ArrayPlan(msgspec.Struct, frozen=True, gc=False):
         """Whether what may follow depends on the elements that were written."""
         return self.unique or self.repeated
 
-    def is_simple(self) -> bool:
-        """Whether nothing is counted or compared, but the elements."""
+    def can_wait(self) -> bool:
+        """Whether nothing is counted or compared, but the elements, so that writing it can fail in no way."""
         return not self.tallies and not self.remembers
 
     def conjs(self) -> list[Conj]:
@@ -128,6 +131,15 @@ class ObjectPlan(msgspec.Struct, frozen=True, gc=False):
     def is_simple(self) -> bool:
         """Whether nothing is counted or compared."""
         return self.low == 0 and self.high is None and not self.tallies and not self.remembers
+
+    def can_wait(self) -> bool:
+        """Whether writing it can fail in no way, and take no long: nothing is compared, and few things are counted."""
+        if self.is_simple() or self.remembers:
+            return not self.remembers
+        counts = 1
+        for tally in (Tally(self.low, self.high), *self.tallies):
+            counts *= 1 + (tally.low if tally.high is None else tally.high)
+        return counts <= _FEW_COUNTS and counts * (1 + len(self.members)) <= _FEW_POINTS
 
     def conjs(self) -> list[Conj]:
         """The schemas of all ways."""

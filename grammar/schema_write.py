@@ -15,7 +15,7 @@ from .expr import EMPTY, POOL
 from .json_arrays import array
 from .json_equal import values_equal
 from .json_layout import layout
-from .json_objects import Member, object_
+from .json_objects import Member, Point, in_order, object_
 from .json_values import ANY_TEXT, any_value, key, key_besides, plainly, string, these_values
 from .numbers import exact, number
 from .repeats import repeated_array
@@ -65,9 +65,17 @@ class Writer:
             items = self._ways(plan.items) if len(prefix) < plan.low else ()
             texts.append(array(self._form, prefix, items, plan.low, plan.low))
         for plan in filter(None, planned.objects):
-            needed = self._members(tuple(member for member in plan.members if member.required))
-            texts.append(object_(self._form, needed, ()))
+            texts.append(self._brief(plan))
         return POOL.alt(*texts)
+
+    def _brief(self, plan: ObjectPlan) -> int:
+        """A shortest of its objects."""
+        if plan.is_simple():
+            return object_(self._form, self._members(tuple(member for member in plan.members if member.required)), ())
+        start = Point(True, left(plan.low, plan.high, plan.tallies))
+        members, others = self._members(plan.members), self._members(plan.others)
+        brief = in_order(self._form, members, others, start, briefly=True)
+        return POOL.frame(POOL.concat(self._form.open_object, brief))
 
     def _value(self, conj: Conj, planned: Planned) -> int:
         if planned.shape is ANYTHING:

@@ -25,16 +25,29 @@ names = st.sampled_from(["a", "b", "c"])
 def objects(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
     members = st.dictionaries(names, inner, max_size=3)
     required = st.lists(names, max_size=3, unique=True)
+    counted = st.sampled_from(
+        [
+            {},
+            {},
+            {"minProperties": 1},
+            {"maxProperties": 2},
+            {"minProperties": 2, "maxProperties": 3},
+            {"oneOf": [{"properties": {"a": {"maxLength": 1}}}, {"properties": {"b": {"minimum": 50}}}]},
+            {"not": {"properties": {"a": {"type": "string"}, "c": {"type": "integer"}}}},
+        ]
+    )
     return st.builds(
-        lambda members, required, others: {
+        lambda members, required, others, counted: {
             "type": "object",
             "properties": members,
             "required": required,
             "additionalProperties": others,
+            **counted,
         },
         members,
         required,
         inner,
+        counted,
     )
 
 
@@ -128,6 +141,20 @@ def test_parts_are_written_when_a_text_comes_to_them() -> None:
         assert len(POOL) - compiled < compiled, "most parts are still to be written"
 
 
+def test_what_counts_a_little_is_written_when_a_text_comes_to_it() -> None:
+    some = {f"of {i}": {"type": "string"} for i in range(20)}
+    each = {"properties": some, "additionalProperties": False, "maxProperties": 3}
+    either = {"oneOf": [{"properties": {"of 1": {"maxLength": 1}}}, {"properties": {"of 2": {"minLength": 5}}}]}
+    with using(POOL.fork()):
+        begun = len(POOL)
+        expression = compile_schema(JsonSchema(json.dumps({"properties": {"x": {**each, **either}}})))
+        compiled = len(POOL)
+        assert POOL.fullmatch(expression, b'{"x":{"of 1":"long","of 2":"not short"}}')
+        assert not POOL.fullmatch(expression, b'{"x":{"of 1":"long","of 2":"four"}}')
+        assert not POOL.fullmatch(expression, b'{"x":{"of 1":"long","of 2":"not short","of 3":"","of 4":""}}')
+        assert len(POOL) - compiled > 2 * (compiled - begun)
+
+
 def test_what_is_large_is_written_when_it_is_compiled() -> None:
     wide = {"properties": {f"member {i}": {"type": "null"} for i in range(2 * MAX_LATER)}}
     with using(POOL.fork()):
@@ -166,6 +193,8 @@ def test_equal_parts_of_different_schemas_are_one() -> None:
         ({"items": {"minLength": 1}}, {"items": {"maxLength": 1}}),
         ({"items": {"type": "string", "enum": ["1"]}}, {"items": {"type": "string", "pattern": "1"}}),
         ({"required": ["a"]}, {"required": ["b"]}),
+        ({"minProperties": 1}, {"maxProperties": 1}),
+        ({"not": {"properties": {"a": {"type": "string"}}}}, {"not": {"properties": {"b": {"type": "string"}}}}),
         ({**ANY_ORDER, "properties": {"a": {}, "b": {}}}, {"properties": {"a": {}, "b": {}}}),
     ],
 )
