@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from .attention_loops import UNSEEN, attend_rows, merge, soften
+from .attention_pairs import attend_pairs, can_attend
 from .cascade import Kind, NearPart, ProductPart, Rows, Sight, StepPlan, Tokens, make_sight
 from .linears import padded_rows
 from .loops import bits, write_rows
@@ -17,6 +18,7 @@ from .memory_cpu import CpuMemory
 _MOST_SCORES = 1 << 20  # of one product: a block of keys is as long as this allows, so that scores stay near
 _FEWEST_KEYS = 512
 _NOTHING = np.empty((0, 0), dtype=np.float32)
+_ONE = np.array([0, 1])
 
 
 class StepAttention:
@@ -82,7 +84,11 @@ class Found:
         values: torch.Tensor,
         scoring: Scoring,
     ) -> None:
-        """Each of the part's tokens by itself; what it has found before is forgotten."""
+        """Each of the part's tokens by itself, before anything else."""
+        if is_paired(queries, values):
+            owners = part.first_token, part.first_segment, part.segments
+            self._pairs(part.tokens, sight, *owners, queries, keys, values, scoring)
+            return
         attend_rows(
             0,
             len(part.tokens),
@@ -111,6 +117,9 @@ class Found:
         scoring: Scoring,
     ) -> None:
         """All tokens of the part together, merged with what they have found before."""
+        if is_paired(queries, values):
+            self._paired_product(part, sights, queries, keys, values, scoring)
+            return
         mine = _pick(queries, part.tokens).transpose(0, 1).contiguous()  # (kv_heads, n, groups, key_dim)
         n_keys = max(sight.last for _, sight in sights)
         keys, values = _read(keys, part.rows, n_keys), _read(values, part.rows, n_keys)
@@ -125,6 +134,58 @@ class Found:
                     rows = padded_rows(rows)
                 total = _multiply(rows, keys[head], values[head], groups, sight, scoring, top, weight)
                 merge(self.out, self.lse, tokens, head * groups, groups, top, weight, total.numpy())
+
+    def _paired_product(
+        self,
+        part: ProductPart,
+        sights: Sequence[tuple[slice, Sight]],
+        queries: torch.Tensor,
+        keys: torch.Tensor,
+        values: torch.Tensor,
+        scoring: Scoring,
+    ) -> None:
+        first, n_keys = 0, max(sight.last for _, sight in sights)
+        if isinstance(part.rows, slice):
+            first = part.rows.start
+        else:
+            keys, values = _read(keys, part.rows, n_keys), _read(values, part.rows, n_keys)
+        for some, sight in sights:
+            tokens = part.numbers[some]
+            whole = np.array([0, len(tokens)]), _ONE, np.array([[0, n_keys, first]])
+            self._pairs(tokens, sight, *whole, queries, keys, values, scoring)
+
+    def _pairs(
+        self,
+        tokens: np.ndarray,
+        sight: Sight,
+        first_token: np.ndarray,
+        first_segment: np.ndarray,
+        segments: np.ndarray,
+        queries: torch.Tensor,
+        keys: torch.Tensor,
+        values: torch.Tensor,
+        scoring: Scoring,
+    ) -> None:
+        attend_pairs(
+            bits(queries.contiguous()),
+            bits(keys),
+            bits(values),
+            tokens,
+            sight.low,
+            sight.high,
+            first_token,
+            first_segment,
+            segments,
+            scoring.scale,
+            scoring.cap,
+            self.out,
+            self.lse,
+        )
+
+
+def is_paired(queries: torch.Tensor, values: torch.Tensor) -> bool:
+    """Whether these heads are for attend_pairs()."""
+    return queries.dtype == torch.bfloat16 and can_attend(queries.shape[3], values.shape[2])
 
 
 def _multiply(
@@ -165,7 +226,7 @@ def attend_near(queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor,
     n_tokens, kv_heads, groups, _ = queries.shape
     found = Found(n_tokens, kv_heads * groups, values.shape[2])
     tokens, none = np.arange(n_tokens), np.zeros(n_tokens, dtype=np.int64)
-    part = NearPart(tokens, none, np.array([0, 1]), np.array([[0, n_keys, 0]]))
+    part = NearPart(tokens, tokens, np.arange(n_tokens + 1), np.array([[0, n_keys, 0]] * n_tokens))
     found.near(part, make_sight(none, none + n_keys), queries, keys, values, Scoring(keys.shape[2] ** -0.5, 0.0))
     return found
 

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -47,12 +47,19 @@ class Kind(NamedTuple):
 
 @dataclass(slots=True)
 class NearPart:
-    """Tokens that read by themselves. owners: (n,), whose segments each reads; the rest: see attend_rows."""
+    """Tokens that read by themselves. owners: (n,), ascending, whose segments each reads; the rest: see attend_rows.
+
+    first_token: (owners + 1,), where each owner's tokens begin.
+    """
 
     tokens: np.ndarray
     owners: np.ndarray
     first_segment: np.ndarray
     segments: np.ndarray
+    first_token: np.ndarray = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.first_token = np.searchsorted(self.owners, np.arange(len(self.first_segment)))
 
 
 @dataclass(slots=True)

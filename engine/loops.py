@@ -17,7 +17,8 @@ from numba.extending import overload
 
 from ..grammar.machine_code import MachineCode
 
-_CODE = MachineCode(Path(__file__).with_name(name) for name in ("loops.py", "attention_loops.py"))
+_SOURCES = ("loops.py", "attention_loops.py", "attention_pairs.py", "vectors.py")
+_CODE = MachineCode(Path(__file__).with_name(name) for name in _SOURCES)
 
 _f32, _i32, _u32, _u16 = np.float32, np.int32, np.uint32, np.uint16
 SIGN_OFF = _i32(0x7FFFFFFF)
