@@ -200,6 +200,8 @@ def soak(given: argparse.Namespace, cache: Path) -> list[str]:
         url = worker.ask("url")
         context = httpx.get(f"{url}/v1/models").json()["data"][0]["rootform"]["context_tokens"]
         chars = worker.ask("chars_per_token", _prose(random.Random(0), 100))
+        code_mib = worker.ask("meet_numbers_of_rows")
+        print(f"oneDNN's code for all numbers of rows, made beforehand: {code_mib:.0f} MiB\n", flush=True)
         worker.ask("start_calling")
         seconds = 60.0 * given.minutes
         every_s = min(5.0, seconds / 20)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import random
 import threading
@@ -10,10 +11,12 @@ from concurrent.futures import CancelledError
 from pathlib import Path
 from typing import NamedTuple
 
+import torch
 import uvicorn
 
 from rootform import Engine
 from rootform.engine.job import Job
+from rootform.engine.linears import PackedLinear, padded_count
 from rootform.engine.resolve import resolve_model
 from rootform.engine.types import Call, ModelInfo, RootformError, Sampling
 from rootform.grammar.constraints import JsonSchema, Regex
@@ -24,6 +27,7 @@ _SCHEMA = '{"type":"object","properties":{"name":{"type":"string","maxLength":20
 
 _LONG_TOKENS = 400
 _FEW_PROMPTS = 60  # of callers, where outputs are compared: so few that each is asked for again and again
+_PROMPT_TOKENS = 1024  # in one pass
 
 
 class Setting(NamedTuple):
@@ -147,6 +151,7 @@ class Served:
             setting.model,
             threads=1,
             max_batch=setting.batch,
+            prefill_tokens=_PROMPT_TOKENS,
             kv_bytes=setting.kv_tokens * _kv_bytes(resolve_model(setting.model)),
             grammar_bytes=32 << 20,
             cache_dir=setting.folder,
@@ -175,6 +180,22 @@ class Served:
     def chars_per_token(self, text: str) -> float:
         """Of a text like this."""
         return len(text) / self.witness.submit(Call(prompt=text, max_tokens=1)).result(60).usage.prompt_tokens
+
+    def meet_numbers_of_rows(self) -> float:
+        """Multiply by each kind of layer with each number of rows that passes may have; MiB that stay taken.
+
+        oneDNN keeps machine code for each (`engine/linears.py`), and a load meets the last of them after hours only;
+        what else grows is to be seen before.
+        """
+        before = _resident_mib("RssAnon")
+        found = (each for each in gc.get_objects() if type(each) is PackedLinear)
+        kinds = {(each.in_features, each.out_features, each.bias is None): each for each in found}
+        most = _PROMPT_TOKENS + self._setting.batch
+        with torch.inference_mode():
+            for n_rows in sorted({padded_count(n) for n in range(1, most + 1)}):
+                for layer in kinds.values():
+                    layer(torch.zeros(n_rows, layer.in_features, dtype=torch.float32))
+        return _resident_mib("RssAnon") - before
 
     def start_calling(self) -> None:
         """Let the callers begin."""
