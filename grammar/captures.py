@@ -6,6 +6,7 @@ A capture is an element whose text is remembered until it ends; a `Rule` then sa
 from __future__ import annotations
 
 import heapq
+import re
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
@@ -24,6 +25,8 @@ _BYTES_TRIED = 8  # of each class of bytes that behave alike
 _EXPANSIONS = 60  # for each value that is looked for
 _ANY_CHARACTER = (JSON_CHAR, PLAIN_CHAR)
 _MANY, _MANY_CHARACTERS = 1_000_000, 5  # there are as many values of five letters, and more
+_NUMBER_SO_FAR = re.compile(rb"(?:^|[\[:,\s])-?[0-9]+(\.[0-9]*)?$")
+_EXPONENT_MARKS = sum(1 << byte for byte in b"eE")
 _NODES_SEEN = 1000
 _FEWEST = 16  # values for which there are expansions at least
 _UNESCAPED = ALL_BYTES & ~(1 << ord("\\"))  # nearly all values can be spelled so
@@ -163,8 +166,9 @@ def has_values(expression: int, wanted: int) -> bool:
     """Whether JSON texts stand for `wanted` different values, as far as a short search finds them."""
     if wanted < _MANY and _has_many(expression):
         return True
-    if len(values_of(expression, wanted)) >= wanted:
-        return True
+    found = _known_values(expression, wanted)
+    if len(found.values) >= wanted or found.is_through:
+        return len(found.values) >= wanted
     kind, *rest = POOL.node(expression)  # some may be hidden behind the many spellings of a shorter one
     return kind == Kind.ALT and any(len(values_of(member, wanted)) >= wanted for member in rest[0])
 
@@ -219,7 +223,7 @@ class _Values:
         self._spelling = spelling
         self._known: set[Hashable] = set()
         self._expanded = self._pushed = 0
-        self._left_out = False
+        self._left_out = self._skipped = False
         self._heap: list[tuple[int, int, int, bytes, int]] = []
         if not POOL.is_empty(expression):
             self._heap.append((POOL.shortest_length(expression), 0, 0, b"", expression))
@@ -227,6 +231,11 @@ class _Values:
     @property
     def are_all(self) -> bool:
         """Whether there are no others than `values`."""
+        return self.is_through and not self._skipped
+
+    @property
+    def is_through(self) -> bool:
+        """Whether there is nothing more to look at, but numbers that end in zeros or have an exponent."""
         return not self._heap and not self._left_out
 
     def look_for(self, wanted: int) -> None:
@@ -249,12 +258,18 @@ class _Values:
         first, spelling = POOL.first(rest), self._spelling
         if (len(text) - len(text.rstrip(b"\\"))) % 2:
             spelling = _NEEDED_ESCAPES
+        number = _NUMBER_SO_FAR.search(text)
+        if number and first & _EXPONENT_MARKS:
+            self._skipped, first = True, first & ~_EXPONENT_MARKS
         for mask in POOL.byte_classes(rest):
             possible = mask & first
             some = _some_bytes(possible & spelling)
             self._left_out |= len(some) < possible.bit_count()
             after = POOL.derivative(rest, some[0]) if some else EMPTY
             if after == EMPTY:
+                continue
+            if after == rest and number and number[1] and some == [ord("0")]:
+                self._skipped = True  # one more zero at the end, and so on
                 continue
             length = len(text) + 1 + POOL.shortest_length(after)
             for byte in some:

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from rootform.grammar import captures
 from rootform.grammar.automaton import Automaton
 from rootform.grammar.batch import StateBatch
 from rootform.grammar.captures import derived, has_others, has_values
@@ -197,6 +198,24 @@ def test_many_values_are_found_behind_few_that_are_shorter_or_spelled_in_many_wa
     with using(POOL.fork()):
         closed = compile_schema(JsonSchema(json.dumps({**kind, "additionalProperties": False}), "flexible"))
         assert not has_values(closed, 4)
+
+
+def test_values_are_not_looked_for_in_all_the_ways_in_which_a_number_is_spelled() -> None:
+    texts: list[bytes] = []
+
+    def note(text: bytes) -> Any:
+        texts.append(text)
+        return read(text)
+
+    with pytest.MonkeyPatch.context() as patch, using(POOL.fork()):
+        patch.setattr(captures, "read", note)
+        week = compile_schema(JsonSchema('{"type": "integer", "minimum": 0, "maximum": 6}', "flexible"))
+        assert not has_values(week, 8)
+        assert {read(text) for text in texts} == {read(b"%d" % day) for day in range(7)}
+        assert len(texts) < 60
+        hundredths = compile_schema(JsonSchema('{"multipleOf": 0.01, "minimum": 0, "maximum": 1}', "flexible"))
+        assert has_values(hundredths, 60)
+        assert captures.all_values(week, 10) is None, "others may have been among what was not looked at"
 
 
 # -- objects --------------------------------------------------------------------------------------------------
