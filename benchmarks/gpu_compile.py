@@ -189,8 +189,9 @@ def compile_case(name: str, arch: int) -> dict[str, int]:
     assert not set(missing) - {"positions", "part_out", "part_lse"}, missing
     kinds = {p: f"*{kind}" for p, kind in pointers.items()} | dict.fromkeys(constants, "constexpr")
     kinds |= {p: "fp32" if p in FLOATS else "i32" for p in kernel.arg_names if p not in kinds}
-    # As at a launch: pointers and strides are multiples of 16 bytes or elements.
-    aligned = {p for p, kind in kinds.items() if kind.startswith("*") or p.endswith("_stride")}
+    # As at a launch: pointers and strides are multiples of 16 bytes or elements, but for those that may be anything.
+    anything = {p.name for p in kernel.params if p.do_not_specialize or p.do_not_specialize_on_alignment}
+    aligned = {p for p, kind in kinds.items() if kind.startswith("*") or p.endswith("_stride")} - anything
     compiled = triton.compile(
         ASTSource(
             fn=kernel,

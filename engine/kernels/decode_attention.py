@@ -164,7 +164,10 @@ if HAS_TRITON:
 
     jit: Any = triton.jit  # a launch takes more arguments than the function
 
-    @jit
+    @jit(
+        do_not_specialize_on_alignment=["block_table", "lengths", "positions"],
+        do_not_specialize=["n_splits", "table_stride"],
+    )
     def split_kernel(
         q,
         k_pages,

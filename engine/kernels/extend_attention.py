@@ -209,7 +209,18 @@ if HAS_TRITON:
 
     jit: Any = triton.jit  # a launch takes more arguments than the function
 
-    @jit
+    @jit(
+        do_not_specialize_on_alignment=[
+            "block_table",
+            "lengths",
+            "query_starts",
+            "query_stops",
+            "bits",
+            "positions",
+            "sinks",
+        ],
+        do_not_specialize=["table_stride", "bits_stride"],
+    )
     def extend_kernel(
         q,
         k_pages,

@@ -170,7 +170,7 @@ if HAS_TRITON:
             level += 1
         return tl.where(found == DEEPER, MISSING, found)
 
-    @jit
+    @jit(do_not_specialize_on_alignment=["slots", "tokens"], do_not_specialize=["last", "push_last", "row_last"])
     def advance_kernel(
         sequences,
         slots,

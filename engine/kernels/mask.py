@@ -105,7 +105,7 @@ if HAS_TRITON:
 
     jit: Any = triton.jit  # a launch takes more arguments than the function
 
-    @jit
+    @jit(do_not_specialize_on_alignment=["row_ids"], do_not_specialize=["words", "table_stride"])
     def mask_kernel(logits, row_table, row_ids, vocab, words, logits_stride, table_stride, BLOCK: tl.constexpr):
         """One program: BLOCK logits of one row."""
         row = tl.program_id(0).to(tl.int64)

@@ -160,7 +160,7 @@ if HAS_TRITON:
 
     jit: Any = triton.jit  # a launch takes more arguments than the function
 
-    @jit
+    @jit(do_not_specialize_on_alignment=["starts", "stops", "order"], do_not_specialize=["room"])
     def merge_kernel(
         part_out,
         part_lse,

@@ -229,7 +229,10 @@ if HAS_TRITON:
             n_ties += tl.sum(tl.where(scores == t, 1.0, 0.0), 0)
         return t, above_t, n_above, n_ties
 
-    @jit
+    @jit(
+        do_not_specialize_on_alignment=["row_ids", "temperatures", "top_ks", "top_ps", "min_ps", "uniforms"],
+        do_not_specialize=["words", "table_stride"],
+    )
     def sample_kernel(
         logits,
         row_table,

@@ -1,4 +1,10 @@
-"""What all kernels share: whether triton is there, tile sizes, the precision of twins."""
+"""What all kernels share: whether triton is there, tile sizes, the precision of twins.
+
+Triton compiles a kernel once more for pointers that are not at multiples of 16 bytes, and for numbers that are 1 or
+multiples of 16. The lists that come with a step stand anywhere in one piece of memory, and what counts them is any
+number: kernels name these (`do_not_specialize_on_alignment`, `do_not_specialize`), so that no step in service waits
+for the compiler.
+"""
 
 from __future__ import annotations
 

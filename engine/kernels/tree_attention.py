@@ -187,7 +187,7 @@ if HAS_TRITON:
 
     jit: Any = triton.jit  # a launch takes more arguments than the function
 
-    @jit
+    @jit(do_not_specialize_on_alignment=["positions", "units", "pages", "readers"])
     def unit_kernel(
         q,
         k_pages,

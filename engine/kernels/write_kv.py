@@ -183,7 +183,7 @@ if HAS_TRITON:
         b = tl.load(source + at[:, None] + HALF + c[None, :], mask=is_there, other=0.0).to(tl.float32)
         return a * turn_cos - b * turn_sin, b * turn_cos + a * turn_sin, is_there
 
-    @jit
+    @jit(do_not_specialize_on_alignment=["rows", "positions"])
     def write_kernel(
         q,
         k,
