@@ -263,11 +263,13 @@ class _Values:
             self._skipped, first = True, first & ~_EXPONENT_MARKS
         for mask in POOL.byte_classes(rest):
             possible = mask & first
+            if not possible:
+                continue
             some = _some_bytes(possible & spelling)
-            self._left_out |= len(some) < possible.bit_count()
-            after = POOL.derivative(rest, some[0]) if some else EMPTY
+            after = POOL.derivative(rest, some[0] if some else nicest(possible))
             if after == EMPTY:
                 continue
+            self._left_out |= len(some) < possible.bit_count()
             if after == rest and number and number[1] and some == [ord("0")]:
                 self._skipped = True  # one more zero at the end, and so on
                 continue

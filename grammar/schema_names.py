@@ -74,7 +74,7 @@ class Names(msgspec.Struct, frozen=True, gc=False):
 
     def few(self, most: int, body: Body) -> tuple[str, ...]:
         """All of them, if they are not more than `most`; else none."""
-        if not self.true:
+        if not self.true and not self.untrue:
             return ()
         quote = POOL.literal(b'"')
         found = all_values(POOL.concat(quote, self._found("plain", body, self.untrue, self.listed), quote), most)
