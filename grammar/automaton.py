@@ -171,6 +171,7 @@ class Automaton:
             _warm_misses()
             frame_kernels.warm()
             walk_kernels.warm()
+            self.walker.warm()
             verbatim.warm()
             self._dfa.touch()
             self._crossings.touch()

@@ -77,6 +77,7 @@ class Base:
         self.words = words
         self.exits = exits
         self.exits_by_first: dict[int, np.ndarray] = {}
+        self.longest_rest: int | None = None  # see `Parts._longest_rest`; None: nobody asked
         self._walker = walker
         self._states: np.ndarray | None = None
 
@@ -216,13 +217,20 @@ class Parts:
             if not part.entries:
                 longest = int(self._vocabulary.token_bytes[part.tokens].max()) if len(part.tokens) else 0
                 known = longest + self._longest_rest(part.token_states)
-                if part.shared_exits is not None:  # tokens taken from the base end in its states
-                    base_rest = self._longest_rest(part.shared_exits.base.states)
-                    known = max(known, self._vocabulary.max_token_bytes + base_rest)
+                base = None if part.shared_exits is None else part.shared_exits.base
+                is_base = base is not None and base.local == local and len(part.tokens) > 0
+                if base is not None and not is_base:  # tokens taken from the base end in its states
+                    known = max(known, self._vocabulary.max_token_bytes + self._longest_in(base))
             if len(self._reaches) > _MOST_REACHES:
                 self._reaches.clear()
             self._reaches[key] = known
         return known
+
+    def _longest_in(self, base: Base) -> int:
+        """`_longest_rest` of all states of a base, remembered."""
+        if base.longest_rest is None:
+            base.longest_rest = self._longest_rest(base.states)
+        return base.longest_rest
 
     def _longest_rest(self, states: np.ndarray) -> int:
         """Bytes of the longest of the shortest rests from any of some states, the dead one left out."""
@@ -387,7 +395,8 @@ class Parts:
         return np.stack([starts, stops], 1).astype(np.int32)
 
     def _new_base(self, local: int, words: np.ndarray, exits: np.ndarray) -> Base:
-        base = Base(local, self._walker, words, self.union([exits]))
+        is_in_order = bool((exits[1:] > exits[:-1]).all())
+        base = Base(local, self._walker, words, exits.copy() if is_in_order else self.union([exits]))
         if not self._bases:
             base.find_states()  # JSON text, which most others have something in common with
         if len(self._bases) >= _MOST_BASES:

@@ -135,6 +135,83 @@ def walk(
 
 
 @compiled
+def walk_below(
+    pool: np.ndarray,
+    dfa: Arrays,
+    node_depth: np.ndarray,
+    node_byte: np.ndarray,
+    node_end: np.ndarray,
+    token_start: np.ndarray,
+    token_ids: np.ndarray,
+    unit: int,
+    root: int,
+    start: int,
+    path: np.ndarray,
+    filled: np.ndarray,
+    tokens: np.ndarray,
+    exits: np.ndarray,
+    entries: np.ndarray,
+    missing: np.ndarray,
+) -> None:
+    """`walk` from one node, without a base: the nodes below it one after the other, which takes half the time.
+
+    path: room for state and count at each depth, (depths, 2).
+    """
+    transitions, kinds = dfa[2], dfa[3]
+    n_tokens, n_exits, n_entries, _, n_missing, n_reached = filled
+    asked = np.full(_ASKED, -1, np.int64)
+    path[node_depth[root], 0] = start
+    path[node_depth[root], 1] = 0
+    node, end = np.int64(root) + 1, np.int64(node_end[root])
+    while node < end:
+        depth = node_depth[node]
+        before = path[depth - 1, 0]
+        after = transitions[before, node_byte[node]]
+        if after < 0:
+            edge = np.int64(before) << 8 | np.int64(node_byte[node])
+            if asked[edge & (_ASKED - 1)] != edge:
+                after = transition(pool, dfa, np.int64(before), np.int64(node_byte[node]))
+                if after < 0:
+                    asked[edge & (_ASKED - 1)] = edge
+        if after <= 0:
+            if after < 0:
+                missing[n_missing, 0] = node
+                missing[n_missing, 1] = before
+                missing[n_missing, 2] = path[depth - 1, 1]
+                n_missing += 1
+            node = np.int64(node_end[node])
+            continue
+        n_reached += 1
+        count = path[depth - 1, 1]
+        if before == unit:
+            count += 1
+        for at in range(token_start[node], token_start[node + 1]):
+            tokens[0, n_tokens] = token_ids[at]
+            tokens[1, n_tokens] = after
+            tokens[2, n_tokens] = count
+            n_tokens += 1
+        kind = kinds[after]
+        if kind & HALTS:
+            entries[n_entries, 0] = node
+            entries[n_entries, 1] = after
+            n_entries += 1
+            node = np.int64(node_end[node])
+            continue
+        if (after == unit if unit >= 0 else kind & MAY_END != 0) and node_end[node] > node + 1:
+            exits[0, n_exits] = node
+            exits[1, n_exits] = count
+            n_exits += 1
+        path[depth, 0] = after
+        path[depth, 1] = count
+        node += 1
+    filled[0] = n_tokens
+    filled[1] = n_exits
+    filled[2] = n_entries
+    filled[4] = n_missing
+    filled[5] = n_reached
+
+
+@compiled
 def states_at(
     node_byte: np.ndarray,
     node_depth: np.ndarray,

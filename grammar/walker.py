@@ -8,7 +8,7 @@ import numpy as np
 
 from . import walk_kernels
 from . import wide_kernels as wk
-from .dfa import Dfa
+from .dfa import DEAD, Dfa
 from .vocab import Vocabulary
 
 _NO_EDGES = np.zeros((0, 3), np.int32)
@@ -41,6 +41,9 @@ class Walker:
         self._dfa = dfa
         self.is_compiled = use_compiled
         self._walk = walk_kernels.walk if use_compiled else getattr(walk_kernels.walk, "py_func", walk_kernels.walk)
+        below = walk_kernels.walk_below
+        self._walk_below = below if use_compiled else getattr(below, "py_func", below)
+        self._path = np.empty((vocabulary.max_token_bytes + 1, 2), np.int32)
         self._stack = np.empty((256 * (vocabulary.max_token_bytes + 1), 3), np.int32)
         self._make_room(len(vocabulary.node_byte), len(vocabulary.token_ids))
         self.walks = 0
@@ -58,24 +61,10 @@ class Walker:
         filled = np.zeros(6, np.int64)
         starts, edges = nodes, _NO_EDGES
         while True:
-            with dfa.exprs.lock:
-                self._walk(
-                    dfa.exprs.array,
-                    dfa.arrays,
-                    *vocabulary.trie,
-                    base_states,
-                    unit,
-                    starts,
-                    state,
-                    edges,
-                    self._stack,
-                    filled,
-                    self._tokens,
-                    self._exits,
-                    self._entries,
-                    self._drops,
-                    self._missing,
-                )
+            if len(starts) == 1 and not len(base_states):
+                self._do_below(state, unit, int(starts[0]), filled)
+            else:
+                self._do(state, unit, starts, edges, base_states, filled)
             n_tokens, n_exits, n_entries, n_drops, n_missing, reached = filled.tolist()
             if not n_missing:
                 break
@@ -92,6 +81,63 @@ class Walker:
             self._drops[:n_drops],
             reached,
         )
+
+    def warm(self) -> None:
+        """Have the loop compiled that the first walks may not need."""
+        self._do(DEAD, -1, _NO_NODES, _NO_EDGES, _NO_NODES, np.zeros(6, np.int64))
+
+    def _do(
+        self,
+        state: int,
+        unit: int,
+        starts: np.ndarray,
+        edges: np.ndarray,
+        base_states: np.ndarray,
+        filled: np.ndarray,
+    ) -> None:
+        """`walk_kernels.walk`, as far as it comes without the host."""
+        dfa = self._dfa
+        with dfa.exprs.lock:
+            self._walk(
+                dfa.exprs.array,
+                dfa.arrays,
+                *self._vocabulary.trie,
+                base_states,
+                unit,
+                starts,
+                state,
+                edges,
+                self._stack,
+                filled,
+                self._tokens,
+                self._exits,
+                self._entries,
+                self._drops,
+                self._missing,
+            )
+
+    def _do_below(self, state: int, unit: int, node: int, filled: np.ndarray) -> None:
+        """`walk_kernels.walk_below`, as far as it comes without the host."""
+        dfa, vocabulary = self._dfa, self._vocabulary
+        with dfa.exprs.lock:
+            self._walk_below(
+                dfa.exprs.array,
+                dfa.arrays,
+                vocabulary.node_depth,
+                vocabulary.node_byte,
+                vocabulary.node_end,
+                vocabulary.token_start,
+                vocabulary.token_ids,
+                unit,
+                node,
+                state,
+                self._path,
+                filled,
+                self._tokens,
+                self._exits,
+                self._entries,
+                self._missing,
+            )
 
     def walk_beside(
         self,
