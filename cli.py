@@ -236,6 +236,7 @@ def _engine(given: argparse.Namespace, *, quiet: bool) -> Engine:
         deterministic=bool(given.deterministic),
         drafts=given.drafts != "off",
         overlap=None if given.overlap is None else given.overlap == "on",
+        page_tokens=given.page_tokens,
         compile_seconds=2.0 if given.compile_seconds is None else given.compile_seconds,
         grammar_bytes=(given.grammar_mib or 512) << 20,
         cache_dir=given.cache_dir,

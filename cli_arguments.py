@@ -187,6 +187,7 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
 # What only a model in this process has: arguments that make no sense beside --server.
 ENGINE_OPTIONS = (
     *("dtype", "device", "max_batch", "threads", "itl_ms", "deterministic", "drafts", "overlap"),
+    "page_tokens",
     *("compile_seconds", "grammar_mib", "cache_dir", "disk_cache_mib", "host_cache_mib"),
 )
 
@@ -205,6 +206,8 @@ def _add_engine(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--drafts", choices=("on", "off"), help=drafts)
     ahead = "on a device, queue each pass before the one before it was settled (default: on; docs/gpu.md)"
     parser.add_argument("--overlap", choices=("on", "off"), help=ahead)
+    page = "on a device, tokens in a page of KV memory (default: 16; docs/gpu.md)"
+    parser.add_argument("--page-tokens", type=_positive, metavar="TOKENS", help=page)
     limit = "processor time one constraint may take to compile (default: 2)"
     parser.add_argument("--compile-seconds", type=_above_0, metavar="S", help=limit)
     memory = "memory for compiled constraints (default: 512, at least 32)"

@@ -7,6 +7,8 @@ read is NaN or far out of range, and so is what it must write. Used by the tests
 
 from __future__ import annotations
 
+import sys
+import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -539,18 +541,27 @@ def in_bfloat(cases: dict[str, Any]) -> dict[str, Any]:
     return copies
 
 
-def run_all(cases: dict[str, Any], device: str) -> dict[str, str]:
-    """{case: what went wrong, or ""}, with outputs poisoned and stretches so short that small cases have several."""
+def run_all(cases: dict[str, Any], device: str, deadline: float = float("inf")) -> dict[str, str]:
+    """{case: what went wrong, or ""}, with outputs poisoned and stretches so short that small cases have several.
+
+    deadline: by time.monotonic(); cases that would begin later are not in it, nor are those a card has no memory for.
+    """
     wrong = {}
     before = torch.empty, decode._SPLIT_TOKENS
     torch.empty, decode._SPLIT_TOKENS = poisoned_empty, 128
     try:
         for name, case in cases.items():
+            if time.monotonic() >= deadline:
+                break
             try:
                 case.run(device)
                 wrong[name] = ""
+            except torch.OutOfMemoryError as error:
+                print(f"{name}: {error}".splitlines()[0], file=sys.stderr)
             except Exception:
                 wrong[name] = traceback.format_exc()
+            if device == "cuda":
+                torch.cuda.empty_cache()  # other processes check cases beside this one
     finally:
         torch.empty, decode._SPLIT_TOKENS = before
     return wrong

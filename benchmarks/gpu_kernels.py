@@ -6,6 +6,7 @@ Every number is of one launch of what a layer, or a step, asks for. Data is rand
 from __future__ import annotations
 
 import importlib.util
+import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -60,25 +61,32 @@ class Row(NamedTuple):
     share: float
 
 
-def table(sizes: Sizes, device: torch.device, ceilings: Ceilings) -> list[Row]:
-    """Time everything."""
+def table(sizes: Sizes, device: torch.device, ceilings: Ceilings, deadline: float = float("inf")) -> list[Row]:
+    """Time everything, or what is begun before the deadline (by time.monotonic()): what verdicts need comes first."""
     torch.manual_seed(0)
     rows = []
     for timed in everything(sizes, device):
+        if rows and time.monotonic() >= deadline:
+            break
         ms = median_ms(timed.run, device)
         rows.append(Row(timed.name, ms, timed.n_bytes / 2**20, ceilings.floor_ms(timed.n_bytes, timed.flops) / ms))
     return rows
 
 
 def everything(sizes: Sizes, device: torch.device) -> Iterator[Timed]:
-    """One after the other, so that none holds another's memory."""
+    """One after the other, so that few hold memory at once."""
     for page_tokens in PAGE_SIZES:
-        yield decode_of(sizes, device, 64 if sizes.batch > 64 else sizes.batch, sizes.contexts[0], page_tokens)
+        yield alone(sizes, device, 64 if sizes.batch > 64 else sizes.batch, sizes.contexts[0], page_tokens)
+    for context in reversed(sizes.contexts):
+        yield shared(sizes, device, context, together=False)
+        yield shared(sizes, device, context, together=True)
+    yield from choosing(sizes, device)
+    if importlib.util.find_spec("msgspec") is not None:
+        yield advancing(sizes, device)
     for context in sizes.contexts:
         for batch in (1, sizes.batch):
             yield decode_of(sizes, device, batch, context, 16)
-        yield shared(sizes, device, context, together=False)
-        yield shared(sizes, device, context, together=True)
+            yield alone(sizes, device, batch, context, 16)
     yield prompts(sizes, device)
     yield from small_ones(sizes, device)
 
@@ -111,6 +119,35 @@ def decode_of(sizes: Sizes, device: torch.device, batch: int, context: int, page
     )
 
 
+def alone(sizes: Sizes, device: torch.device, batch: int, context: int, page_tokens: int) -> Timed:
+    """What a decoding step of the engine asks for where sequences have nothing in common."""
+    n_pages = -(-context // page_tokens)
+    k, v = pools(sizes, device, batch * n_pages, page_tokens)
+    table = np.random.default_rng(0).permutation(batch * n_pages).astype(np.int32).reshape(batch, n_pages)
+    q = torch.randn(batch, sizes.heads, sizes.dim, device=device, dtype=sizes.dtype)
+    work, positions = _units(sizes, device, table, context, page_tokens)
+    scoring = Scoring(sizes.dim**-0.5)
+    return Timed(
+        f"step, batch {batch}, context {context}, pages of {page_tokens}",
+        lambda: tree_attention.tree_attention(q, k, v, positions, work, scoring),
+        kv_bytes(sizes, batch * context) + q_bytes(sizes, batch),
+    )
+
+
+def _units(
+    sizes: Sizes, device: torch.device, table: np.ndarray, length: int, page_tokens: int
+) -> tuple[tree_attention.Units, torch.Tensor]:
+    """The work of sequences of this length with these pages, one query token each, and where those stand."""
+    n, group = len(table), sizes.heads // sizes.kv_heads
+    counts, n_pages = np.ones(n, dtype=np.int64), np.full(n, table.shape[1])
+    made = compose(table, n_pages, np.arange(n), counts, n, group, page_tokens)
+    made.set_lengths(np.full(n, length))
+    lists = made.pages, made.readers, made.starts, made.stops, made.order
+    units, *there = (torch.from_numpy(each).to(device) for each in (made.units, *lists))
+    work = tree_attention.Units(units, made.n_wide, *there)
+    return work, torch.full((n,), length - 1, dtype=torch.int32, device=device)
+
+
 def shared(sizes: Sizes, device: torch.device, prefix: int, *, together: bool) -> Timed:
     """A whole batch behind one prefix, 128 tokens of each its own. together False: each reads the prefix by itself."""
     page_tokens, own = 16, 8
@@ -128,15 +165,7 @@ def shared(sizes: Sizes, device: torch.device, prefix: int, *, together: bool) -
         lengths = torch.full((sizes.batch,), length, dtype=torch.int32, device=device)
         name = f"prefix of {prefix}, batch {sizes.batch}, each by itself"
         return Timed(name, lambda: decode.decode_attention(q, k, v, pages, lengths, scoring), n_bytes, flops)
-    group = sizes.heads // sizes.kv_heads
-    counts = np.ones(sizes.batch, dtype=np.int64)
-    n_pages = np.full(sizes.batch, table.shape[1])
-    made = compose(table, n_pages, np.arange(sizes.batch), counts, sizes.batch, group, page_tokens)
-    made.set_lengths(np.full(sizes.batch, length))
-    lists = made.pages, made.readers, made.starts, made.stops, made.order
-    units, *there = (torch.from_numpy(each).to(device) for each in (made.units, *lists))
-    work = tree_attention.Units(units, made.n_wide, *there)
-    positions = torch.full((sizes.batch,), length - 1, dtype=torch.int32, device=device)
+    work, positions = _units(sizes, device, table, length, page_tokens)
     name = f"prefix of {prefix}, batch {sizes.batch}, read together"
     return Timed(name, lambda: tree_attention.tree_attention(q, k, v, positions, work, scoring), n_bytes, flops)
 
@@ -178,9 +207,6 @@ def small_ones(sizes: Sizes, device: torch.device) -> Iterator[Timed]:
         lambda: write_kv.write_kv(k, v, k_pages, v_pages, rows, q, positions, rope),
         2.0 * heads.numel() * item,
     )
-    yield from choosing(sizes, device)
-    if importlib.util.find_spec("msgspec") is not None:
-        yield advancing(sizes, device)
 
 
 def choosing(sizes: Sizes, device: torch.device) -> Iterator[Timed]:
@@ -228,14 +254,14 @@ def advancing(sizes: Sizes, device: torch.device) -> Timed:
 
 
 def best_page(rows: list[Row]) -> tuple[int, str]:
-    """The page size with the quickest decoding attention, and a line about it: a size within 2 % of the quickest is as
-    good, and the smallest of these wastes least."""
+    """The page size with the quickest attention of a decoding step, and a line about it: a size within 2 % of the
+    quickest is as good, and the smallest of these wastes least."""
     what = rows[0].name.rsplit(", pages of ", 1)[0]  # the first rows differ in nothing else
     times = {int(row.name.rsplit(" ", 1)[1]): row.ms for row in rows if row.name.startswith(f"{what}, pages of ")}
     quickest = min(times.values())
     best = min(size for size, ms in times.items() if ms <= 1.02 * quickest)
     shown = ", ".join(f"{size}: {ms:.4f} ms" for size, ms in sorted(times.items()))
-    default = "the default" if best == DEFAULT_PAGE_TOKENS else f"the default is {DEFAULT_PAGE_TOKENS}"
+    default = "the default" if best == DEFAULT_PAGE_TOKENS else f"--page-tokens {best}"
     return best, f"pages of {best} tokens are best here ({default}); {what}, by page size: {shown}"
 
 

@@ -5,6 +5,7 @@ Sequences are set up without computing them: their pages are handed out and hold
 
 from __future__ import annotations
 
+import gc
 import time
 import warnings
 from collections.abc import Callable
@@ -206,12 +207,17 @@ def steps(names: list[str], ceilings: Ceilings, device: torch.device, seconds: f
                 if time.monotonic() < deadline:
                     row = step(loaded, ceilings, batch, context, shared=shared, together=together, graph=graph)
                     rows += [row] if row is not None else []
-                    if device.type == "cuda":
-                        torch.cuda.empty_cache()
+                    _free(device)
         del loaded
-        if device.type == "cuda":
-            torch.cuda.empty_cache()
+        _free(device)
     return rows
+
+
+def _free(device: torch.device) -> None:
+    """Give back what the last row took: a model and its graphs hold each other, and with them the KV of a batch."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
 
 
 def describe(rows: list[Step]) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import time
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,7 +29,7 @@ from rootform.engine.running import Constrained
 from rootform.engine.sample import Scores
 from rootform.engine.step import StepLoop
 from rootform.engine.tokenizer import Tokenizer
-from rootform.engine.types import Request
+from rootform.engine.types import Event, Failed, Request
 from rootform.grammar.constraints import JsonSchema
 from rootform.grammar.generations import GenerationBatch, Generations
 from rootform.grammar.vocab import Vocabulary
@@ -85,8 +86,14 @@ def measure(device: str, folder: Path, batches: Sequence[int], seconds: float) -
     rows = []
     for batch in batches:
         for label, kind, is_masked in ways:
-            if time.monotonic() < deadline:
+            if time.monotonic() >= deadline:
+                continue
+            try:
                 rows.append(_row(label, _loop(model, tokenizer, folder, kind, batch), batch, is_masked, model))
+            except Exception:
+                if kind not in PEERS:
+                    raise
+                traceback.print_exc()  # another's failure must not cost our figures
     return rows
 
 
@@ -114,11 +121,13 @@ def _row(label: str, loop: StepLoop, batch: int, is_masked: bool, model: PagedMo
         root = grammars.root if isinstance(grammars, PeerGrammars) else _root(grammars)
     for n in range(batch):
         ids = (*range(5, 37), 5 + n % 64)
-        loop.add(Request(request_id=n, prompt_ids=ids, max_new_tokens=_LONGEST, ignore_eos=not is_masked), root)
+        _raise_failures(
+            loop.add(Request(request_id=n, prompt_ids=ids, max_new_tokens=_LONGEST, ignore_eos=not is_masked), root)
+        )
     while len(loop.places.running) < batch or any(each.prefilling for each in loop.places.running.values()):
-        loop.step()
+        _raise_failures(loop.step())
     for _ in range(_WARM):
-        loop.step()
+        _raise_failures(loop.step())
     _finish(model)
     before = _counts(loop)
     began = time.perf_counter()
@@ -135,6 +144,12 @@ def _row(label: str, loop: StepLoop, batch: int, is_masked: bool, model: PagedMo
     if not isinstance(loop, OverlappedLoop):
         return Row(label, batch, ms, syncs)
     return Row(label, batch, ms, syncs, waits / _TIMED, stalls / _TIMED, misses)
+
+
+def _raise_failures(events: Sequence[Event]) -> None:
+    for event in events:
+        if isinstance(event, Failed):
+            raise RuntimeError(f"request {event.request_id}: {event.error}")
 
 
 def _root(grammars: Grammars) -> Any:
@@ -216,6 +231,8 @@ class PeerGrammars:
 
     A place's mask row is its slot: rows is the table, made anew in every pass.
     """
+
+    has_errors = False
 
     def __init__(self, peer: Any, batch: int) -> None:
         self.root = object()

@@ -32,7 +32,6 @@ from .types import Call, Completion, ModelInfo
 
 if TYPE_CHECKING:
     from . import ports
-    from .model_paged import CardLimits
 
 
 GRAMMAR_FOLDER = "grammar"
@@ -47,6 +46,7 @@ class Engine:
     see Limits; None: derived.
     device: "cpu", or "cuda" (docs/gpu.md), where dtype None is "bfloat16".
     overlap: on a device, whether a pass is queued before the one before it was settled; None: yes (docs/gpu.md).
+    page_tokens: on a device, tokens in a page of KV memory; None: 16 (docs/gpu.md).
     itl_ms: milliseconds between the tokens of online calls, which prompts and offline calls are not to exceed; None: a
     multiple of what they are without those (docs/scheduling.md).
     deterministic: the same tokens for a request in any company, whatever is cached; slower, float32 on the CPU only.
@@ -75,6 +75,7 @@ class Engine:
         prefix_cache: bool = True,
         drafts: bool = True,
         overlap: bool | None = None,
+        page_tokens: int | None = None,
         threads: int | None = None,
         kv_bytes: int | None = None,
         grammar_bytes: int = DEFAULT_MAX_BYTES,
@@ -93,7 +94,7 @@ class Engine:
         if overlap and device == "cpu":
             raise no_overlap()
         steps = (max_batch, prefill_tokens)
-        loaded = load(folder, dtype, kv_bytes, device, steps, deterministic=deterministic)
+        loaded = load(folder, dtype, kv_bytes, device, steps, deterministic=deterministic, page_tokens=page_tokens)
         limits = limits_of(loaded, max_batch, prefill_tokens, max_context, itl_ms)
         if device == "cpu" or threads is not None:
             set_threads(threads, loaded)
@@ -285,9 +286,9 @@ class Engine:
     def describe(self) -> str:
         """What it keeps to, for people: a line each."""
         lines = [self.limits.describe()]
-        card: CardLimits | None = getattr(self._loop.model, "limits", None)
+        card = getattr(self._loop.model, "describe", None)  # of a model on a device
         if card is not None:
-            lines.append(f"card: {card.describe()}")
+            lines.append(f"card: {card()}")
             ahead = "queued before the one before it was settled" if self._overlaps else "settled before the next"
             lines.append(f"passes: each {ahead}")
         return "\n".join(lines)

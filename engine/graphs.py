@@ -10,6 +10,7 @@ slower than without; that is for tests.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -20,8 +21,10 @@ from .kernels.tree_attention import UNIT_FIELDS, Units
 from .paged_plan import Composition
 from .paged_step import HostArrays, StepArrays, pinned
 
-Run = Callable[[StepArrays], torch.Tensor]
-"""The arrays of a step to the logits of its logit rows, (m, vocab)."""
+log = logging.getLogger(__name__)
+
+Run = Callable[[StepArrays, torch.Tensor], torch.Tensor]
+"""The arrays of a step to the logits of its logit rows, (m, vocab) float32, written to the first rows of a tensor."""
 
 
 class Room(NamedTuple):
@@ -65,19 +68,36 @@ def fits(host: HostArrays, room: Room) -> bool:
 class Graphs:
     """The graphs of a model. run: reads nothing but the arrays it is given and what stays where it is.
 
-    most_bytes: memory that capturing may take; sizes are captured from the largest down, for they share memory, until
-    it is spent.
+    most_bytes: memory that recording may take. Sizes are recorded from the largest down, for they share memory; one
+    that takes more is given up, as is one whose recording fails: steps of its size run in the next larger one, or as
+    they are.
     """
 
-    def __init__(self, run: Run, device: torch.device, sizes: list[int], page_tokens: int, most_bytes: int) -> None:
+    def __init__(
+        self, run: Run, device: torch.device, sizes: list[int], page_tokens: int, most_bytes: int, vocab_size: int
+    ) -> None:
         self._captured: dict[int, _Captured] = {}
         self.replayed = 0  # steps that ran in a graph
-        pool = torch.cuda.graph_pool_handle() if device.type == "cuda" else None
-        free_before = _free_bytes(device)
-        for size in sorted(sizes, reverse=True):
-            if free_before - _free_bytes(device) > most_bytes:
-                break
-            self._captured[size] = _Captured(run, room_for(size, page_tokens), device, pool)
+        self.given_up: dict[int, str] = {}  # by number of tokens: why there is no graph
+        recorder = _Recorder(device)
+        fitting = [size for size in sizes if 4 * vocab_size * size <= most_bytes]
+        self.given_up |= dict.fromkeys(sorted(set(sizes) - set(fitting)), "there is no memory for its logits")
+        logits = torch.zeros((max(fitting, default=0), vocab_size), device=device)  # of all sizes alike
+        for size in sorted(fitting, reverse=True):
+            taken = recorder.taken()
+            made = _Captured(run, room_for(size, page_tokens), device, logits[:size])
+            why = made.record(recorder)
+            if why is None and taken < recorder.taken() > most_bytes:
+                why = f"with it all would take {recorder.taken() >> 20} MiB, where {most_bytes >> 20} are given"
+            if why is None:
+                self._captured[size] = made
+                continue
+            self.given_up[size] = why
+            made.forget()
+            recorder.start_over(is_empty=not self._captured)
+        if self.given_up:
+            which = ", ".join(map(str, sorted(self.given_up)))
+            log.warning("no graphs for steps of %s tokens: %s", which, next(iter(self.given_up.values())))
 
     @property
     def sizes(self) -> list[int]:
@@ -93,11 +113,63 @@ class Graphs:
         return self._captured[size].replay(host)[: len(host.logit_rows)]
 
 
+class _Recorder:
+    """How graphs are recorded: the stream that all of them are recorded on, and the memory they share.
+
+    One stream for all, since each stream that products run on keeps a workspace of its own for good.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._is_card = device.type == "cuda"
+        self._stream = torch.cuda.Stream(device) if self._is_card else None
+        self._pool = torch.cuda.graph_pool_handle() if self._is_card else None
+        self._free_before = _free_bytes(device)
+
+    def taken(self) -> int:
+        """Bytes of the device that were free before the first recording, and are not now."""
+        return self._free_before - _free_bytes(self._device)
+
+    def start_over(self, *, is_empty: bool) -> None:
+        """After a recording was given up. is_empty: no graph holds the shared memory; it may not be used again then."""
+        if self._is_card:
+            torch.cuda.synchronize(self._device)
+            torch.cuda.empty_cache()
+            self._pool = torch.cuda.graph_pool_handle() if is_empty else self._pool
+
+    def record(self, run: Callable[[], object]) -> torch.cuda.CUDAGraph | None:
+        """The graph of what run launches; None: there are no graphs on this device.
+
+        Kernels are compiled and libraries make their workspaces in a first run, outside of the recording.
+        """
+        if self._stream is None:
+            return None
+        current = torch.cuda.current_stream(self._device)
+        self._stream.wait_stream(current)
+        try:
+            with torch.cuda.stream(self._stream):
+                run()
+            current.wait_stream(self._stream)
+            torch.cuda.synchronize(self._device)
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(
+                graph,
+                pool=self._pool,
+                stream=self._stream,
+                capture_error_mode="thread_local",  # what other threads do is no concern of it
+            ):
+                run()
+        finally:
+            torch.cuda.set_stream(current)  # a recording that fails at its end leaves the other
+        return graph
+
+
 class _Captured:
     """One size. What changes with every step, and what holds as long as its composition, stand in a buffer each."""
 
-    def __init__(self, run: Run, room: Room, device: torch.device, pool: object) -> None:
+    def __init__(self, run: Run, room: Room, device: torch.device, logits: torch.Tensor) -> None:
         self.room = room
+        self._logits = logits
         self._device = device
         self._run = run
         n_units = room.wide + room.narrow
@@ -113,15 +185,34 @@ class _Captured:
         self._arrays = StepArrays(ids, positions, self._rows, logit_rows, sources, tree, None)
         self._loaded: Composition | None = None
         self._graph: torch.cuda.CUDAGraph | None = None
-        if device.type == "cuda":
-            self._capture(pool)
+
+    def record(self, recorder: _Recorder) -> str | None:
+        """Why there is no graph of it; None: there is."""
+        try:
+            self._graph = recorder.record(self._call)
+        except Exception as error:
+            first: BaseException = error
+            while first.__context__ is not None:  # the end of a recording fails too, and says less
+                first = first.__context__
+            return f"{type(first).__name__}: {first}".splitlines()[0]
+        return None
+
+    def forget(self) -> None:
+        """Give the graph's memory back."""
+        if self._graph is not None:
+            self._graph.reset()
+            self._graph = None
 
     def replay(self, host: HostArrays) -> torch.Tensor:
         self._load(host)
         if self._graph is None:
-            return self._run(self._arrays)
-        self._graph.replay()
+            self._call()
+        else:
+            self._graph.replay()
         return self._logits
+
+    def _call(self) -> None:
+        self._run(self._arrays, self._logits)
 
     def _load(self, host: HostArrays) -> None:
         """Copy a step in, in two copies at most. Surplus: ids 0 at position 0, written nowhere, reading nothing."""
@@ -139,18 +230,6 @@ class _Captured:
             filled = [_filled(row, size, 0) for row, size in (*lists, (made.order, room.readers))]
             flat = pinned([*filled, made.pages], self._device)  # pages behind those are in no unit
             self._lists[: len(flat)].copy_(flat, non_blocking=True)
-
-    def _capture(self, pool: object) -> None:
-        """Kernels are compiled and libraries make their workspaces in a first run, outside of the capture."""
-        side = torch.cuda.Stream(self._device)
-        side.wait_stream(torch.cuda.current_stream(self._device))
-        with torch.cuda.stream(side):
-            self._run(self._arrays)
-        torch.cuda.current_stream(self._device).wait_stream(side)
-        torch.cuda.synchronize(self._device)
-        self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph, pool=pool):  # type: ignore[arg-type]
-            self._logits = self._run(self._arrays)
 
 
 def _filled(row: np.ndarray, size: int, surplus: int) -> np.ndarray:

@@ -45,15 +45,18 @@ def load(
     steps: tuple[int | None, int | None],
     *,
     deterministic: bool,
+    page_tokens: int | None,
 ) -> ports.Model:
     """The model of a folder. steps: sequences and prompt tokens in one pass, as far as somebody asked for them."""
     if device == "cpu":
+        if page_tokens is not None:
+            raise RootformError("page_tokens is for a model on a device; leave it out on the CPU", param="page_tokens")
         from .model import load_model
 
         return load_model(folder, dtype=dtype, kv_bytes=kv_bytes, deterministic=deterministic)
     if deterministic:
         raise RootformError(f"deterministic can be had on the CPU only, not on {device}", param="deterministic")
-    from .model_paged import DEFAULT_BATCH_ROWS, DEFAULT_PREFILL_TOKENS, load_paged_model
+    from .model_paged import load_paged_model
 
     batch_rows, prefill_tokens = steps
     return load_paged_model(
@@ -61,8 +64,9 @@ def load(
         dtype=dtype,
         kv_bytes=kv_bytes,
         device=device,
-        batch_rows=batch_rows or DEFAULT_BATCH_ROWS,
-        prefill_tokens=prefill_tokens or DEFAULT_PREFILL_TOKENS,
+        page_tokens=page_tokens,
+        batch_rows=batch_rows,
+        prefill_tokens=prefill_tokens,
     )
 
 

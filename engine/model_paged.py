@@ -31,8 +31,11 @@ from .types import RootformError
 
 log = logging.getLogger(__name__)
 
-DEFAULT_BATCH_ROWS, DEFAULT_PREFILL_TOKENS = 256, 8192
-"""Of the largest step, where nobody asks for another."""
+_BATCH_ROWS, _PREFILL_TOKENS = 256, 8192
+"""Of the largest step, where nobody asks for another and the card has room for it."""
+
+_LOGIT_BYTES = 64
+"""Of one logit: as the product has it, in float32, and sorted in float64 where the host chooses with filters."""
 
 MOST_LANES = 4096
 """Sequences whose last tokens the device can keep."""
@@ -66,7 +69,7 @@ class CardLimits(msgspec.Struct, frozen=True, kw_only=True):
     """What a card's memory is divided into. Derived by card_limits.
 
     graph_tokens: the most tokens of a step that runs as a graph; 0: none do.  batch_rows, prefill_tokens: the largest
-    step that there is room for.
+    step that there is room for, in room_bytes.
     """
 
     page_tokens: int
@@ -75,12 +78,14 @@ class CardLimits(msgspec.Struct, frozen=True, kw_only=True):
     graph_bytes: int
     batch_rows: int
     prefill_tokens: int
+    room_bytes: int
 
     def describe(self) -> str:
         """For people."""
         return (
-            f"{self.total_pages} pages of {self.page_tokens} tokens; graphs for steps of up to {self.graph_tokens} "
-            f"tokens, in {self.graph_bytes >> 20} MiB at most"
+            f"{self.total_pages} pages of {self.page_tokens} tokens; room for passes of {self.batch_rows} sequences "
+            f"and {self.prefill_tokens} prompt tokens in {self.room_bytes >> 20} MiB; graphs for steps of up to "
+            f"{self.graph_tokens} tokens, in {self.graph_bytes >> 20} MiB at most"
         )
 
 
@@ -88,21 +93,26 @@ def card_limits(
     *,
     free_bytes: int,
     bytes_per_token: int,
-    width_bytes: int,
+    activation_bytes: int,
+    vocab_size: int,
     page_tokens: int,
-    prefill_tokens: int,
-    batch_rows: int,
+    prefill_tokens: int | None,
+    batch_rows: int | None,
     kv_bytes: int | None,
 ) -> CardLimits:
     """Divide what is free on the card once the weights are there. Pure.
 
-    width_bytes: the widest row of activations (the logits, or gate and up). Kept free: the activations of a pass of
-    prefill_tokens + batch_rows tokens, four rows of each at a time, and a twentieth of it all for what fragments.
-    Raises RootformError when not even two pages are left.
+    bytes_per_token: of KV.  activation_bytes: what a pass holds of one token while it computes a layer.
+    prefill_tokens, batch_rows: the largest step there will be; None: as large as _PREFILL_TOKENS and _BATCH_ROWS,
+    halved until neither takes more than an eighth of what is free.  Kept free beside them: a twentieth of it all for
+    what fragments.  Raises RootformError when not even two pages are left.
     """
-    activations = 4 * width_bytes * (prefill_tokens + batch_rows)
+    row_bytes = _LOGIT_BYTES * vocab_size * 3 // 2  # where text is forced or guessed, some sequences bring several
+    batch_rows = _as_fits(batch_rows, _BATCH_ROWS, 8, free_bytes // 8 // row_bytes)
+    prefill_tokens = _as_fits(prefill_tokens, _PREFILL_TOKENS, 256, free_bytes // 8 // activation_bytes)
+    room_bytes = activation_bytes * (prefill_tokens + batch_rows) + row_bytes * batch_rows
     graph_bytes = min(free_bytes // 20, 2 << 30)
-    left = free_bytes - free_bytes // 20 - graph_bytes - activations
+    left = free_bytes - free_bytes // 20 - graph_bytes - room_bytes
     room = left if kv_bytes is None else min(left, kv_bytes)
     total_pages = max(0, room) // (bytes_per_token * page_tokens)
     if total_pages < 2:
@@ -115,11 +125,21 @@ def card_limits(
     return CardLimits(
         page_tokens=page_tokens,
         total_pages=min(total_pages, most_pages),
-        graph_tokens=batch_rows + batch_rows // 2,  # where text is forced, some sequences bring several tokens
+        graph_tokens=batch_rows + batch_rows // 2,
         graph_bytes=graph_bytes,
         batch_rows=batch_rows,
         prefill_tokens=prefill_tokens,
+        room_bytes=room_bytes,
     )
+
+
+def _as_fits(asked: int | None, most: int, least: int, room: int) -> int:
+    """What was asked for; else `most`, halved until it fits, but not below `least`."""
+    if asked is not None:
+        return asked
+    while most > room and most >= 2 * least:
+        most //= 2
+    return most
 
 
 def load_paged_model(
@@ -128,14 +148,15 @@ def load_paged_model(
     dtype: Literal["float32", "bfloat16", "int8"] = "bfloat16",
     kv_bytes: int | None = None,
     device: str = "cuda",
-    page_tokens: int = DEFAULT_PAGE_TOKENS,
-    batch_rows: int = DEFAULT_BATCH_ROWS,
-    prefill_tokens: int = DEFAULT_PREFILL_TOKENS,
+    page_tokens: int | None = None,
+    batch_rows: int | None = None,
+    prefill_tokens: int | None = None,
 ) -> PagedModel:
     """Load a local model onto a device. Never uses the network. See model.load_model.
 
-    kv_bytes: memory for KV; None: what card_limits leaves of the card's. page_tokens: tokens in a page of it.
-    batch_rows, prefill_tokens: the largest step there will be, for which room is kept.
+    kv_bytes: memory for KV; None: what card_limits leaves of the card's. page_tokens: tokens in a page of it; None:
+    DEFAULT_PAGE_TOKENS.  batch_rows, prefill_tokens: the largest step there will be, for which room is kept; None: see
+    card_limits.
     Raises RootformError as load_model does, and where there is no such device.
     """
     where = _device(device)
@@ -151,14 +172,19 @@ def load_paged_model(
     config = model.config.get_text_config()
     context_tokens = longest_context(config)
     model.to(where)
-    widest = max(own.shape[-1], 2 * getattr(config, "intermediate_size", 0)) * 4
+    page_tokens = DEFAULT_PAGE_TOKENS if page_tokens is None else page_tokens
+    if page_tokens < 1:
+        raise RootformError(f"page_tokens is {page_tokens}; a page holds 1 token or more", param="page_tokens")
+    widest = max(2 * getattr(config, "intermediate_size", 0), 4 * getattr(config, "hidden_size", 0), 1)
+    is_card = where.type == "cuda"
     limits = card_limits(
         free_bytes=_free_bytes(where, kv_bytes),
         bytes_per_token=token_bytes(layers, number.itemsize),
-        width_bytes=widest,
+        activation_bytes=4 * widest * number.itemsize,
+        vocab_size=own.shape[-1],
         page_tokens=page_tokens,
-        prefill_tokens=prefill_tokens if where.type == "cuda" else 0,
-        batch_rows=batch_rows if where.type == "cuda" else 0,
+        prefill_tokens=prefill_tokens if is_card else 0,
+        batch_rows=batch_rows if is_card else 0,
         kv_bytes=kv_bytes,
     )
     log.info("%s: %s", device, limits.describe())
@@ -197,9 +223,16 @@ class PagedModel:
         self.last_tokens = torch.zeros(MOST_LANES, dtype=torch.int32, device=memory.device)  # of lanes: see lanes.py
         self._planner = Planner(memory)
 
+    def describe(self) -> str:
+        """What the device's memory is divided into, and which graphs there are, for people."""
+        sizes = self.graphs.sizes if self.graphs is not None else []
+        graphs = f"graphs of {len(sizes)} sizes, {sizes[0]} to {sizes[-1]} tokens" if sizes else "no graphs"
+        return graphs if self.limits is None else f"{self.limits.describe()}; there are {graphs}"
+
     def capture(self, sizes: list[int], most_bytes: int) -> None:
         """Have steps of up to so many tokens run as CUDA graphs."""
-        self.graphs = Graphs(self._run, self.memory.device, sizes, self.memory.page_tokens, most_bytes)
+        memory = self.memory
+        self.graphs = Graphs(self._run, memory.device, sizes, memory.page_tokens, most_bytes, self.vocab_size)
 
     def forward(self, batch: ForwardBatch, sources: np.ndarray | None = None) -> torch.Tensor:
         """See ports.Model. ValueError, with nothing written, when a sequence is not where the batch says or is full.
@@ -217,10 +250,12 @@ class PagedModel:
         return logits
 
     @torch.inference_mode()
-    def _run(self, arrays: StepArrays) -> torch.Tensor:
+    def _run(self, arrays: StepArrays, out: torch.Tensor | None = None) -> torch.Tensor:
+        """out: where to put the logits; None: made here."""
         attention = PagedAttention(self.memory, arrays)
         ids = inputs(arrays, self.last_tokens)
-        return self._decoder(ids, arrays.positions, arrays.logit_rows, attention).float()
+        logits = self._decoder(ids, arrays.positions, arrays.logit_rows, attention)
+        return logits.float() if out is None else out[: len(logits)].copy_(logits)
 
 
 def _device(name: str) -> torch.device:

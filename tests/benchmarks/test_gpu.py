@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 import torch
 
@@ -95,6 +97,73 @@ def test_a_part_that_fails_costs_its_own_figures_and_no_others(
     assert [each["holds"] for each in record["verdicts"]].count(None) == 5
 
 
+def test_the_verdicts_parts_fit_into_the_time() -> None:
+    """Each to its limit, and what is left for the others is no less than nothing."""
+    needed = ("device", "check", "steps", "kernels", "passes", "workload")
+    assert sum(gpu._SECONDS[name] for name in needed) + gpu._GRACE_SECONDS <= 480
+    assert gpu._SECONDS["machinecode"] <= gpu._SECONDS["check"]  # beside it
+    assert set(gpu._ORDER) | {"tests"} == set(gpu._SECONDS)
+
+
+def test_only_the_parts_that_were_asked_for_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = "import json; print('{} passed'); print(json.dumps('{}'))"
+    monkeypatch.setattr(
+        Stub, "scripts", {name: script.format(name, name) for name in ("kernels", "steps:8b", "tests", "device")}
+    )
+    monkeypatch.setattr(gpu.subprocess, "Popen", Stub)
+    assert gpu.main(["--dry", "--parts", "kernels,steps", "--models", "8b", "--tests"]) == 0
+    out = capsys.readouterr().out
+    record = json.loads(out.splitlines()[-1])
+    assert [record.get(name) for name in ("device", "kernels", "steps:8b", "tests")] == [
+        None,
+        "kernels",
+        "steps:8b",
+        "tests",
+    ]
+    assert "tests passed" in out
+    assert record["date"][:2] == "20"
+    assert record["transformers"]
+    with pytest.raises(SystemExit):
+        gpu.main(["--parts", "wheels"])
+    assert "no such parts: wheels; there are device, check" in capsys.readouterr().err
+
+
+def test_tests_that_fail_are_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(Stub, "scripts", {"tests": "print('\"failed: pytest ended with 1\"')"})
+    monkeypatch.setattr(gpu.subprocess, "Popen", Stub)
+    assert gpu.main(["--dry", "--parts", "device", "--tests"]) == 1
+    assert "tests: failed: pytest ended with 1" in capsys.readouterr().out
+
+
+def test_packages_carried_as_wheels_are_found_behind_what_is_installed(tmp_path: Path) -> None:
+    """By the processes of the parts too."""
+    wheels = tmp_path / "wheels"
+    wheels.mkdir()
+    for name, files in {
+        "carried": {"carried.py": "here = 1", "carried-1.data/purelib/deep.py": "here = 2"},
+        "json": {"json.py": "raise ImportError('not this one')", "msgspec/__init__.py": "raise ImportError"},
+    }.items():
+        with zipfile.ZipFile(wheels / f"{name}-1-py3-none-any.whl", "w") as archive:
+            for path, text in files.items():
+                archive.writestr(path, text)
+    code = (
+        "import sys, subprocess\n"
+        "from pathlib import Path\n"
+        "from benchmarks.gpu import carry\n"
+        f"carry(Path({str(wheels)!r}), Path({str(tmp_path / 'site')!r}))\n"
+        "look = 'import carried, deep, json, msgspec; print(carried.here, deep.here)'\n"
+        "exec(look)\n"
+        "subprocess.run([sys.executable, '-c', look], check=True)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=gpu.ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert sorted(done.stdout.split("\n"))[2:] == ["1 2", "1 2", "carried along: carried, json"]
+    with pytest.raises(SystemExit, match="there are no wheels in"):
+        gpu.carry(tmp_path, tmp_path / "other")
+
+
 def test_parts_for_which_no_time_is_left_are_left_out(capsys: pytest.CaptureFixture[str]) -> None:
     assert gpu.main(["--dry", "--seconds", "1"]) == 0
     record = json.loads(capsys.readouterr().out.splitlines()[-1])
@@ -129,7 +198,7 @@ def test_what_must_hold_is_judged_by_the_record() -> None:
     assert {row.measured for row in gpu_verdicts.verdicts({})} == {gpu_verdicts.UNKNOWN}
 
 
-@pytest.mark.parametrize("kind", ["device", "models", "kernels", "steps"])
+@pytest.mark.parametrize("kind", ["device", "models", "kernels", "steps", "machinecode"])
 def test_parts_run_on_the_cpu(kind: str, tmp_path: Path) -> None:
     result = gpu_parts.run(kind, "8b", "cpu", 60, tmp_path)
     json.dumps(result)
@@ -137,10 +206,41 @@ def test_parts_run_on_the_cpu(kind: str, tmp_path: Path) -> None:
 
 
 def test_checks_are_shared_out_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    shares = [gpu_parts._check_cases(n) for n in range(4)]
+    shares = [gpu_parts._check_cases(n, 5) for n in range(5)]
     assert sum(map(len, shares)) == len(set().union(*shares)) > 120
-    monkeypatch.setattr(gpu_cases, "run_all", lambda cases, device: dict.fromkeys(cases, "") | {"bad": device})
+    monkeypatch.setattr(gpu_cases, "run_all", lambda cases, device, _: dict.fromkeys(cases, "") | {"bad": device})
     assert gpu_parts.run("check", "1", "cuda", 60, Path()) == ["bad"]
+
+
+class Case:
+    """One that takes a second, by a clock that the test has."""
+
+    now = 0.0
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error
+
+    def run(self, device: str) -> None:
+        Case.now += 1.0
+        if self.error is not None:
+            raise self.error
+
+
+def test_checks_end_in_time_and_lack_of_memory_is_no_fault(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cases = {
+        "good": Case(),
+        "large": Case(torch.OutOfMemoryError("Tried to allocate 11.00 GiB\nmore")),
+        "bad": Case(AssertionError("3 of 4 differ")),
+        "late": Case(),
+    }
+    monkeypatch.setattr(gpu_cases.time, "monotonic", lambda: Case.now)
+    assert gpu_parts._wrong(cases, "cpu", 2.5) == ["bad"]
+    told = capsys.readouterr()
+    assert told.err.splitlines()[0] == "large: Tried to allocate 11.00 GiB"
+    assert "3 of 4 differ" in told.err
+    assert "1 of 4 cases agree with their twins (cpu); 2 were not come to" in told.out
 
 
 def test_floors_are_the_larger_of_both():
@@ -207,11 +307,53 @@ def test_passes_are_timed_on_every_path(tmp_path: Path, monkeypatch: pytest.Monk
     assert "| overlap, masks | 3 |" in gpu_overlap.describe(rows)
 
 
+class AllowsAll:
+    """A peer whose masks allow every token but the end. fails: in the calls so named."""
+
+    fails: ClassVar[str] = ""
+
+    def __init__(self, folder: Path, tokens: Any, size: int) -> None:
+        self.taken = 0
+
+    def start(self) -> Any:
+        if self.fails == "start":
+            raise RuntimeError("no matcher of theirs")
+        return self
+
+    def fill(self, matchers: list[Any], rows: np.ndarray) -> None:
+        if self.fails == "fill":
+            raise RuntimeError("no masks of theirs")
+        rows[:] = -1
+        rows[:, 0] = ~1
+
+    def take(self, matchers: list[Any], tokens: list[int]) -> None:
+        assert 0 not in tokens
+        self.taken += len(tokens)
+
+
+@pytest.mark.parametrize("fails", ["", "start", "fill"])
+def test_masks_by_others_go_through_the_same_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], fails: str
+) -> None:
+    """Whatever of theirs is installed; what fails in it is told, and costs no other row and no endless loop."""
+    monkeypatch.setattr(gpu_overlap, "PEERS", {"json": AllowsAll})  # a name that can be imported
+    monkeypatch.setattr(AllowsAll, "fails", fails)
+    monkeypatch.setattr(gpu_overlap, "_WARM", 2)
+    monkeypatch.setattr(gpu_overlap, "_TIMED", 4)
+    rows = gpu_overlap.measure("cpu", make_model(MINI, tmp_path, 1), (3,), 60)
+    assert len(rows) == (4 if fails else 5)
+    if not fails:
+        assert (rows[-1].name, rows[-1].syncs) == ("masks by json", 0)
+    assert (fails != "") == ("of theirs" in capsys.readouterr().err)
+
+
 def test_what_others_fail_at_costs_none_of_our_figures(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ours = gpu_workload.Row("rootform", 3, 30, 1.0)
     monkeypatch.setattr(gpu_workload, "_ours", lambda *_, **__: ours)
+    monkeypatch.setattr(gpu_workload, "load_paged_model", lambda *_, **__: None)
+    monkeypatch.setattr(gpu_workload.Tokenizer, "load", lambda *_: None)
     monkeypatch.setattr(gpu_workload, "make_workload", lambda *_: type("", (), {"prompts": [[1]]}))
 
     def failing(*_: object) -> Any:
@@ -220,7 +362,7 @@ def test_what_others_fail_at_costs_none_of_our_figures(
 
     monkeypatch.setattr(gpu_workload, "_transformers", failing)
     rows = gpu_workload.measure("cpu", Path(), 60)
-    assert [row.name for row in rows] == ["rootform"] * 8 + ["transformers generate"]
+    assert [row.name for row in rows] == ["rootform"] * 2 + ["transformers generate"] + ["rootform"] * 6
     assert "no paged attention here" in capsys.readouterr().err
 
 
@@ -229,8 +371,8 @@ def test_the_workload_gives_the_same_tokens_whatever_is_left_out(tmp_path: Path)
     rows = gpu_workload.measure("cpu", make_model(MINI, tmp_path, 1), 200, requests=3, shared=40, own=10)
     names = [row.name for row in rows]
     assert names[0] == "rootform"
-    assert names[-1] == "transformers generate"
-    assert len({row.tokens for row in rows[:5]}) == 1
+    assert names[2] == "transformers generate"
+    assert len({row.tokens for row in rows[:6] if row.name.startswith("rootform")}) == 1
     assert rows[0].tokens > 100
     assert all(row.rate > 0 for row in rows)
     assert rows[1].overlapped

@@ -66,6 +66,7 @@ BAD = [
     (["run", "x", "--schema", "s.json", "--server", "http://h", "--threads", "1"], "--threads is for a model in this"),
     (["run", "x", "--schema", "s.json", "--server", "http://h", "--overlap", "on"], "--overlap is for a model in this"),
     (["run", "x", "--schema", "s.json", "--overlap", "on"], "overlap is for a model on a device"),
+    (["run", "x", "--schema", "s.json", "--page-tokens", "32"], "page_tokens is for a model on a device"),
     (["serve", "--overlap", "yes"], "invalid choice: 'yes'"),
     (["check", "none.json"], "schema none.json: cannot be read"),
     (["serve", "--port", "80000"], "80000 is not a port"),

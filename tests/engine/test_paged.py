@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -18,13 +19,14 @@ import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rootform.engine import graphs
 from rootform.engine.api import Engine
 from rootform.engine.geometry import LayerGeometry
 from rootform.engine.graphs import fits, ladder, room_for
 from rootform.engine.limits import derive_limits
 from rootform.engine.memory_paged import PagedMemory
 from rootform.engine.model import load_model
-from rootform.engine.model_paged import CardLimits, PagedModel, card_limits, load_paged_model
+from rootform.engine.model_paged import PagedModel, card_limits, load_paged_model
 from rootform.engine.overlap import OverlappedLoop
 from rootform.engine.paged_plan import compose
 from rootform.engine.paged_step import MOST_TREE_TOKENS
@@ -349,9 +351,9 @@ def test_drawn_tokens_are_those_of_the_cpu(folder: Path) -> None:
     assert outputs(model, sampling=sampling)[0] == wanted
 
 
-def captured(folder: Path, sizes: list[int]) -> PagedModel:
+def captured(folder: Path, sizes: list[int], most_bytes: int = 1 << 30) -> PagedModel:
     model = load_paged_model(folder, dtype="float32", kv_bytes=2_000_000, device="cpu", page_tokens=8)
-    model.capture(sizes, 1 << 30)
+    model.capture(sizes, most_bytes)
     return model
 
 
@@ -384,6 +386,143 @@ def test_constrained_output_through_the_engine(tiny_model: Path) -> None:
 
 
 # -- the ladder, the limits -----------------------------------------------------------------------------------
+
+
+class Scripted:
+    """Stands for what records graphs: some sizes fail, and each takes so much memory."""
+
+    fails: ClassVar[set[int]] = set()
+    bytes_of: ClassVar[dict[int, int]] = {}
+    started_over: ClassVar[list[bool]] = []
+
+    def __init__(self, device: torch.device) -> None:
+        self._taken = 0
+
+    def taken(self) -> int:
+        return self._taken
+
+    def start_over(self, *, is_empty: bool) -> None:
+        self.started_over.append(is_empty)
+        if is_empty:
+            self._taken = 0
+
+    def record(self, run: Callable[[], object]) -> Any:
+        size = len(run.__self__._arrays.ids)  # type: ignore[attr-defined]
+        self._taken += self.bytes_of.get(size, 0)
+        try:
+            if size in self.fails:
+                raise RuntimeError("operation not permitted when stream is capturing")
+        finally:
+            if size in self.fails:
+                raise ValueError("the end of it fails too")
+        return SimpleNamespace(replay=run, reset=lambda: None)
+
+
+def test_sizes_that_cannot_be_recorded_are_given_up_and_told(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The same tokens from what graphs are left, and from none."""
+    monkeypatch.setattr(graphs, "_Recorder", Scripted)
+    monkeypatch.setattr(Scripted, "started_over", [])
+    wanted, _ = outputs(load_model(folder, kv_bytes=2_000_000))
+    for fails, bytes_of, left, over in (
+        ({16}, {}, [4, 8], [True]),
+        ({8}, {}, [4, 16], [False]),
+        ({4, 8, 16}, {}, [], [True] * 3),
+        (set(), {16: 2_000_000}, [4, 8], [True]),
+        (set(), {16: 900_000, 8: 200_000, 4: 0}, [4, 16], [False]),
+    ):
+        Scripted.fails, Scripted.bytes_of = fails, bytes_of
+        Scripted.started_over.clear()
+        caplog.clear()
+        model = captured(folder, [4, 8, 16], 1_000_000)
+        assert model.graphs is not None
+        assert model.graphs.sizes == left
+        assert set(model.graphs.given_up) == {4, 8, 16} - set(left)
+        assert Scripted.started_over == over
+        assert "no graphs for steps of" in caplog.text
+        assert ("RuntimeError: operation not permitted" in caplog.text) == bool(fails)
+        assert outputs(model)[0] == wanted
+        assert (model.graphs.replayed > 0) == bool(left)
+        assert (f"{len(left)} sizes, {left[0]} to {left[-1]}" if left else "no graphs") in model.describe()
+
+
+def test_logits_that_have_no_room_cost_the_graphs_of_their_size(folder: Path) -> None:
+    model = captured(folder, [4, 8, 16], 4 * VOCAB * 8)
+    assert model.graphs is not None
+    assert model.graphs.sizes == [4, 8]
+    assert model.graphs.given_up == {16: "there is no memory for its logits"}
+
+
+def test_a_recording_that_fails_at_its_end_leaves_the_threads_own_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As torch has it: the context of a graph does not go back to the stream when its end raises."""
+    now: list[Any] = []
+    order: list[str] = []
+
+    class Stream:
+        def __init__(self, *_: object) -> None:
+            self.waited: list[Stream] = []
+
+        def wait_stream(self, other: Stream) -> None:
+            self.waited.append(other)
+
+    class On:
+        def __init__(self, stream: Stream) -> None:
+            self.stream = stream
+
+        def __enter__(self) -> None:
+            self.before = now[0]
+            now[0] = self.stream
+
+        def __exit__(self, *_: object) -> None:
+            now[0] = self.before
+
+    class Recording(On):
+        def __init__(self, graph: object, *, pool: int, stream: Stream, capture_error_mode: str) -> None:
+            super().__init__(stream)
+            order.append(f"pool {pool}, {capture_error_mode}")
+
+        def __exit__(self, *error: object) -> None:
+            if error[0] is not None:
+                raise RuntimeError("capture invalidated")
+            super().__exit__()
+
+    own = Stream()
+    now.append(own)
+    pools = iter(range(10))
+    fakes = {
+        "Stream": Stream,
+        "graph_pool_handle": lambda: next(pools),
+        "current_stream": lambda _: now[0],
+        "set_stream": lambda stream: now.__setitem__(0, stream),
+        "stream": On,
+        "synchronize": lambda _: None,
+        "empty_cache": lambda: None,
+        "CUDAGraph": lambda: "a graph",
+        "graph": Recording,
+        "mem_get_info": lambda _: (100, 200),
+    }
+    for name, fake in fakes.items():
+        monkeypatch.setattr(torch.cuda, name, fake)
+    recorder = graphs._Recorder(torch.device("cuda"))
+    ran: list[bool] = []
+
+    def run() -> None:
+        ran.append(now[0] is not own)
+        if len(ran) == 2:
+            raise MemoryError
+
+    with pytest.raises(RuntimeError, match="capture invalidated"):
+        recorder.record(run)
+    assert now == [own]
+    recorder.start_over(is_empty=True)
+    assert recorder.record(run) == "a graph"
+    recorder.start_over(is_empty=False)
+    assert recorder.record(run) == "a graph"
+    assert now == [own]
+    assert ran == [True] * 6  # each once before it is recorded, on the same other stream
+    assert order == [f"pool {n}, thread_local" for n in (0, 1, 1)]
+    assert recorder.taken() == 0
 
 
 @given(st.integers(1, 1000))
@@ -420,41 +559,51 @@ def test_a_step_that_outgrows_the_room_does_not_fit(folder: Path) -> None:
     ]
 
 
-def test_a_card_is_divided_and_never_overdrawn() -> None:
-    limits = card_limits(
-        free_bytes=100 << 30,
-        bytes_per_token=128 << 10,
-        width_bytes=4 * 128_256,
-        page_tokens=16,
-        prefill_tokens=8192,
-        batch_rows=256,
-        kv_bytes=None,
-    )
-    spent = limits.total_pages * 16 * (128 << 10) + limits.graph_bytes + 4 * 4 * 128_256 * (8192 + 256)
-    assert 90 << 30 < spent <= 100 << 30
-    assert "pages of 16 tokens" in limits.describe()
-    asked = card_limits(
-        free_bytes=100 << 30,
-        bytes_per_token=128 << 10,
-        width_bytes=4,
-        page_tokens=16,
-        prefill_tokens=1,
-        batch_rows=1,
-        kv_bytes=1 << 30,
-    )
-    assert asked == CardLimits(
-        page_tokens=16, total_pages=512, graph_tokens=1, graph_bytes=2 << 30, batch_rows=1, prefill_tokens=1
-    )
+CARD: dict[str, Any] = {  # a model of 8 billion, on a card that 100 GiB are free on
+    "free_bytes": 100 << 30,
+    "bytes_per_token": 128 << 10,
+    "activation_bytes": 4 * 2 * 2 * 14336,
+    "vocab_size": 128_256,
+    "page_tokens": 16,
+    "prefill_tokens": None,
+    "batch_rows": None,
+    "kv_bytes": None,
+}
+
+
+@given(st.integers(2 << 30, 140 << 30), st.sampled_from([None, 1, 64, 512]), st.sampled_from([None, 100, 16384]))
+def test_a_card_is_divided_and_never_overdrawn(
+    free_bytes: int, batch_rows: int | None, prefill_tokens: int | None
+) -> None:
+    asked = {"free_bytes": free_bytes, "batch_rows": batch_rows, "prefill_tokens": prefill_tokens}
+    try:
+        limits = card_limits(**CARD | asked)
+    except RootformError:
+        assert free_bytes < 24 << 30
+        assert batch_rows == 512 or prefill_tokens == 16384  # nobody else is given too much
+        return
+    spent = limits.total_pages * 16 * CARD["bytes_per_token"] + limits.graph_bytes + limits.room_bytes
+    assert 0.93 * free_bytes < spent <= 0.95 * free_bytes + (2 << 20)
+    assert limits.batch_rows == (batch_rows or limits.batch_rows) <= 512
+    assert limits.prefill_tokens == (prefill_tokens or limits.prefill_tokens)
+    if batch_rows is None and prefill_tokens is None:
+        assert limits.room_bytes <= 0.3 * free_bytes
+    least = CARD["activation_bytes"] * limits.prefill_tokens + 4 * CARD["vocab_size"] * limits.graph_tokens
+    assert limits.room_bytes > least
+    assert f"{limits.batch_rows} sequences and {limits.prefill_tokens} prompt tokens" in limits.describe()
+
+
+def test_passes_are_as_large_as_the_card_has_room_for() -> None:
+    sizes = [card_limits(**CARD | {"free_bytes": n << 30}) for n in (4, 7, 40, 100)]
+    assert [(each.batch_rows, each.prefill_tokens) for each in sizes] == [
+        (32, 2048),
+        (64, 4096),
+        (256, 8192),
+        (256, 8192),
+    ]
+    assert card_limits(**CARD | {"kv_bytes": 1 << 30}).total_pages == 512
     with pytest.raises(RootformError, match="leaves no room for KV"):
-        card_limits(
-            free_bytes=1 << 20,
-            bytes_per_token=128 << 10,
-            width_bytes=4,
-            page_tokens=16,
-            prefill_tokens=1,
-            batch_rows=1,
-            kv_bytes=None,
-        )
+        card_limits(**CARD | {"free_bytes": 1 << 20})
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
@@ -465,6 +614,14 @@ def test_a_device_that_is_not_there_is_refused(folder: Path) -> None:
         load_paged_model(folder, device="abacus")
     with pytest.raises(RootformError, match="cannot be had on cpu"):
         load_paged_model(folder, dtype="int8", device="cpu")
+
+
+def test_the_page_size_is_of_devices_alone_and_has_a_least(folder: Path, tiny_model: Path) -> None:
+    with pytest.raises(RootformError, match="page_tokens is for a model on a device"):
+        Engine(tiny_model, page_tokens=32)
+    with pytest.raises(RootformError, match="page_tokens is 0; a page holds 1"):
+        load_paged_model(folder, dtype="float32", device="cpu", page_tokens=0)
+    assert load_paged_model(folder, dtype="float32", device="cpu", kv_bytes=1 << 20).memory.page_tokens == 16
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
