@@ -16,16 +16,21 @@ import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rootform.engine import lanes
+from rootform.benchmarks.gpu_model_case import tiny_llama
+from rootform.engine import lanes, paged_step
 from rootform.engine.api import Engine
 from rootform.engine.arrivals import Arrival, Sent
+from rootform.engine.geometry import LayerGeometry
 from rootform.engine.grammars import Grammars
 from rootform.engine.kernels.grammar import ADVANCED, NO_TRANSITION, NOT_ALLOWED, advance
 from rootform.engine.lanes import Asked, Lanes, Way
 from rootform.engine.limits import derive_limits
+from rootform.engine.memory_paged import PagedMemory
 from rootform.engine.model_paged import PagedModel, load_paged_model
 from rootform.engine.overlap import OverlappedLoop
+from rootform.engine.paged_llama import PagedLlama
 from rootform.engine.places import Places
+from rootform.engine.ports import ForwardBatch
 from rootform.engine.spelling import Speller
 from rootform.engine.step import StepLoop
 from rootform.engine.tables_there import TablesThere
@@ -44,8 +49,18 @@ TRUNK = [(7 * n + 3) % VOCAB for n in range(50)]
 DRAWN = Sampling(temperature=1.0, top_p=0.9, seed=3)
 
 
+WITH_A_CARD = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+DEVICES = ["cpu", pytest.param("cuda", marks=[pytest.mark.cuda, WITH_A_CARD])]
+
+
+@pytest.fixture(scope="module", params=DEVICES)
+def device(request: pytest.FixtureRequest) -> str:
+    """All that runs a model here runs on a card as well, where there is one (`benchmarks.gpu --tests`)."""
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> PagedModel:
+def model(tmp_path_factory: pytest.TempPathFactory, device: str) -> PagedModel:
     folder = tmp_path_factory.mktemp("overlap")
     config = transformers.LlamaConfig(
         vocab_size=VOCAB,
@@ -63,7 +78,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> PagedModel:
     for parameter in made.parameters():
         parameter.data.add_(torch.randn_like(parameter) * 0.05)
     made.save_pretrained(folder)
-    return load_paged_model(folder, dtype="float32", kv_bytes=100_000, device="cpu", page_tokens=4)
+    return load_paged_model(folder, dtype="float32", kv_bytes=100_000, device=device, page_tokens=4, batch_rows=16)
 
 
 class Run:
@@ -244,6 +259,32 @@ def test_the_logprob_of_the_token_itself_comes_from_the_device(speaking: tuple[P
             assert (one.token_id, one.top) == (other.token_id, other.top) == (one.token_id, ())
 
 
+def test_logprobs_over_the_vocabulary_are_the_hosts(speaking: tuple[PagedModel, Tokenizer]) -> None:
+    """The device knows those over the tokens that were allowed."""
+    found: list[list[float]] = []
+    for overlap in (False, True):
+        with Engine.from_parts(*speaking, drafts=False, overlap=overlap) as engine:
+            done = engine.generate("a", regex="[a-c]{6}", max_tokens=9, top_logprobs=0, logprobs_over="vocabulary")
+        found.append([each.logprob for each in done.logprobs])
+    assert found[1] == pytest.approx(found[0], abs=1e-5)
+
+
+def test_passes_that_overlap_keep_to_the_prompt_tokens_of_a_pass(model: PagedModel) -> None:
+    run = Run(model)
+    run.add([33, 2], max_new_tokens=20, ignore_eos=True)
+    for _ in range(3):
+        run.step()
+    run.add(TRUNK, max_new_tokens=2)
+    sizes: list[int] = []
+    while run.loop.busy:
+        run.step()
+        flying = run.loop._flying  # type: ignore[attr-defined]
+        sizes += [] if flying is None else [sum(flying.load.batch.lengths.tolist())]
+    assert run.loop.counts.lockstep_passes == 0
+    assert max(sizes) <= run.loop.limits.prefill_tokens + 1 < len(TRUNK)
+    assert sum(sizes) > len(TRUNK)
+
+
 def test_a_failure_ends_those_it_touched_and_nobody_else(model: PagedModel, monkeypatch: pytest.MonkeyPatch) -> None:
     run = Run(model)
     first = run.add(**REQUESTS[0])
@@ -307,7 +348,7 @@ class Held:
         self.waited = self.done = True
 
     def array(self) -> np.ndarray:
-        array = self._tensor.numpy()
+        array = self._tensor.cpu().numpy()
         return array if self.done else np.full_like(array, -7)
 
 
@@ -339,6 +380,33 @@ def test_the_host_never_waits_in_a_steady_stretch(model: PagedModel) -> None:
     ]
 
 
+def test_the_host_never_waits_with_logprobs_draws_and_grammars_that_miss(model: PagedModel) -> None:
+    """Each pass is queued before the one before it was settled; rows that miss sit one out, the device never."""
+    sent: list[Held] = []
+
+    def send(tensor: torch.Tensor) -> Arrival:
+        sent.append(Held(tensor))
+        return sent[-1]
+
+    generations = Generations(Vocabulary(TOKEN_BYTES, tuple(EOS), VOCAB))
+    run = Run(model, send=send, grammars=Grammars(GenerationBatch(generations)))
+    root = generations.compile(Regex("[a-zA-Z0-9]{40}"))
+    run.add([1, 5], max_new_tokens=50, ignore_eos=True, top_logprobs=0)
+    run.add([2, 5], max_new_tokens=90, root=root, sampling=DRAWN, top_logprobs=0)
+    run.add([3, 5], max_new_tokens=90, root=root)
+    run.step()
+    for _ in range(25):
+        n_queued = len(sent)
+        sent[-1].done = True
+        run.step()
+        assert len(sent) == n_queued + 1
+    counts = run.loop.counts
+    assert counts.grammar_misses > 0
+    assert counts.void_rows > 0
+    assert (counts.device_waits, counts.device_stalls, counts.lockstep_passes) == (0, 0, 0)
+    run.finish()
+
+
 def test_the_chain_of_a_pass_reads_nothing_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """On torch's meta device a tensor has no contents: whoever asks for them fails."""
 
@@ -363,6 +431,36 @@ def test_the_chain_of_a_pass_reads_nothing_back(monkeypatch: pytest.MonkeyPatch)
         results.tolist()
 
 
+def test_a_forward_pass_reads_nothing_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the step's arrays to its logits, with prompts and without, on torch's meta device."""
+
+    def nowhere(*_: Any) -> None:
+        return None
+
+    def attended(q: torch.Tensor, k_pages: torch.Tensor, v_pages: torch.Tensor, *_: Any) -> tuple[torch.Tensor, None]:
+        return q.new_empty(*q.shape[:2], v_pages.shape[3]), None
+
+    for name, stand_in in (("write_kv", nowhere), ("tree_attention", attended), ("extend_attention", attended)):
+        monkeypatch.setattr(paged_step, name, stand_in)
+    layer = LayerGeometry(query_heads=4, kv_heads=2, key_dim=16, value_dim=16)
+    memory = PagedMemory([layer, layer], 40, 4, torch.float32, "meta")
+    made = PagedModel(PagedLlama(tiny_llama(torch.float32, "meta"), 200), memory, vocab_size=50, context_tokens=200)
+    slots = np.array([memory.open(np.empty(0, np.int32), 0, 60) for _ in range(2)], dtype=np.int32)
+    for lengths in (np.array([40, 3]), np.array([1, 1])):  # a prompt beside a draft; a step of decoding
+        starts = np.array([memory[int(slot)].n_tokens for slot in slots])
+        n = int(lengths.sum())
+        batch = ForwardBatch(
+            token_ids=np.zeros(n, dtype=np.int64),
+            positions=np.concatenate([np.arange(a, a + more) for a, more in zip(starts, lengths, strict=True)]),
+            slots=slots,
+            starts=starts.astype(np.int32),
+            lengths=lengths.astype(np.int32),
+            logit_rows=np.cumsum(lengths) - 1,
+        )
+        logits = made.forward(batch, np.zeros(n, dtype=np.int32))
+        assert (logits.shape, logits.device.type) == ((2, 50), "meta")
+
+
 # -- grammars -------------------------------------------------------------------------------------------------
 
 
@@ -381,8 +479,8 @@ SCHEMAS: list[dict[str, Any]] = [
 
 
 @pytest.fixture(scope="module")
-def speaking(tiny_model: Path) -> tuple[PagedModel, Tokenizer]:
-    model = load_paged_model(tiny_model, dtype="float32", kv_bytes=2**22, device="cpu", page_tokens=8)
+def speaking(tiny_model: Path, device: str) -> tuple[PagedModel, Tokenizer]:
+    model = load_paged_model(tiny_model, dtype="float32", kv_bytes=2**22, device=device, page_tokens=8, batch_rows=16)
     return model, Tokenizer.load(tiny_model)
 
 
