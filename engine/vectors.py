@@ -53,7 +53,8 @@ class _BFloat(ir.Type):
 
 def available() -> bool:
     """Whether this processor has the instructions, and numba writes code for this one and knows them."""
-    is_told = config.CPU_NAME is not None or config.CPU_FEATURES is not None  # NUMBA_CPU_NAME: it may be for another
+    told = (getattr(config, name, None) for name in ("CPU_NAME", "CPU_FEATURES"))  # NUMBA_CPU_NAME: maybe of another
+    is_told = any(each is not None for each in told)
     if is_told or tuple(binding.llvm_version_info) < _LLVM:
         return False
     return bool(binding.get_host_cpu_features().get("avx512bf16", False))
