@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from . import address_kernels as ak
-from . import frame_kernels, kernels, verbatim, walk_kernels
+from . import frame_kernels, kernels, verbatim, walk_kernels, wide
 from . import miss_kernels as mk
 from .addresses import Addresses
 from .chars import JSON_CHAR
@@ -483,5 +483,8 @@ def _warm_misses() -> None:
         automaton.find_transition(state, 0, stack)
         automaton._run(mk.go_on, state, register, stack)
         mk.finish_row(automaton._addresses.table, state, register, stack, False, 0)
+        mk.towards(pool.array, automaton._addresses.table, 0)
+        automaton.row_table.add(np.zeros(1, np.uint32), accepts=False)
+        wide.warm()
         none, numbers, words = np.zeros((0, 3), np.int64), np.zeros(256, np.int64), np.zeros(1, np.uint32)
         automaton.walker.walk_beside(automaton._addresses.table, DEAD, none, numbers, words, (0, 0))

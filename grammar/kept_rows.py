@@ -128,7 +128,7 @@ class KeptRows:
         rows = np.frombuffer(data[split:], "<u4").reshape(header["rows"], self._words)
         if len(entries) and not (entries["row"].min() >= 0 and entries["row"].max() < len(rows)):
             raise ValueError("it is damaged")
-        return entries, rows
+        return entries, rows.astype(np.uint32)  # no view: loops know arrays that may not be written to as others
 
 
 def key_of(*parts: bytes | int) -> bytes:

@@ -83,8 +83,10 @@ class Walker:
         )
 
     def warm(self) -> None:
-        """Have the loop compiled that the first walks may not need."""
+        """Have the loops compiled that the first walks may not need."""
         self._do(DEAD, -1, _NO_NODES, _NO_EDGES, _NO_NODES, np.zeros(6, np.int64))
+        self.states_from(DEAD)
+        self.has_child(_NO_NODES, np.zeros(256, bool))
 
     def _do(
         self,

@@ -54,3 +54,9 @@ class WideWalks:
         self._table.clear()
         self._held.clear()
         self._n = 0
+
+
+def warm() -> None:
+    """Have the loop compiled that writes down walks, by writing one down that comes to nothing."""
+    nothing = np.zeros(0, np.int32)
+    WideWalks(Addresses()).put(0, 0, None, nothing, nothing)
