@@ -22,7 +22,7 @@ from rootform.engine.kernels import extend_attention as extend
 from rootform.engine.kernels import layers, mask, merge, sampling, tree_attention, write_kv
 from rootform.engine.kernels.online import Scoring
 from rootform.engine.kernels.tiles import divide_up
-from rootform.engine.paged_plan import compose
+from rootform.engine.paged_plan import Room, compose
 
 HALF, BFLOAT = torch.float16, torch.bfloat16
 CLOSE = {torch.float32: 2e-5, HALF: 3e-3, BFLOAT: 3e-2}
@@ -219,7 +219,8 @@ class Extend:
 class Tree:
     """A trunk that all read, branches that some read, own tokens of each sequence, and several query tokens of some.
 
-    own: tokens of each sequence behind what it shares, its query tokens among them.
+    own: tokens of each sequence behind what it shares, its query tokens among them.  room: so small that stretches are
+    longer than they would be; None: any.
     """
 
     heads: Heads = Heads()
@@ -227,6 +228,7 @@ class Tree:
     branch_pages: tuple[int, ...] = (0, 12, 3)
     own: tuple[int, ...] = (1, 2, 16, 17, 33, 5, 1)
     counts: tuple[int, ...] = (1, 1, 3, 1, 5, 1, 1)
+    room: Room | None = None
 
     def inputs(self) -> tuple:
         torch.manual_seed(0)
@@ -248,8 +250,9 @@ class Tree:
         starts = np.cumsum(counts) - counts
         n_pages = np.array([len(table) for table in tables])
         padded = np.stack([np.pad(table, (0, int(n_pages.max()) - len(table))) for table in tables])
-        work = compose(padded, n_pages, starts, counts, int(counts.sum()), self.heads.group, size)
+        work = compose(padded, n_pages, starts, counts, int(counts.sum()), self.heads.group, size, room=self.room)
         work.set_lengths(np.array(lengths))
+        assert (work.stretch > tree_attention.STRETCH_TOKENS) == (self.room is not None)
         assert (work.prefixes != []) == (n > 1 and self.trunk_pages + sum(self.branch_pages) > 0)
         arrays = (work.pages, work.readers, work.starts, work.stops, work.order)
         units = tree_attention.Units(torch.from_numpy(work.units), work.n_wide, *map(torch.from_numpy, arrays))
@@ -504,6 +507,9 @@ SMALL: dict[str, Any] = {  # run by the ordinary tests: a few programs each
     "extend, window smaller than a page, sinks": Extend(Heads(window=3, sinks=True), ((0, 1), (0, 20), (16, 2))),
     "extend, branches of more than 64": Extend(Heads(1, 1, window=5), ((0, 3), (21, 70)), branches=True),
     "tree, one token in all": Tree(Heads(sinks=True), 0, (0,), own=(1,), counts=(1,)),
+    "tree, stretches as long as room asks": Tree(
+        Heads(1, 8, window=500), 20, (0,), own=(300, 3, 290), counts=(1, 1, 2), room=Room(4, 1, 3, 99, 12)
+    ),
     "tree, window smaller than a page": Tree(Heads(window=3), 3, (0, 2)),
     "tree, window, prefixes out of sight": Tree(Heads(window=5), own=(30, 40, 2), counts=(1, 2, 1)),
     "tree, pages of 1": Tree(Heads(page_tokens=1), 40, (0, 5)),

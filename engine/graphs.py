@@ -11,30 +11,19 @@ slower than without; that is for tests.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 
 from .kernels.tree_attention import UNIT_FIELDS, Units
-from .paged_plan import Composition
+from .paged_plan import Composition, Room
 from .paged_step import HostArrays, StepArrays, pinned
 
 log = logging.getLogger(__name__)
 
 Run = Callable[[StepArrays, torch.Tensor], torch.Tensor]
 """The arrays of a step to the logits of its logit rows, (m, vocab) float32, written to the first rows of a tensor."""
-
-
-class Room(NamedTuple):
-    """How large a step may be to run in one graph: its tokens, and the work that units and their lists may come to."""
-
-    tokens: int
-    wide: int
-    narrow: int
-    pages: int
-    readers: int
 
 
 def ladder(most_tokens: int) -> list[int]:
@@ -49,13 +38,6 @@ def ladder(most_tokens: int) -> list[int]:
     return sorted({min(size, most_tokens) for size in sizes})
 
 
-def room_for(tokens: int, page_tokens: int) -> Room:
-    """The room of a graph. Each token gets eight stretches of its own (2,048 tokens), and as many readers of what is
-    shared; and pages for 8,192 tokens."""
-    narrow, wide = max(64, 8 * tokens), max(64, 2 * tokens)
-    return Room(tokens, wide, narrow, tokens * max(1, 8192 // page_tokens), narrow + wide * 16)
-
-
 def fits(host: HostArrays, room: Room) -> bool:
     """Whether the step can run in a graph with this room."""
     made = host.composition
@@ -68,24 +50,24 @@ def fits(host: HostArrays, room: Room) -> bool:
 class Graphs:
     """The graphs of a model. run: reads nothing but the arrays it is given and what stays where it is.
 
+    rooms: of the graphs to be made.
     most_bytes: memory that recording may take. Sizes are recorded from the largest down, for they share memory; one
     that takes more is given up, as is one whose recording fails: steps of its size run in the next larger one, or as
     they are.
     """
 
-    def __init__(
-        self, run: Run, device: torch.device, sizes: list[int], page_tokens: int, most_bytes: int, vocab_size: int
-    ) -> None:
+    def __init__(self, run: Run, device: torch.device, rooms: Sequence[Room], most_bytes: int, vocab_size: int) -> None:
         self._captured: dict[int, _Captured] = {}
         self.replayed = 0  # steps that ran in a graph
         self.given_up: dict[int, str] = {}  # by number of tokens: why there is no graph
         recorder = _Recorder(device)
-        fitting = [size for size in sizes if 4 * vocab_size * size <= most_bytes]
-        self.given_up |= dict.fromkeys(sorted(set(sizes) - set(fitting)), "there is no memory for its logits")
+        room_of = {room.tokens: room for room in rooms}
+        fitting = [size for size in room_of if 4 * vocab_size * size <= most_bytes]
+        self.given_up |= dict.fromkeys(sorted(set(room_of) - set(fitting)), "there is no memory for its logits")
         logits = torch.zeros((max(fitting, default=0), vocab_size), device=device)  # of all sizes alike
         for size in sorted(fitting, reverse=True):
             taken = recorder.taken()
-            made = _Captured(run, room_for(size, page_tokens), device, logits[:size])
+            made = _Captured(run, room_of[size], device, logits[:size])
             why = made.record(recorder)
             if why is None and taken < recorder.taken() > most_bytes:
                 why = f"with it all would take {recorder.taken() >> 20} MiB, where {most_bytes >> 20} are given"
@@ -104,13 +86,21 @@ class Graphs:
         """The numbers of tokens there are graphs for."""
         return sorted(self._captured)
 
+    def room_of(self, n_tokens: int) -> Room | None:
+        """What a step of so many tokens has to fit in to run in a graph; None: there is none for so many."""
+        size = self._size_for(n_tokens)
+        return None if size is None else self._captured[size].room
+
     def replay(self, host: HostArrays) -> torch.Tensor | None:
         """The logits of the step's logit rows, good until the next replay; None: it fits no graph."""
-        size = next((size for size in self.sizes if size >= len(host.ids)), None)
+        size = self._size_for(len(host.ids))
         if size is None or not fits(host, self._captured[size].room):
             return None
         self.replayed += 1
         return self._captured[size].replay(host)[: len(host.logit_rows)]
+
+    def _size_for(self, n_tokens: int) -> int | None:
+        return next((size for size in self.sizes if size >= n_tokens), None)
 
 
 class _Recorder:

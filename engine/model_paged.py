@@ -22,7 +22,7 @@ from .memory_paged import PagedMemory
 from .model import DTYPES, ClassesDecoder
 from .modelfiles import model_folder
 from .paged_llama import PagedLlama
-from .paged_plan import DEFAULT_PAGE_TOKENS
+from .paged_plan import DEFAULT_PAGE_TOKENS, room_for
 from .paged_step import PagedAttention, Planner, StepArrays, inputs, on_device
 from .ports import ForwardBatch
 from .probe import probe
@@ -232,7 +232,8 @@ class PagedModel:
     def capture(self, sizes: list[int], most_bytes: int) -> None:
         """Have steps of up to so many tokens run as CUDA graphs."""
         memory = self.memory
-        self.graphs = Graphs(self._run, memory.device, sizes, memory.page_tokens, most_bytes, self.vocab_size)
+        rooms = [room_for(size, memory.page_tokens, memory.total_pages, self.context_tokens) for size in sizes]
+        self.graphs = Graphs(self._run, memory.device, rooms, most_bytes, self.vocab_size)
 
     def forward(self, batch: ForwardBatch, sources: np.ndarray | None = None) -> torch.Tensor:
         """See ports.Model. ValueError, with nothing written, when a sequence is not where the batch says or is full.
@@ -241,7 +242,8 @@ class PagedModel:
         this is done, -1: in the batch.  The logits are good until the next forward().
         """
         self.memory.check_room(batch.slots, batch.starts, batch.lengths)
-        host = self._planner.plan(batch, sources)
+        room = self.graphs.room_of(len(batch.token_ids)) if self.graphs is not None else None
+        host = self._planner.plan(batch, sources, room)
         with torch.inference_mode():
             logits = self.graphs.replay(host) if self.graphs is not None else None
             if logits is None:

@@ -7,6 +7,7 @@ and none outgrows its pages. What changes with every step (how many keys each ha
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -19,6 +20,25 @@ DEFAULT_PAGE_TOKENS = 16
 # A prefix read together saves the reading of its tokens once for every further reader, and costs partial results to
 # be merged. Below this many saved readings each sequence reads it by itself.
 _WORTH_READINGS = 128
+
+
+class Room(NamedTuple):
+    """How large a step may be to run in one graph: its tokens, and the work that units and their lists may come to."""
+
+    tokens: int
+    wide: int
+    narrow: int
+    pages: int
+    readers: int
+
+
+def room_for(tokens: int, page_tokens: int, total_pages: int, context_tokens: int) -> Room:
+    """The room of a graph. Each token gets eight stretches of its own, and as many readers of what is shared; and as
+    many pages as can be listed: all there are, and again those that are shared but not worth reading together."""
+    narrow, wide = max(64, 8 * tokens), max(64, 2 * tokens)
+    longest = -(-context_tokens // page_tokens) + 1
+    pages = min(tokens * longest, total_pages + tokens * -(-_WORTH_READINGS // page_tokens))
+    return Room(tokens, wide, narrow, pages, narrow + wide * 16)
 
 
 class Prefix(NamedTuple):
@@ -43,7 +63,7 @@ class Composition:
 
     units (u, 6), readers (r,), order (r,), starts (n,), stops (n,), pages (p,): int32.
     owners: (u,) the sequence of a unit that grows, -1 for units of prefixes. firsts: (u,) the sequence's first token
-    that the unit may hold.  prefixes: those read together.
+    that the unit may hold.  prefixes: those read together.  stretch: keys in one unit, at most.
     """
 
     units: np.ndarray
@@ -56,12 +76,13 @@ class Composition:
     owners: np.ndarray
     firsts: np.ndarray
     prefixes: list[Prefix]
+    stretch: int
 
     def set_lengths(self, lengths: np.ndarray) -> None:
         """lengths: (sequences,) all keys each has now, its new tokens among them; writes the units' n_keys."""
         grows = self.owners >= 0
         left = lengths[self.owners[grows]] - self.firsts[grows]
-        self.units[grows, 2] = np.clip(left, 0, STRETCH_TOKENS)
+        self.units[grows, 2] = np.clip(left, 0, self.stretch)
 
 
 def compose(
@@ -73,12 +94,14 @@ def compose(
     group: int,
     page_tokens: int,
     shared: Shared | None = None,
+    room: Room | None = None,
 ) -> Composition:
     """The work of a step of n sequences; call set_lengths() before it is used.
 
     table: (n, longest) int32, the pages of each sequence, the first n_pages of its row, as many as it may fill.
     token_starts, token_counts: (n,) its query tokens, among the n_rows of the step; sequences that are attended
     otherwise have none.  group: query heads per KV head.  shared: of the sequences that have tokens, where it is known.
+    room: what the units should fit in. Stretches are then as long as that takes; as without, where no length does.
     """
     reading = np.flatnonzero(token_counts)
     if shared is None:
@@ -105,9 +128,13 @@ def compose(
         owner=owners,
     )
     is_wide = n_readers > narrow_room
-    parts = [_cut(pieces.only(is_wide), wide_room, page_tokens), _cut(pieces.only(~is_wide), narrow_room, page_tokens)]
+    stretch = STRETCH_TOKENS if room is None else _stretch_in(room, pieces, is_wide, wide_room)
+    parts = [
+        _cut(pieces.only(which), readers, stretch, page_tokens)
+        for which, readers in ((is_wide, wide_room), (~is_wide, narrow_room))
+    ]
     pages = table[np.repeat(tables, lengths), _ranges(starts, lengths)]
-    return _assemble(parts, pages, tokens.astype(np.int32), shared.prefixes, n_rows)
+    return _assemble(parts, pages, tokens.astype(np.int32), shared.prefixes, n_rows, stretch)
 
 
 class _Pieces(NamedTuple):
@@ -134,18 +161,33 @@ class _Cut(NamedTuple):
     owner: np.ndarray
 
 
-def _cut(pieces: _Pieces, room: int, page_tokens: int) -> _Cut:
-    """Pieces as units of up to STRETCH_TOKENS keys and `room` readers."""
+def _stretch_in(room: Room, pieces: _Pieces, is_wide: np.ndarray, wide_room: int) -> int:
+    """The shortest stretch, a multiple of STRETCH_TOKENS, whose units and readers are in the room; STRETCH_TOKENS where
+    none is, as the step then runs without a graph."""
+    n_tiles = np.where(is_wide, -(-pieces.n_readers // wide_room), 1)
+
+    def is_in(times: int) -> bool:
+        stretches = -(-pieces.n_keys // (times * STRETCH_TOKENS))
+        wide, narrow = (int((stretches * n_tiles)[which].sum()) for which in (is_wide, ~is_wide))
+        return wide <= room.wide and narrow <= room.narrow and int(stretches @ pieces.n_readers) <= room.readers
+
+    most = max(1, -(-int(pieces.n_keys.max(initial=0)) // STRETCH_TOKENS))
+    times = bisect_left(range(most + 1), True, lo=1, key=is_in)  # longer ones are never more
+    return STRETCH_TOKENS * (times if times <= most else 1)
+
+
+def _cut(pieces: _Pieces, room: int, stretch_tokens: int, page_tokens: int) -> _Cut:
+    """Pieces as units of up to stretch_tokens keys and `room` readers."""
     n_tiles = -(-pieces.n_readers // room)
-    n_units = -(-pieces.n_keys // STRETCH_TOKENS) * n_tiles
+    n_units = -(-pieces.n_keys // stretch_tokens) * n_tiles
     piece = np.repeat(np.arange(len(n_units)), n_units)
     stretch, tile = np.divmod(_ranges(np.zeros_like(n_units), n_units), np.maximum(n_tiles, 1)[piece])
-    at = stretch * STRETCH_TOKENS
+    at = stretch * stretch_tokens
     table = np.stack(
         [
             pieces.first_page[piece] + at // page_tokens,
             at % page_tokens,
-            np.minimum(STRETCH_TOKENS, pieces.n_keys[piece] - at),
+            np.minimum(stretch_tokens, pieces.n_keys[piece] - at),
             pieces.start[piece] + at,
         ],
         axis=1,
@@ -155,7 +197,7 @@ def _cut(pieces: _Pieces, room: int, page_tokens: int) -> _Cut:
 
 
 def _assemble(
-    parts: list[_Cut], pages: np.ndarray, tokens: np.ndarray, prefixes: list[Prefix], n_rows: int
+    parts: list[_Cut], pages: np.ndarray, tokens: np.ndarray, prefixes: list[Prefix], n_rows: int, stretch: int
 ) -> Composition:
     """parts: wide units, then narrow ones."""
     table, first_token, counts, owners = (np.concatenate(each) for each in zip(*parts, strict=True))
@@ -173,6 +215,7 @@ def _assemble(
         owners=owners,
         firsts=table[:, 3],
         prefixes=prefixes,
+        stretch=stretch,
     )
 
 

@@ -17,7 +17,7 @@ from .kernels.online import Scoring
 from .kernels.tree_attention import Units, tree_attention
 from .kernels.write_kv import Rope, write_kv
 from .memory_paged import PagedMemory
-from .paged_plan import Composition, Shared, compose, find_shared
+from .paged_plan import Composition, Room, Shared, compose, find_shared
 from .ports import ForwardBatch
 
 MOST_TREE_TOKENS = 16
@@ -64,17 +64,19 @@ class Planner:
     def __init__(self, memory: PagedMemory) -> None:
         self._memory = memory
         self._group = max(each.groups for each in memory.layers)
-        self._composed: tuple[tuple[int, bytes, bytes], Composition] | None = None
+        self._composed: tuple[tuple[int, bytes, bytes, Room | None], Composition] | None = None
         self._shared: tuple[tuple[int, bytes, bytes], Shared] | None = None
 
-    def plan(self, batch: ForwardBatch, sources: np.ndarray | None = None) -> HostArrays:
-        """The arrays of a batch that memory has room for. sources: see StepArrays; None: the batch has all tokens."""
+    def plan(self, batch: ForwardBatch, sources: np.ndarray | None = None, room: Room | None = None) -> HostArrays:
+        """The arrays of a batch that memory has room for. sources: see StepArrays; None: the batch has all tokens.
+        room: of the graph that the step should run in, where all its sequences have few new tokens."""
         lengths = batch.lengths.astype(np.int64)
         starts = np.cumsum(lengths) - lengths
         is_long = lengths > MOST_TREE_TOKENS
         composition = None
         if not is_long.all():
-            composition = self._composition(batch, starts, np.where(is_long, 0, lengths))
+            counts = np.where(is_long, 0, lengths)
+            composition = self._composition(batch, starts, counts, None if is_long.any() else room)
             composition.set_lengths(batch.starts + lengths)
         prompts = None
         if is_long.any():
@@ -92,15 +94,16 @@ class Planner:
             prompt_arrays=prompts,  # type: ignore[arg-type]
         )
 
-    def _composition(self, batch: ForwardBatch, starts: np.ndarray, counts: np.ndarray) -> Composition:
+    def _composition(
+        self, batch: ForwardBatch, starts: np.ndarray, counts: np.ndarray, room: Room | None
+    ) -> Composition:
         memory = self._memory
-        key = (memory.version, batch.slots.tobytes(), batch.lengths.tobytes())
+        key = (memory.version, batch.slots.tobytes(), batch.lengths.tobytes(), room)
         if self._composed is None or self._composed[0] != key:
             table, n_pages = memory.tables(batch.slots)
             shared = self._found_shared(batch, table, n_pages, counts)
-            made = compose(
-                table, n_pages, starts, counts, len(batch.token_ids), self._group, memory.page_tokens, shared
-            )
+            n_rows = len(batch.token_ids)
+            made = compose(table, n_pages, starts, counts, n_rows, self._group, memory.page_tokens, shared, room)
             self._composed = (key, made)
         return self._composed[1]
 

@@ -17,7 +17,7 @@ from .online import Scoring, attend_plain, check_heads, tile_shape, warps_of
 from .tiles import HAS_TRITON, divide_up, need_contiguous_ends, need_triton, power_of_two, wide
 
 STRETCH_TOKENS = 256
-"""Keys in one unit, at most, so that long prefixes have many programs."""
+"""Keys in one unit, so that long prefixes have many programs; several times as many where units would be too many."""
 
 _WIDE_ROWS = 64
 UNIT_FIELDS = ("first_page", "offset", "n_keys", "position", "first_reader", "n_readers")

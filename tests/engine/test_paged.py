@@ -19,16 +19,16 @@ import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rootform.engine import graphs
+from rootform.engine import graphs, paged_plan
 from rootform.engine.api import Engine
 from rootform.engine.geometry import LayerGeometry
-from rootform.engine.graphs import fits, ladder, room_for
+from rootform.engine.graphs import fits, ladder
 from rootform.engine.limits import derive_limits
 from rootform.engine.memory_paged import PagedMemory
 from rootform.engine.model import load_model
 from rootform.engine.model_paged import PagedModel, card_limits, load_paged_model
 from rootform.engine.overlap import OverlappedLoop
-from rootform.engine.paged_plan import compose
+from rootform.engine.paged_plan import Composition, Room, compose, room_for
 from rootform.engine.paged_step import MOST_TREE_TOKENS
 from rootform.engine.ports import Model
 from rootform.engine.step import StepLoop
@@ -232,12 +232,33 @@ def test_every_token_reads_each_of_its_keys_once(seed: int, size: int, group: in
     padded = np.full((len(tables), n_pages.max()), -1, dtype=np.int32)
     for padded_row, table in zip(padded, tables, strict=True):
         padded_row[: len(table)] = table
-    made = compose(padded, n_pages, starts, counts, n_rows, group, size)
+    plain = compose(padded, n_pages, starts, counts, n_rows, group, size)
+    room = Room(n_rows, *(int(most * random.random()) + 1 for most in (plain.n_wide, len(plain.units), 9**9, 300)))
+    made = compose(padded, n_pages, starts, counts, n_rows, group, size, room=room)
+    check_reading(plain, tables, lengths, counts, group, size)
+    check_reading(made, tables, lengths, counts, group, size)
+    assert plain.stretch == 256
+    assert made.stretch % 256 == 0
+    assert made.stretch == 256 or is_in(made, room)
+    pages = room_for(n_rows, size, next(ids), 10**6).pages
+    assert len(made.pages) <= pages  # however the tree is
+
+
+def is_in(made: Composition, room: Room) -> bool:
+    sizes = made.n_wide, len(made.units) - made.n_wide, len(made.pages), len(made.readers)
+    return all(size <= most for size, most in zip(sizes, room[1:], strict=True))
+
+
+def check_reading(
+    made: Composition, tables: list[np.ndarray], lengths: list[int], counts: np.ndarray, group: int, size: int
+) -> None:
+    """Every token reads each of its keys once, at its place."""
+    n_rows = int(counts.sum())
     made.set_lengths(np.array(lengths))
     assert len(made.starts) == len(made.stops) == n_rows
     keys_of: list[list[tuple[int, int]]] = [[] for _ in range(n_rows)]
     for number, (first_page, offset, n_keys, position, first_reader, n_readers) in enumerate(made.units.tolist()):
-        assert 0 <= n_keys <= 256
+        assert 0 <= n_keys <= made.stretch
         assert 1 <= n_readers <= max(1, (64 if number < made.n_wide else 16) // group)
         for reader in made.readers[first_reader : first_reader + n_readers].tolist():
             for key in range(n_keys):
@@ -250,6 +271,51 @@ def test_every_token_reads_each_of_its_keys_once(seed: int, size: int, group: in
         listed = made.order[made.starts[row] : made.stops[row]]
         assert (made.readers[listed] == row).all()
     assert len(set(made.order.tolist())) == len(made.readers)
+
+
+@pytest.mark.parametrize("context", [1, 300, 1024, 4096, 8192, 131_072])
+@pytest.mark.parametrize("batch", [1, 16, 64, 256])
+@pytest.mark.parametrize("page_tokens", [1, 16, 128])
+def test_steps_of_any_context_have_room_in_a_graph(batch: int, context: int, page_tokens: int) -> None:
+    """Sequences that share nothing: their stretches are longer the longer they are, so that units are few enough."""
+    most = -(-(context + 40) // page_tokens)  # pages of each, output among them
+    if batch * most > 2**20:
+        pytest.skip("more than a card has")
+    table = np.arange(batch * most, dtype=np.int32).reshape(batch, most)
+    n_pages, rows = np.full(batch, most), np.arange(batch)
+    room = room_for(batch, page_tokens, batch * most, context + 40)
+    made = compose(table, n_pages, rows, np.ones(batch, dtype=np.int64), batch, 4, page_tokens, room=room)
+    assert is_in(made, room)
+    assert made.stretch <= 256 * (1 + most * page_tokens // 2048)
+    made.set_lengths(np.full(batch, context))
+    assert made.units[:, 2].max() == min(context, made.stretch)
+    assert made.units[:, 2].sum() == batch * context
+
+
+def test_a_stretch_is_no_longer_than_the_room_asks_for() -> None:
+    table = np.arange(4 * 100, dtype=np.int32).reshape(4, 100)  # four sequences of 1,600 tokens: 7 stretches each
+    rows, ones = np.arange(4), np.ones(4, dtype=np.int64)
+
+    def stretch(**asked: int) -> int:
+        room = Room(4, 99, 99, 999, 99)._replace(**asked)
+        return compose(table, np.full(4, 100), rows, ones, 4, 4, 16, room=room).stretch
+
+    # 7, 4, 3, 2, 2, 2, 1 stretches each
+    assert [stretch(narrow=n) for n in (28, 27, 16, 15, 12, 11, 8, 7, 4, 3)] == [
+        256 * times for times in (1, 2, 2, 3, 3, 4, 4, 7, 7, 1)
+    ]
+    assert [stretch(readers=n) for n in (28, 27, 3)] == [256, 512, 256]
+    assert stretch(wide=0) == stretch(pages=0) == 256  # there are none; longer ones would be as many
+
+
+def test_what_many_read_together_is_cut_to_the_room_of_wide_units() -> None:
+    table = np.tile(np.arange(100, dtype=np.int32), (40, 1))  # 1,600 tokens, read by 40: 3 tiles of up to 16
+    rows, ones = np.arange(40), np.ones(40, dtype=np.int64)
+    room = Room(40, 21, 99, 999, 999)
+    for wide, times in ((21, 1), (20, 2), (12, 2), (11, 3), (3, 7), (2, 1)):
+        made = compose(table, np.full(40, 100), rows, ones, 40, 4, 16, room=room._replace(wide=wide))
+        assert made.stretch == 256 * times
+        assert is_in(made, room._replace(wide=wide)) == (wide > 2)
 
 
 # -- the engine's output --------------------------------------------------------------------------------------
@@ -306,8 +372,8 @@ def test_the_same_tokens_as_from_the_cpus_memory(family: Path, page_tokens: int,
     read_together = []
     planned = model._planner.plan
 
-    def plan(batch, sources=None):  # type: ignore[no-untyped-def]
-        host = planned(batch, sources)
+    def plan(batch, sources=None, room=None):  # type: ignore[no-untyped-def]
+        host = planned(batch, sources, room)
         read_together.append(host.composition is not None and len(host.composition.prefixes) > 0)
         return host
 
@@ -367,6 +433,36 @@ def test_graphs_give_the_same_tokens_and_take_what_fits(folder: Path) -> None:
         got, loop = outputs(model, kind=kind, drafts=drafts)
         assert got == wanted
         assert 0 < model.graphs.replayed - before < loop.counts.forward_passes  # prompts run outside
+
+
+def test_graphs_give_the_same_tokens_with_stretches_as_long_as_they_have_room_for(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stretches of 4 keys: too many for the graphs' room, so that they are made longer."""
+    monkeypatch.setattr(paged_plan, "STRETCH_TOKENS", 4)
+    model = captured(folder, [4, 16])
+    assert model.graphs is not None
+    planned, replay = model._planner.plan, model.graphs.replay
+    stretches, refused = set(), []
+
+    def plan(batch, sources=None, room=None):  # type: ignore[no-untyped-def]
+        host = planned(batch, sources, room)
+        if host.composition is not None and host.prompt_arrays is None:
+            stretches.add(host.composition.stretch)
+        return host
+
+    def noted(host):  # type: ignore[no-untyped-def]
+        logits = replay(host)
+        refused.append(logits is None and host.prompt_arrays is None and len(host.ids) <= 16)
+        return logits
+
+    model._planner.plan, model.graphs.replay = plan, noted
+    wanted, _ = outputs(load_model(folder, kv_bytes=2_000_000), prefix_cache=False)
+    for kind, drafts in ((StepLoop, True), (OverlappedLoop, False)):
+        assert outputs(model, kind=kind, drafts=drafts, prefix_cache=False)[0] == wanted
+    assert 4 in stretches
+    assert max(stretches) > 4
+    assert not any(refused)
 
 
 def test_constrained_output_through_the_engine(tiny_model: Path) -> None:
@@ -550,7 +646,7 @@ def test_a_step_that_outgrows_the_room_does_not_fit(folder: Path) -> None:
             logit_rows=np.arange(n),
         )
 
-    room = room_for(4, 8)
+    room = room_for(4, 8, 100, 512)
     assert [fits(model._planner.plan(batch(n)), room) for n in (1, 4, 5, MOST_TREE_TOKENS + 1)] == [
         True,
         True,
