@@ -19,12 +19,17 @@ from torch import nn
 
 from rootform import Engine
 from rootform.engine import steady_linears
+from rootform.engine.grammars import Grammars
+from rootform.engine.heads import Head
 from rootform.engine.limits import derive_limits
 from rootform.engine.linears import PackedLinear
 from rootform.engine.model import load_model
 from rootform.engine.steady_linears import SteadyLinear, rows_agree
 from rootform.engine.step import StepLoop
-from rootform.engine.types import Delta, Finished, Request, RootformError, Sampling
+from rootform.engine.types import Delta, Event, Finished, Request, RootformError, Sampling
+from rootform.grammar.constraints import Regex
+from rootform.grammar.generations import GenerationBatch, Generations
+from rootform.grammar.vocab import Vocabulary
 from rootform.radix.blocks import BlockNames
 from rootform.radix.disk_tier import DiskTier
 from rootform.radix.host_tier import HostTier
@@ -44,8 +49,12 @@ SIZES: dict[str, Any] = {
     "eos_token_id": None,
     "pad_token_id": 0,
 }
+EOS = 0
+TOKENS = [b"", *(bytes([32 + n]) for n in range(94)), b"ab", b"12"]
+GENERATIONS = Generations(Vocabulary(TOKENS, (EOS,), VOCAB), max_bytes=1 << 28)
+ROOTS = [GENERATIONS.compile(Regex(pattern)) for pattern in ("[0-9]{2}-(ab|cd){1,9}[x-z]", "(ab|[ -~]{3}){0,9}!")]
 CONFIGS = {
-    "llama": lambda: transformers.LlamaConfig(**SIZES),
+    "llama": lambda: transformers.LlamaConfig(**SIZES, tie_word_embeddings=True),
     "mistral": lambda: transformers.MistralConfig(**SIZES, sliding_window=16, head_dim=16),
     "qwen3": lambda: transformers.Qwen3Config(**SIZES, head_dim=16),
     "gemma2": lambda: transformers.Gemma2Config(**SIZES, head_dim=16, query_pre_attn_scalar=16, sliding_window=16),
@@ -66,6 +75,11 @@ def prompts(rng: random.Random, n: int) -> list[tuple[int, ...]]:
     return [tuple(rng.choice(roots) + rng.choices(range(VOCAB), k=rng.randint(1, 12))) for _ in range(n)]
 
 
+def root_of(n: int) -> Any:
+    """The constraint of every other request, of which some have few tokens to choose from."""
+    return ROOTS[n // 2 % 2] if n % 2 else None
+
+
 def sampling(n: int) -> Sampling:
     return Sampling(temperature=0.8, top_p=0.9, seed=n) if n % 3 == 0 else Sampling()
 
@@ -75,9 +89,12 @@ class Bench:
 
     def __init__(self, name: str, folder: Path) -> None:
         torch.manual_seed(5)
+        self.config = type(CONFIGS[name]()).__name__
         model = transformers.AutoModelForCausalLM.from_config(CONFIGS[name](), attn_implementation="eager").eval()
         model.save_pretrained(folder)
-        self.model = load_model(folder, kv_bytes=1_000_000, deterministic=True)
+        with pytest.MonkeyPatch.context() as patch:  # few rows of an output layer, however narrow it is
+            patch.setitem(Head.__init__.__kwdefaults__, "wide", 0)
+            self.model = load_model(folder, kv_bytes=1_000_000, deterministic=True)
         self.prompts = prompts(random.Random(1), 24)
         self.alone = [self.serve([n], prefix_cache=False, drafts=False)[n] for n in range(len(self.prompts))]
 
@@ -90,7 +107,8 @@ class Bench:
             max_batch=rng.choice([2, 6, 24]) if rng else 1,
             itl_ms=rng.choice([None, 0.5, 3.0]) if rng else None,
         )
-        return StepLoop(self.model, [b"x"] * VOCAB, frozenset(), limits, **options)
+        grammars = Grammars(GenerationBatch(GENERATIONS))
+        return StepLoop(self.model, TOKENS, frozenset({EOS}), limits, grammars=grammars, **options)
 
     def serve(self, wanted: list[int], rng: random.Random | None = None, **options: Any) -> dict[int, Answer]:
         """The answers of some of the requests, served together, added at random times."""
@@ -98,9 +116,10 @@ class Bench:
         found = {n: Answer([], []) for n in wanted}
         left = list(wanted)
         while left or loop.busy:
+            events = []
             while left and (rng is None or not loop.busy or rng.random() < 0.5):
-                self.add(loop, left.pop(), rng)
-            for event in loop.step():
+                events += self.add(loop, left.pop(), rng)
+            for event in events + loop.step():
                 if isinstance(event, Delta):
                     found[event.request_id].ids.extend(event.token_ids)
                     numbers = [(each.logprob, tuple(top[2] for top in each.top)) for each in event.logprobs]
@@ -112,8 +131,8 @@ class Bench:
         assert self.model.memory.free_pages == self.model.memory.total_pages
         return found
 
-    def add(self, loop: StepLoop, n: int, rng: random.Random | None) -> None:
-        loop.add(
+    def add(self, loop: StepLoop, n: int, rng: random.Random | None) -> list[Event]:
+        return loop.add(
             Request(
                 request_id=n,
                 prompt_ids=self.prompts[n],
@@ -121,7 +140,9 @@ class Bench:
                 sampling=sampling(n),
                 top_logprobs=3,
                 priority=rng.choice(["online", "offline"]) if rng else "online",
-            )
+                ignore_eos=root_of(n) is None,
+            ),
+            root_of(n),
         )
 
 
@@ -162,6 +183,16 @@ def test_500_schedules(bench, tmp_path):
 def test_the_answers_mean_something(bench):
     answers = {tuple(each.ids) for each in bench.alone}
     assert len(answers) > len(bench.alone) // 2
+    constrained = [b"".join(TOKENS[each] for each in bench.alone[n].ids) for n in range(len(bench.alone)) if root_of(n)]
+    assert len(set(constrained)) > len(constrained) // 2
+
+
+def test_few_rows_of_the_output_layer_are_among_them(bench):
+    """Of the family whose output layer is its embedding."""
+    heads = [each for each in vars(bench.model._decoder).values() if isinstance(each, Head)]
+    assert [each._rows is not None for each in heads] == {"LlamaConfig": [True], "MistralConfig": [False]}.get(
+        bench.config, []
+    )
 
 
 def test_it_is_for_float32(tmp_path):
