@@ -6,13 +6,14 @@ import json
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rootform.benchmarks import serving, serving_workload
-from rootform.benchmarks.serving_engines import Answers, Rootform, Setting, lacking
+from rootform.benchmarks.serving_engines import Answers, Rootform, Setting, Transformers, lacking
 from rootform.benchmarks.serving_llamacpp import VARIABLE, Clock, find_server
 from rootform.benchmarks.serving_load import measure_trace
 from rootform.benchmarks.serving_worker import Worker, WorkerError
@@ -40,6 +41,71 @@ def test_ours_answers_in_the_schema_and_in_the_grammar_of_the_peers_alike(mini: 
     assert answers.passes is not None
     assert 0 < answers.passes <= answers.output_tokens
     assert answers.cached == 2 * 40  # the shared tokens are computed once
+
+
+def test_the_peer_of_transformers_answers_in_the_schema(mini: Path) -> None:
+    pytest.importorskip("xgrammar")
+    prompts = serving_workload.make_workload(mini, 1, 0, 3, 40, 10).prompts
+    answers = Transformers(Setting("transformers", "fp32"), mini, 1, 2).answer(prompts)
+    assert serving.count_invalid(answers.texts) == 0
+    assert len(answers.texts) == 3
+    assert answers.passes == answers.output_tokens > 3 * 50
+
+
+class Here:
+    """A Worker that makes its object in this process."""
+
+    def __init__(self, make: Any, *arguments: Any, threads: int = 1) -> None:
+        self._made = make(*arguments)
+
+    def ask(self, method: str, *arguments: Any) -> Any:
+        return getattr(self._made, method)(*arguments)
+
+    def stop(self) -> None:
+        getattr(self._made, "close", int)()
+
+
+@pytest.mark.parametrize("spoiled", [False, True])
+def test_one_command_measures_prints_and_writes_what_was_asked_for(
+    mini: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], spoiled: bool
+) -> None:
+    """Of a peer that is not there it says so. An answer of ours that is not valid is an error."""
+    monkeypatch.setitem(serving_workload.SHAPES, "mini", MINI)
+    monkeypatch.setattr(serving, "Worker", Here)
+    monkeypatch.setattr(serving, "lacking", lambda engine: [] if engine == "rootform" else [f"package of {engine}"])
+    if spoiled:
+        monkeypatch.setattr(serving, "count_invalid", lambda texts: 1)
+    out, models = tmp_path / "out.json", str(mini.parent)
+    asked = (
+        f"--size mini --peers openvino,transformers --requests 2 --seed 1 --repeat 1 --dtypes fp32 --models {models}"
+    )
+    assert serving.main([*asked.split(), "--no-steps", "--json", str(out)]) == spoiled
+    printed = capsys.readouterr().out
+    for name in ("openvino", "transformers"):
+        assert f"{name}: not installed (package of {name}): not measured" in printed
+    rows = [line.split(" | ") for line in printed.splitlines() if line.startswith("| ")]
+    titles, cells = rows[0], [row for row in rows[1:] if row[0].startswith("| rootform")]
+    assert [row[0] for row in cells] == ["| rootform fp32 drafts", "| rootform fp32"]
+    written = json.loads(out.read_text())["mini"]["serving"]
+    for row, figures in zip(cells, written, strict=True):
+        assert figures["requests"] == 2
+        assert figures["floor_cpu_s"] > 0
+        assert row[titles.index("floor")] == f"{figures['floor_cpu_s']:.4f}"
+        assert row[-1] == f"{int(spoiled)} |"
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        (["--size", "huge"], "invalid choice: 'huge'"),
+        (["--peers", "vllm"], "vllm is not one of transformers, openvino, llamacpp"),
+        (["--requests", "0"], "--requests must be 1 or more"),
+    ],
+)
+def test_what_it_cannot_measure_is_refused(asked: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        serving.main(asked)
+    assert message in capsys.readouterr().err
 
 
 def test_invalid_answers_are_counted() -> None:
