@@ -5,7 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
+from rootform import Engine
+from rootform.engine import loading
 from rootform.engine.threads import choose_threads
+from rootform.engine.types import RootformError
 
 
 @pytest.mark.parametrize(
@@ -33,3 +36,18 @@ def test_the_fastest_number_of_threads_is_kept(standins, seconds_at, best):
     finally:
         torch.set_num_threads(before)
     assert model.memory.free_pages == model.memory.total_pages
+
+
+def test_an_engine_measures_at_its_start_unless_it_is_told(tiny_model, monkeypatch):
+    before, measured = torch.get_num_threads(), []
+    monkeypatch.setattr(loading, "choose_threads", lambda model, most: measured.append((model, most)))
+    try:
+        with Engine(tiny_model) as engine:
+            assert measured == [(engine._loop.model, before)]
+        with Engine(tiny_model, threads=2):
+            assert torch.get_num_threads() == 2
+        with pytest.raises(RootformError, match="threads is 0; it must be 1 or more"):
+            Engine(tiny_model, threads=0)
+    finally:
+        torch.set_num_threads(before)
+    assert len(measured) == 1
