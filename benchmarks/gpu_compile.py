@@ -43,7 +43,7 @@ class Source(NamedTuple):
 
 
 def _paged(dtype: str) -> dict[str, str]:
-    floats = dict.fromkeys(("q", "k_pages", "v_pages"), dtype)
+    floats: dict[str, str] = dict.fromkeys(("q", "k_pages", "v_pages"), dtype)
     return floats | dict.fromkeys(("block_table", "lengths", "positions"), "i32") | _PARTS
 
 
@@ -99,14 +99,14 @@ def merge_source(dtype: str, v_dim: int, stretch_tokens: int, *, sinks: bool = F
 
 
 def write_source(dtype: str, rotary_dim: int, head_dim: int) -> Source:
-    pointers = dict.fromkeys(("q", "k", "v", "k_pages", "v_pages"), dtype)
-    pointers |= dict.fromkeys(("rows", "positions"), "i32") | dict.fromkeys(("cos", "sin"), "fp32")
+    floats: dict[str, str] = dict.fromkeys(("q", "k", "v", "k_pages", "v_pages"), dtype)
+    pointers = floats | dict.fromkeys(("rows", "positions"), "i32") | dict.fromkeys(("cos", "sin"), "fp32")
     shape = write_kv.write_shape(32, 8, head_dim, head_dim, rotary_dim)
     return Source(write_kv.write_kernel, pointers, {"PAGE_TOKENS": 16, **shape})
 
 
 def norm_source(dtype: str, width: int) -> Source:
-    pointers = dict.fromkeys(("x", "residual", "weight", "out"), dtype)
+    pointers: dict[str, str] = dict.fromkeys(("x", "residual", "weight", "out"), dtype)
     constants = {"HAS_RESIDUAL": True, "BLOCK": layers.power_of_two(width)}
     return Source(layers.norm_kernel, pointers, constants, layers.norm_warps(width))
 

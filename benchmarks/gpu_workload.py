@@ -127,8 +127,8 @@ def _transformers(folder: Path, prompts: Sequence[Sequence[int]], device: str, d
     if time.monotonic() >= deadline:
         return
     dtype = torch.bfloat16 if device == "cuda" else torch.float32
-    kind = transformers.AutoModelForCausalLM
-    model: Any = kind.from_pretrained(folder, dtype=dtype, attn_implementation="sdpa").to(device).eval()
+    kind: Any = transformers.AutoModelForCausalLM
+    model = kind.from_pretrained(folder, dtype=dtype, attn_implementation="sdpa").to(device).eval()
     n_new = 128
     options = {"max_new_tokens": n_new, "min_new_tokens": n_new, "do_sample": False, "pad_token_id": 0}
     if device == "cuda":
