@@ -283,6 +283,7 @@ def test_passes_that_overlap_keep_to_the_prompt_tokens_of_a_pass(model: PagedMod
     assert run.loop.counts.lockstep_passes == 0
     assert max(sizes) <= run.loop.limits.prefill_tokens + 1 < len(TRUNK)
     assert sum(sizes) > len(TRUNK)
+    run.finish()
 
 
 def test_a_failure_ends_those_it_touched_and_nobody_else(model: PagedModel, monkeypatch: pytest.MonkeyPatch) -> None:
