@@ -23,7 +23,7 @@ from rootform.engine.arrivals import Arrival, Sent
 from rootform.engine.geometry import LayerGeometry
 from rootform.engine.grammars import Grammars
 from rootform.engine.kernels.grammar import ADVANCED, NO_TRANSITION, NOT_ALLOWED, advance
-from rootform.engine.lanes import Asked, Lanes, Way
+from rootform.engine.lanes import Asked, Became, Lanes, Way
 from rootform.engine.limits import derive_limits
 from rootform.engine.memory_paged import PagedMemory
 from rootform.engine.model_paged import PagedModel, load_paged_model
@@ -33,7 +33,7 @@ from rootform.engine.places import Places
 from rootform.engine.ports import ForwardBatch
 from rootform.engine.spelling import Speller
 from rootform.engine.step import StepLoop
-from rootform.engine.tables_there import TablesThere
+from rootform.engine.tables_there import TablesThere, _Growing
 from rootform.engine.tokenizer import Tokenizer
 from rootform.engine.types import Completion, Delta, Failed, Finished, Request, RootformError, Sampling
 from rootform.grammar.automaton import Automaton
@@ -376,6 +376,7 @@ def test_the_host_never_waits_in_a_steady_stretch(model: PagedModel) -> None:
     assert [each.waited for each in sent[-2:]] == [True, False]
     run.finish()
     assert counts.device_stalls == 1  # the last pass of all, behind which there is nothing
+    assert counts.void_rows == 0  # all end where the host knew they would
     assert [run.ids[key] for key in keys] == [
         alone(model, [n, 5], max_new_tokens=50, ignore_eos=True)[1] for n in range(4)
     ]
@@ -639,6 +640,143 @@ def test_text_that_was_missed_a_few_times_is_known_whole() -> None:
         outcomes.append(int(outcome[0]))
     assert outcomes.count(NO_TRANSITION) == 2 + 4
     assert outcomes[2 + 4 :] == [ADVANCED] * (26 + 10 - 4)
+
+
+def test_only_rows_with_a_grammar_are_taken_on_by_it() -> None:
+    """Lanes side by side, one with a grammar and one without, which stands where the other does all the same; and a
+    lane goes on from its own place unless it is given one."""
+    automaton, root = automaton_of(SCHEMAS[0])
+    batch = StateBatch(automaton)
+    slot = batch.open(root)
+    here = np.array([slot], dtype=np.int32)
+    there = TablesThere(automaton, torch.device("cpu"))
+    made = Lanes(torch.zeros(4, dtype=torch.int32))
+    ints, doubles = np.zeros(2, dtype=np.int32), np.zeros(2)
+    way = Way(np.array([1, 0], dtype=np.int32), ints, doubles, doubles, doubles)
+    start, text = batch.save(slot), b'{"name":"a'
+    for n, unit in enumerate(text):  # the first time as the host goes, to fill the tables; then the device by itself
+        row = batch.row_ids(here)
+        assert row[0] >= 0
+        assert batch.advance(here, np.array([unit], dtype=np.int32))[0], n
+    last = int(batch.row_ids(here)[0])
+    batch.restore(slot, start)
+    there.note_missed(10**6)
+    there.bring_up()
+    for n, unit in enumerate(text):
+        is_fresh = np.full(2, n == 0, dtype=np.int32)
+        places = np.array([start, start] if n == 0 else [[0, 0, 0]] * 2, dtype=np.int32)
+        row_ids = np.array([batch.row_ids(here)[0] if n == 0 else -1, -1], dtype=np.int32)
+        logits = torch.zeros(2, automaton.vocabulary.size)
+        logits[:, unit] = 9.0
+        asked = Asked(np.array([2, 1], dtype=np.int32), way, is_fresh, places, row_ids, doubles)
+        became = Became.of(made.take_on(logits, asked, there).numpy())
+        assert became.tokens.tolist() == [unit, unit]
+        assert became.outcomes.tolist() == [ADVANCED, 0]
+        assert became.row_ids[1] == -1
+    assert became.row_ids[0] == last
+
+
+def test_sequences_of_two_generations_are_served_side_by_side_and_one_after_the_other(model: PagedModel) -> None:
+    """Tables of one generation mean nothing to the other."""
+    said: dict[type, Any] = {}
+    for kind in (StepLoop, OverlappedLoop):
+        generations = Generations(Vocabulary(TOKEN_BYTES, tuple(EOS), VOCAB))
+        run = Run(model, kind, grammars=Grammars(GenerationBatch(generations)))
+        roots = [generations.compile(Regex("[xyz]{9}"))]
+        generations.max_bytes, generations._room_for = 0, 0  # the next constraint begins another generation
+        roots.append(generations.compile(Regex("([a-c]{2}[0-9]){3}")))
+        assert roots[0].generation is not roots[1].generation
+        for some in ([0], [1], [0], [0, 1], [1, 1]):
+            for n in some:
+                run.add([*TRUNK[:9], n], 20, roots[n], sampling=Sampling(temperature=1.0, seed=n))
+            while run.loop.busy:
+                run.step()
+        run.finish()
+        said[kind] = run.outcomes()
+        counts = run.loop.counts
+    assert said[OverlappedLoop] == said[StepLoop]
+    assert {len(text) for text, _, _ in said[StepLoop]} == {9}
+    assert min(counts.overlapped_passes, counts.lockstep_passes) > 0  # alone, and side by side
+
+
+def test_tables_are_copied_whole_only_when_enough_was_missed() -> None:
+    automaton, root = automaton_of(SCHEMAS[0])
+    batch = StateBatch(automaton)
+    slots = np.array([batch.open(root)], dtype=np.int32)
+    there = TablesThere(automaton, torch.device("cpu"))
+    seen = [there.tables.keys]
+
+    def bring_up() -> bool:
+        there.bring_up()
+        is_new = there.tables.keys is not seen[0]
+        seen[0] = there.tables.keys
+        return is_new
+
+    before = there.tables.keys.clone()
+    batch.row_ids(slots)
+    assert batch.advance(slots, np.array([ord("{")], dtype=np.int32))[0]
+    assert seen[0].equal(before)  # the device's own
+    assert not np.array_equal(automaton.transitions.keys, before.numpy())
+    assert not bring_up()
+    there.note_missed(10**6)
+    assert bring_up()
+    assert not bring_up()  # what was missed is made good
+    assert there.tables.keys.numpy().tolist() == automaton.transitions.keys.tolist()
+
+
+def test_a_whole_copy_has_what_was_found_of_states_since() -> None:
+    words = [bytes([i]) for i in range(256)] + [bytes([a, b]) for a in range(97, 117) for b in range(97, 117)]
+    automaton = Automaton(Vocabulary(words, [len(words)], len(words) + 1), use_compiled=False)
+    root = automaton.compile(JsonSchema('{"type": "array", "items": {"type": "string", "maxLength": 90}}'))
+    batch = StateBatch(automaton)
+    slots = np.array([batch.open(root)], dtype=np.int32)
+    there = TablesThere(automaton, torch.device("cpu"))
+    for token in b'["abc':
+        assert batch.advance(slots, np.array([token], dtype=np.int32))[0]
+        there.bring_up()  # states that are new are copied before anything is known of them
+        batch.row_ids(slots)
+    n = automaton.n_states
+    found = np.flatnonzero(there.tables.states[:n, 2].numpy() != automaton.states[:n, 2])
+    assert len(found) > 0
+    there.note_missed(10**6)
+    there.bring_up()
+    assert there.tables.states[:n].tolist() == automaton.states[:n].tolist()
+
+
+def test_a_state_whose_tokens_are_known_is_not_guessed_at() -> None:
+    words = [bytes([i]) for i in range(256)] + [bytes([a, b]) for a in range(97, 117) for b in range(97, 117)]
+    automaton = Automaton(Vocabulary(words, [len(words)], len(words) + 1), use_compiled=False)
+    there = TablesThere(automaton, torch.device("cpu"))
+    batch = StateBatch(automaton)
+    slots = np.array([batch.open(automaton.compile(Regex("[^!]*!")))], dtype=np.int32)
+    batch.row_ids(slots)
+    place = batch.where(slots)
+    assert automaton.states[place[0, 0], 2] >= 0
+    assert automaton.staying_tokens(int(place[0, 0]), int(place[0, 2])) is not None  # and yet
+    for _ in range(8):
+        there.note_missed(0, place)
+    there.bring_up()
+    n = automaton.n_states
+    assert there.tables.states[:n].tolist() == automaton.states[:n].tolist()
+
+
+@given(st.lists(st.integers(0, 70), max_size=8), st.integers(1, 9))
+def test_a_copy_of_what_grows_has_the_beginning_of_it(more: list[int], room: int) -> None:
+    array = np.arange(1, 2 * sum(more) + 3, dtype=np.int32).reshape(-1, 2)
+    copy = _Growing(array[:0], torch.device("cpu"), room)
+    n = 0
+    for each in more:
+        n += each
+        copy.top_up(array, n)
+        assert copy.there[:n].numpy().tolist() == array[:n].tolist()
+        copy.top_up(array, n // 2)  # never less
+        assert copy.there[:n].numpy().tolist() == array[:n].tolist()
+    array[:n] *= -1
+    copy.top_up(array, n)
+    assert (copy.there[:n] >= 0).all()
+    copy.forget()
+    copy.top_up(array, n)
+    assert copy.there[:n].numpy().tolist() == array[:n].tolist()
 
 
 def test_a_guess_that_is_wrong_on_another_stack_is_found_out(
