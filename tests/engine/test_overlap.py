@@ -20,6 +20,7 @@ from rootform.benchmarks.gpu_model_case import tiny_llama
 from rootform.engine import lanes, paged_step
 from rootform.engine.api import Engine
 from rootform.engine.arrivals import Arrival, Sent
+from rootform.engine.drafts import Drafter
 from rootform.engine.geometry import LayerGeometry
 from rootform.engine.grammars import Grammars
 from rootform.engine.kernels.grammar import ADVANCED, NO_TRANSITION, NOT_ALLOWED, advance
@@ -172,6 +173,29 @@ def test_the_same_tokens_as_one_by_one(
     assert counts.overlapped_passes + counts.lockstep_passes == counts.forward_passes
     assert (counts.lockstep_passes > 0) == options.get("drafts", False)
     assert (counts.overlapped_passes > 0) == (not options.get("drafts", False))
+
+
+def test_drafts_that_rest_learn_from_passes_that_overlap_what_they_learn_from_others(
+    model: PagedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which tokens followed which, and where the model itself chose to end."""
+    learned: dict[type, list[tuple[int, list[int], bool]]] = {}
+    monkeypatch.setattr(Drafter, "pays", lambda *_: False)
+    for kind in (StepLoop, OverlappedLoop):
+        seen: list[tuple[int, list[int], bool]] = []
+
+        def follow(self: Any, sequence: Any, *_: Any, ended_itself: bool = False, seen: Any = seen) -> None:
+            seen.append((sequence.key, list(sequence.ids.view), ended_itself))
+
+        monkeypatch.setattr(Drafter, "follow", follow)
+        run = Run(model, kind, drafts=True)
+        for each in REQUESTS:
+            run.add(**each)
+        run.finish()
+        learned[kind] = sorted(seen)
+        assert kind is StepLoop or run.loop.counts.lockstep_passes == 0
+    assert learned[OverlappedLoop] == learned[StepLoop]
+    assert 0 < sum(ended for *_, ended in learned[StepLoop]) < len(REQUESTS)
 
 
 class Alternating(OverlappedLoop):
