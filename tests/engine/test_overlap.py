@@ -568,6 +568,28 @@ def test_a_refused_first_token_after_a_prompt_that_the_tree_took_over(
     assert put_back
 
 
+def test_one_refused_token_takes_one_pass_of_the_host(model: PagedModel) -> None:
+    """And none when its sequence goes away first."""
+    lockstep: list[int] = []
+    for n in range(6):
+        generations = Generations(Vocabulary(TOKEN_BYTES, tuple(EOS), VOCAB))
+        run = Run(model, grammars=Grammars(GenerationBatch(generations)))
+        root = generations.compile(Regex("([a-c]|[d-zA-Z][0-9]{30})[a-z]{12}"))
+        key = run.add([n, 5], 14, root)
+        run.finish()
+        assert len(run.texts[key]) == 13
+        lockstep.append(run.loop.counts.lockstep_passes)
+        if lockstep[-1]:
+            key = run.add([n, 5], 14, root)
+            while not run.loop._needs_host:  # type: ignore[attr-defined]
+                run.step()
+            run.cancel(key)
+            assert not run.loop._needs_host  # type: ignore[attr-defined]
+            run.finish()
+    assert set(lockstep) <= {0, 1}
+    assert 1 in lockstep
+
+
 def test_forced_text_that_ends_under_the_mask_it_began_with_is_seen(model: PagedModel) -> None:
     """The device goes on by one token, the host by many, and both stand before the same choice of tokens."""
     tokens = [*TOKEN_BYTES[:-3], b"aa", b"aaaa", b""]
