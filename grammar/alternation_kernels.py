@@ -22,7 +22,6 @@ from .node_kernels import (
     of_set,
     pair_key,
     plain,
-    prefixed,
     put_field,
     remember,
     shared_set,
@@ -245,25 +244,6 @@ def alt(pool: np.ndarray, items: np.ndarray, n: int, depth: int) -> int:
     if found >= 0:
         put_field(pool, given, C, found)
     return found
-
-
-@compiled
-def frame_of(pool: np.ndarray, before: int, texts: np.ndarray, choices: np.ndarray) -> int:
-    """A frame of an item and one of some choices.
-
-    choices: of each where its text ends in texts, (bytes,) uint8, and two items that follow it, (n, 3) int64.
-    """
-    n, start = choices.shape[0], 0
-    written = np.empty(n, np.int64)
-    for i in range(n):
-        written[i] = prefixed(pool, texts, start, choices[i, 0], choices[i, 1], choices[i, 2])
-        if written[i] < 0:
-            return int(written[i])
-        start = choices[i, 0]
-    found = alt(pool, written, n, 0)
-    if found >= 0:
-        found = concat(pool, before, found)
-    return frame(pool, found) if found >= 0 else found
 
 
 @compiled_within

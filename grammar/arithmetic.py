@@ -12,6 +12,7 @@ import numpy as np
 from . import alternation_kernels as ak
 from . import derivative_kernels as dk
 from . import first_kernels as fk
+from . import member_kernels
 from . import node_kernels as nk
 from . import node_layout as nl
 from .errors import GrammarError
@@ -84,10 +85,25 @@ class Arithmetic:
 
     def frame_of(self, before: int, choices: Sequence[tuple[bytes, int, int]]) -> int:
         """The frame of `before` and one of some choices, each as `prefixed` has it: in one step."""
-        ends = accumulate([len(text) for text, _, _ in choices])
-        rows = [(end, first, second) for end, (_, first, second) in zip(ends, choices, strict=True)]
-        texts = np.frombuffer(b"".join([text for text, _, _ in choices]), np.uint8)
-        return self.run(ak.frame_of, before, texts, np.array(rows, np.int64))
+        return self.run(member_kernels.frame_of, before, *_rows_of(choices))
+
+    def any_of(self, choices: Sequence[tuple[bytes, int, int]]) -> int:
+        """One of some choices, each as `prefixed` has it: in one step."""
+        return self.run(member_kernels.any_of, *_rows_of(choices))
+
+    def besides(self, item: int, words: Sequence[str], spellings: np.ndarray) -> int:
+        """Strings of `item`, but none of some words of ASCII, in one step. spellings: of each letter, (128,) int64."""
+        letters = np.frombuffer("".join(words).encode(), np.uint8)
+        ends = np.array([*accumulate(map(len, words))], np.int64)
+        return self.run(member_kernels.besides, item, letters, ends, spellings)
+
+    def quoted(self, item: int, quote: int) -> int:
+        """`item`, framed, between quotes."""
+        return self.run(member_kernels.quoted, item, quote)
+
+    def many_before(self, comma: int, item: int, close: int) -> int:
+        """Any number of `item`, a comma before each, then `close`."""
+        return self.run(member_kernels.many_before, comma, item, close)
 
     def concat(self, *ids: int) -> int:
         """Strings of each of `ids`, one after the other."""
@@ -157,6 +173,16 @@ class Arithmetic:
         if kind in (Kind.REPEAT, Kind.COUNTED):
             return (kind, a, b, None if c < 0 else c)
         return (kind, a) if kind > _AND else (kind,)
+
+    def kind(self, item: int) -> int:
+        """The Kind of a node."""
+        return self._store.kind(item)
+
+    def begins_with_byte(self, item: int) -> bool:
+        """Whether it is written as one byte out of a set, and perhaps something behind it."""
+        store = self._store
+        kind = store.kind(item)
+        return kind == _SET or (kind == _CAT and store.kind(store.first_part(item)) == _SET)
 
     def nullable(self, item: int) -> bool:
         """Whether the empty string is in the language."""
@@ -331,6 +357,15 @@ class Arithmetic:
 
 def _words_of(mask: int) -> list[int]:
     return np.frombuffer(mask.to_bytes(32, "little"), np.int64).tolist()
+
+
+def _rows_of(choices: Sequence[tuple[bytes, int, int]]) -> tuple[np.ndarray, np.ndarray]:
+    """Choices as `member_kernels` has them."""
+    end, rows = 0, []
+    for text, first, second in choices:
+        end += len(text)
+        rows.append((end, first, second))
+    return np.frombuffer(b"".join([text for text, _, _ in choices]), np.uint8), np.array(rows, np.int64)
 
 
 def _bounds(lo: int, hi: int | None) -> tuple[int, int]:

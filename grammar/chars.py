@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable
 from functools import cache, lru_cache
 from typing import Literal
 
+import numpy as np
+
 from .expr import EMPTY, EPSILON, POOL
 from .pools import memo
 
@@ -309,3 +311,6 @@ def json_text(text: str) -> int:
 
 
 _ASCII = [json_char(((point, point),)) for point in range(0x80)]  # made once: names are spelled again and again
+
+ASCII_LETTERS = np.array(_ASCII, np.int64)
+"""Each ASCII character as `json_text` has it, (128,) expressions."""

@@ -6,8 +6,9 @@ what `define` says a `ref` stands for. `POOL` is the pool this thread builds in 
 one pool share their nodes.
 
 The nodes are numbers in one array, and what is done with them is compiled (`node_kernels`, `first_kernels`,
-`alternation_kernels`, `derivative_kernels`; `arithmetic` calls them). Of some kinds the array knows no more than that
-they are there: about references, documents, words, machines and captures the kernels ask `expr_answers`.
+`alternation_kernels`, `derivative_kernels`, `member_kernels`; `arithmetic` calls them). Of some kinds the array knows
+no more than that they are there: about references, documents, words, machines and captures the kernels ask
+`expr_answers`.
 """
 
 from __future__ import annotations
@@ -193,13 +194,14 @@ class Exprs(Arithmetic):
 
         Raises GrammarError when it refers to itself at its very start.
         """
-        if self.node(ref_id)[0] == Kind.WORDS:
+        node = self.node(ref_id)
+        if node[0] == Kind.WORDS:
             known = self._unfolded.get(ref_id)
             if known is None:
                 with using(self):
                     known = self._unfolded[ref_id] = self._unfolded_words(ref_id)
             return known
-        key = self.node(ref_id)[1]
+        key = node[1]
         meaning = self._definitions[key]
         if isinstance(meaning, int):
             return meaning

@@ -54,16 +54,18 @@ class Answers:
 
     def definition(self, item: int) -> int:
         """What a reference or a node of words stands for. Raises GrammarError where it begins with itself."""
-        seen, todo = set(), [self._exprs.definition(item)]
+        exprs = self._exprs
+        meaning = exprs.definition(item)
+        seen, todo = set(), [meaning]
         while todo:
             part = todo.pop()
             if part == item:
-                name = str(self._exprs.node(item)[1])
+                name = str(exprs.node(item)[1])
                 raise GrammarError(name, "$ref", "refers to itself without anything in between")
-            if part not in seen:
+            if not exprs.begins_with_byte(part) and part not in seen:
                 seen.add(part)
                 todo += self._leading(part)
-        return self._exprs.definition(item)
+        return meaning
 
     def _leading(self, item: int) -> tuple[int, ...]:
         """The parts of a node at which its strings may begin."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .counts import Left, Tally, Way, check_states, left, repeated
-from .expr import EMPTY, POOL
+from .expr import EMPTY, EPSILON, POOL
 from .json_layout import Layout
 from .pools import memo
 
@@ -24,6 +24,8 @@ def array(
     tallies: how many of the elements are written in ways that count towards each. unique: no two elements are equal as
     JSON values. Raises GrammarError for counts too large to be combined.
     """
+    if not prefix and len(items) == 1 and low == 0 and high is None and not (tallies or unique):
+        return _any_number(form, items[0].value)
     start = left(low, high, tallies)
     if unique:
         from .unique import unique_array  # which compares arrays, too
@@ -31,6 +33,13 @@ def array(
         return unique_array(form, tuple(map(tuple, prefix)), tuple(items), start)
     rest = _rest(form, [tuple(ways) for ways in prefix], tuple(items), start, first=True)
     return POOL.frame(POOL.concat(form.open_array, rest))
+
+
+def _any_number(form: Layout, item: int) -> int:
+    """Arrays of any number of elements, which are the most: as `_rest` has them, in fewer steps."""
+    rest = POOL.many_before(form.comma, item, form.close_array)
+    first = item if form.first == EPSILON else POOL.concat(form.first, item)
+    return POOL.frame_of(form.open_array, [(b"", form.close_empty_array, EPSILON), (b"", first, rest)])
 
 
 @memo

@@ -8,10 +8,10 @@ from decimal import Decimal
 from json.encoder import encode_basestring
 from typing import Any
 
-from .chars import JSON_CHAR, PLAIN_CHAR, Encoding, json_text
+from .chars import ASCII_LETTERS, JSON_CHAR, PLAIN_CHAR, Encoding, json_text
 from .constraints import Escapes, Spacing
 from .counts import Way
-from .expr import EMPTY, POOL
+from .expr import POOL
 from .json_arrays import array
 from .json_layout import QUOTE, Layout, layout
 from .json_objects import Member, object_
@@ -33,7 +33,7 @@ PLAIN_TEXT = POOL.repeat(PLAIN_CHAR, 0, None)
 
 def string(body: int) -> int:
     """A string of which `body` is what stands between the quotes."""
-    return POOL.concat(QUOTE, POOL.frame(body), QUOTE) if body != EMPTY else EMPTY
+    return POOL.quoted(body, QUOTE)
 
 
 def plainly(strings: int) -> int:
@@ -70,6 +70,8 @@ def besides(body: int, names: Sequence[str], spelling: Encoding) -> int:
         return body
     if spelling != "json":
         return POOL.and_(body, POOL.not_(POOL.texts([dumped(name)[1:-1] for name in names])))
+    if len(names) <= _MANY_NAMES and "".join(names).isascii():
+        return POOL.besides(body, names, ASCII_LETTERS)
     body = POOL.and_(body, POOL.not_(_any_spelling_of(names)))
     if POOL.nullable(body):
         POOL.know(body, 0)

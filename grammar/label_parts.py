@@ -28,6 +28,7 @@ _ANYTHING = tuple(POOL.repeat(unit, 0, None) for unit in (JSON_CHAR, PLAIN_CHAR,
 _NO_LIMIT = 1 << 30
 _ENOUGH = LONGEST + 2  # characters in which a label ends and a name goes on
 _OPEN_FROM = len(PREFIX) - 1
+_MAY_HOLD = {Kind.MACHINE, Kind.CAT, Kind.ALT}
 
 
 class OpenLabel(NamedTuple):
@@ -76,9 +77,9 @@ class OpenLabel(NamedTuple):
 def open_label(dfa: Dfa, local: int) -> OpenLabel | None:
     """The label that is open in a state; None: none is, or more is asked of it than a limit."""
     exprs, item = dfa.exprs, dfa.expression(local)
-    node = exprs.node(item)
-    if node[0] not in (Kind.AND, Kind.ALT):
+    if exprs.kind(item) not in (Kind.AND, Kind.ALT):
         return None
+    node = exprs.node(item)
     members = node[1] if node[0] == Kind.ALT else (item,)
     labels = {member: label for member in members if (label := _label_of(exprs, member))}
     if len(labels) != 1:
@@ -120,8 +121,13 @@ def _label_of(exprs: Exprs, item: int) -> OpenLabel | None:
 
 def _may_hold_label(exprs: Exprs, item: int) -> bool:
     """Whether an encoded label is open in what an expression begins with."""
+    if exprs.kind(item) not in _MAY_HOLD:
+        return False
     node = exprs.node(item)
-    node = exprs.node(node[1]) if node[0] == Kind.CAT else node
+    if node[0] == Kind.CAT:
+        if exprs.kind(node[1]) not in _MAY_HOLD:
+            return False
+        node = exprs.node(node[1])
     return _is_label(node) or (node[0] == Kind.ALT and any(_is_label(exprs.node(each)) for each in node[1]))
 
 

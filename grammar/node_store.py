@@ -7,6 +7,7 @@ import numpy as np
 from . import alternation_kernels as ak
 from . import derivative_kernels as dk
 from . import first_kernels as fk
+from . import member_kernels
 from . import node_kernels as nk
 from . import node_layout as nl
 
@@ -26,6 +27,7 @@ _MOST_FACTS = 1 << 21  # when more have been met, those from before these are fo
 _WORD_BYTES = 8
 _N_NODES = int(nl.N_NODES)
 _HEADER, _RECORD = int(nl.HEADER), int(nl.RECORD)  # of Python, which is quicker with its own numbers
+_KIND_AT, _A_AT = _HEADER + int(nl.KIND), _HEADER + int(nl.A)
 _FLAGS_AT, _LENGTH_AT = _HEADER + int(nl.FLAGS), _HEADER + int(nl.LENGTH)  # nodes stand behind the header, always
 
 
@@ -44,6 +46,14 @@ class NodeStore:
 
     def __len__(self) -> int:
         return self.view[_N_NODES]
+
+    def kind(self, item: int) -> int:
+        """What a node is."""
+        return self.view[_KIND_AT + _RECORD * item]
+
+    def first_part(self, item: int) -> int:
+        """The first that a node's record names: of a concatenation its head."""
+        return self.view[_A_AT + _RECORD * item]
 
     def flags(self, item: int) -> int:
         """Whether a node is NULLABLE, and PLAIN."""
@@ -211,7 +221,12 @@ def warm() -> None:
     nk.concat(store.words, text, either)
     nk.concat_all(store.words, some, 2)
     nk.counted(store.words, either, 0, 2)
-    ak.frame_of(store.words, either, np.frombuffer(b"ab", np.uint8), np.array([[2, text, either]], np.int64))
+    choices = np.frombuffer(b"ab", np.uint8), np.array([[2, text, either]], np.int64)
+    member_kernels.frame_of(store.words, either, *choices)
+    member_kernels.any_of(store.words, *choices)
+    member_kernels.besides(store.words, either, np.frombuffer(b"\0", np.uint8), some[:0], some)
+    member_kernels.quoted(store.words, either, nl.FIRST_BYTE)
+    member_kernels.many_before(store.words, nl.FIRST_BYTE, either, nl.FIRST_BYTE)
     nk.frame(store.words, text)
     denied = ak.and_(store.words, np.array([text, nk.negation(store.words, either)], np.int64), 2, 0)
     fk.partition(store.words, denied, 0)

@@ -42,13 +42,13 @@ class InOrder:
         self._write = write
         self._members: dict[int, Member] = {}
         self._choices: dict[int, int] = {}
-        self._next: dict[int, int] = {}
+        self._texts: dict[int, tuple[bytes, int, int]] = {}
         self._tails = parts.tails(plan)
 
     def whole(self) -> int:
         """The object."""
         form, last = self._form, self._needed(0)
-        choices = [self._text(i) for i in range(min(last + 1, len(self._plan.members)))]
+        choices = [self._first(i) for i in range(min(last + 1, len(self._plan.members)))]
         if last == len(self._plan.members):
             choices.append((b"", form.close_empty_object, EPSILON))
             if self._plan.others:
@@ -69,36 +69,41 @@ class InOrder:
     @cached_property
     def _end(self) -> int:
         """What may follow the last of the listed members."""
-        if not self._plan.others:
-            return self._form.close_object
-        more = POOL.repeat(POOL.concat(self._form.comma, self._other), 0, None)
-        return POOL.concat(more, self._form.close_object)
+        form = self._form
+        return POOL.many_before(form.comma, self._other, form.close_object) if self._plan.others else form.close_object
 
     def _needed(self, first: int) -> int:
         """The first member from there on that is required; if none is, how many members there are."""
         members = self._plan.members
-        return next((i for i in range(first, len(members)) if members[i].required), len(members))
+        while first < len(members) and not members[first].required:
+            first += 1
+        return first
 
-    def _text(self, index: int) -> tuple[bytes, int, int]:
-        """A member: how it begins, its value (where the beginning is no text: all of it), and all that follows."""
+    def _first(self, index: int) -> tuple[bytes, int, int]:
+        """A member that is the first: its text, its value (where there is no text: all of it), and what follows."""
         if self._separators is None:
-            member = self._member(index)
-            return b"", POOL.concat(member.key, self._form.colon, member.ways[0].value), self._rest(index + 1)
-        planned = self._plan.members[index]
-        assert isinstance(planned.key, str)
-        return dumped(planned.key) + self._separators[1], self._value(planned.ways[0].conj), self._rest(index + 1)
+            return b"", self._pair(index), self._rest(index + 1)
+        text, value, rest = self._next(index)
+        return text[len(self._separators[0]) :], value, rest
 
-    def _next_text(self, index: int) -> int:
-        """A member behind another, and all that follows it."""
-        known = self._next.get(index)
-        if known is None:
-            text, value, rest = self._text(index)
-            if self._separators is None:
-                known = POOL.concat(self._form.comma, value, rest)
-            else:
-                known = POOL.prefixed(self._separators[0] + text, value, rest)
-            self._next[index] = known
+    def _next(self, index: int) -> tuple[bytes, int, int]:
+        """The same of a member behind another, with what stands between them."""
+        known = self._texts.get(index)
+        if known is not None:
+            return known
+        if self._separators is None:
+            known = b"", POOL.concat(self._form.comma, self._pair(index)), self._rest(index + 1)
+        else:
+            member, (comma, colon) = self._plan.members[index], self._separators
+            assert isinstance(member.key, str)
+            known = comma + dumped(member.key) + colon, self._value(member.ways[0].conj), self._rest(index + 1)
+        self._texts[index] = known
         return known
+
+    def _pair(self, index: int) -> int:
+        """A key and its value."""
+        member = self._member(index)
+        return POOL.concat(member.key, self._form.colon, member.ways[0].value)
 
     def _member(self, index: int) -> Member:
         known = self._members.get(index)
@@ -120,11 +125,12 @@ class InOrder:
         last = self._needed(first)
         found = self._end if last == len(self._plan.members) else EMPTY
         stop = min(last + 1, len(self._plan.members))
-        starts = [first, *range((first // _STRIDE + 1) * _STRIDE, stop, _STRIDE)]
-        for start, end in reversed(list(zip(starts, [*starts[1:], stop], strict=True))):
+        for start in reversed([first, *range((first // _STRIDE + 1) * _STRIDE, stop, _STRIDE)]):
             known = self._choices.get(start)
             if known is None:
-                known = self._choices[start] = POOL.alt(*map(self._next_text, range(start, end)), found)
+                end = min((start // _STRIDE + 1) * _STRIDE, stop)
+                choices = [*[self._next(i) for i in range(start, end)], (b"", found, EPSILON)]
+                known = self._choices[start] = POOL.any_of(choices)
             found = known
         return found
 

@@ -211,13 +211,17 @@ class Parts:
         """Of a simple object the rests: for each member, what may follow a value where that is the next member."""
         form, length = self._form, self._object_end
         tail = self._part(("end", form.spacing, *map(self._member, plan.others)))
-        found: list[Part] = []
+        kind, memos, found = self._kind, self._memos, []
         for member in reversed(plan.members):
-            tail = self._part(("rest", self._member(member), tail))
+            key = kind, "rest", member.key, member.required, self._ways(member.ways), tail
+            rest = memos.get(key)
+            if rest is None:
+                rest = memos[key] = Part()
             if member.required:
                 length += self._comma + self._member_length(member)
-            tail.length = min(length, NEVER)
-            found.append(tail)
+            rest.length = min(length, NEVER)
+            found.append(rest)
+            tail = rest
         return found[::-1]
 
     # -- lengths ----------------------------------------------------------------------------------------------

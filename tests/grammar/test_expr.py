@@ -8,8 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rootform.grammar.chars import ASCII_LETTERS, json_text
 from rootform.grammar.errors import GrammarError
 from rootform.grammar.expr import EMPTY, EPSILON, POOL
+from rootform.grammar.json_layout import QUOTE
+from rootform.grammar.json_values import ANY_TEXT
 
 randoms = st.randoms(use_true_random=False)
 
@@ -81,7 +84,28 @@ def test_a_frame_of_choices_is_as_it_is_made_step_by_step(rng: random.Random, te
     choices = [(text, random_expression(rng)[0], random_expression(rng)[0]) for text in texts]
     before, _ = random_expression(rng)
     slowly = POOL.alt(*[POOL.concat(POOL.literal(text), first, second) for text, first, second in choices])
+    assert POOL.any_of(choices) == slowly
     assert POOL.frame_of(before, choices) == POOL.frame(POOL.concat(before, slowly))
+
+
+@settings(max_examples=100, deadline=None)
+@given(rng=randoms, words=st.lists(st.text(st.characters(max_codepoint=127), max_size=4), min_size=1, max_size=4))
+def test_texts_besides_words_are_as_they_are_made_step_by_step(rng: random.Random, words, random_expression) -> None:
+    for item in (random_expression(rng)[0], ANY_TEXT):
+        slowly = POOL.and_(item, POOL.not_(POOL.alt(*map(json_text, words))))
+        assert POOL.besides(item, words, ASCII_LETTERS) == slowly
+        assert POOL.known_length(slowly) == 0 or not POOL.nullable(slowly)
+
+
+@settings(max_examples=100, deadline=None)
+@given(rng=randoms)
+def test_what_stands_in_quotes_or_comes_many_times_is_as_it_is_made_step_by_step(
+    rng: random.Random, random_expression
+) -> None:
+    (item, _), (comma, _), (close, _) = (random_expression(rng) for _ in range(3))
+    assert POOL.many_before(comma, item, close) == POOL.concat(POOL.repeat(POOL.concat(comma, item), 0, None), close)
+    assert POOL.quoted(item, QUOTE) == (POOL.concat(QUOTE, POOL.frame(item), QUOTE) if item != EMPTY else EMPTY)
+    assert POOL.quoted(EMPTY, QUOTE) == EMPTY
 
 
 def test_huge_bounds_are_not_unrolled() -> None:
