@@ -799,6 +799,7 @@ def test_a_state_whose_tokens_are_known_is_not_guessed_at() -> None:
     place = batch.where(slots)
     assert automaton.states[place[0, 0], 2] >= 0
     assert automaton.staying_tokens(int(place[0, 0]), int(place[0, 2])) is not None  # and yet
+    there.bring_up()
     for _ in range(8):
         there.note_missed(0, place)
     there.bring_up()
