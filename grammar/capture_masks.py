@@ -16,7 +16,7 @@ import numpy as np
 from . import kernels
 from .captures import Excluded, Rule, derived, has_others, is_free
 from .dfa import SPLITS
-from .expr import EMPTY, EPSILON, Kind
+from .expr import EMPTY, EPSILON, POOL, Kind
 from .json_equal import read
 from .places import NO_UNIT, Frames, Path, Place
 from .pools import using
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .parts import Parts
 
 _FAR = 1 << 30
+_FEW_RESTS = 8  # more are walked together
 _MOST_KNOWN = 20_000  # walks of texts that are taken
 _MOST_MET = 500  # each as large as a mask
 _MOST_RESTS = 100_000
@@ -238,7 +239,8 @@ class _Walk:
             last, words = frozenset(), np.zeros_like(self.doubtful)
         if len(last) < len(excluded.values):
             words = words.copy()
-            for rest in excluded.only(excluded.values - last).rests(begun):
+            rests = list(excluded.only(excluded.values - last).rests(begun))
+            for rest in rests if len(rests) <= _FEW_RESTS else [POOL.alt(*rests)]:
                 tokens = self._beginnings(rest, nodes)
                 kernels.set_bits(words, tokens, np.zeros_like(tokens), 0)
             if len(self._known.met) >= _MOST_MET:

@@ -115,9 +115,10 @@ class Witness:
             elif item in self._found:
                 out += self._found[item]
             elif kind == Kind.MACHINE:
-                mask, after = node[1].nearer(node[2])
-                out.append(nicest(mask))
-                todo.append(self._exprs.machine(node[1], after))
+                machine, state = node[1:]
+                while machine.length(state):
+                    mask, state = machine.nearer(state)
+                    out.append(nicest(mask))
             elif kind == Kind.VERBATIM:
                 out += node[1].text.shortest(node[1])
             elif kind == Kind.SET:

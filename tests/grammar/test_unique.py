@@ -14,7 +14,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from rootform.grammar import captures
+from rootform.grammar import capture_masks, captures
 from rootform.grammar.automaton import Automaton
 from rootform.grammar.batch import StateBatch
 from rootform.grammar.captures import derived, has_others, has_values
@@ -322,6 +322,26 @@ def test_whether_a_text_can_still_become_another(taken: set[str], flexible: bool
         found = has_others(rule, derived(body, text), text)
         assert found is any(other.startswith(text[1:].decode()) for other in set(TEXT_WORDS) - taken)
     assert has_others(rule, derived(body, b'"a"'), b'"a"') is None
+
+
+def test_taken_texts_are_walked_together_as_one_by_one(vocabulary: Vocabulary, monkeypatch) -> None:
+    texts = list(dict.fromkeys(a + b + c for a in "abx" for b in ("", "a", "b", "1") for c in ("", "a", ".", "\n")))
+    schema = {"type": "array", "uniqueItems": True, "items": {"type": "string", "pattern": "^[abx1.\n]*$"}}
+    document = json.dumps(texts, separators=(",", ":")).encode()
+    found = []
+    for few in (0, 10**6):
+        monkeypatch.setattr(capture_masks, "_FEW_RESTS", few)
+        automaton = Automaton(vocabulary)
+        place = automaton.start(automaton.compile(JsonSchema(json.dumps(schema))))
+        masks = []
+        for byte in document:
+            row = automaton.row_at(*place)
+            masks.append(automaton.rows[row].tobytes())
+            after = automaton.after(*place, TOKENS.index(bytes([byte])))
+            assert after is not None
+            place = after
+        found.append(masks)
+    assert found[0] == found[1]
 
 
 def test_texts_share_the_walks_of_their_elements(vocabulary: Vocabulary) -> None:
