@@ -13,12 +13,14 @@ from msgspec.structs import replace
 
 from .chars import Encoding
 from .errors import GrammarError
+from .object_choices import can_be_chosen, multiplied
 from .schema_accepts import Judge
 from .schema_alike import Inner, plain_shape
 from .schema_applied import IN_PLACE, Applied
 from .schema_branches import Branches
 from .schema_clauses import (
     Track,
+    objects_as,
     places_of,
     untracked,
     with_unseen_elements,
@@ -47,6 +49,7 @@ from .schema_shapes import (
     NOTHING,
     NULL,
     Shape,
+    meet_objects,
     shape_of_value,
     union,
 )
@@ -94,11 +97,25 @@ class Schema:
         if shape is None:
             shape = self._plain_shape(conj)
             if shape is None:
-                shape = self._judge.settled(self._unsettled_shape(conj))
+                shape = self._with_choices_followed(conj, self._judge.settled(self._unsettled_shape(conj)))
             self._of_conj[conj] = shape
             if not shape.is_possible():
                 self._warn_of_nothing(conj)
         return shape
+
+    def _with_choices_followed(self, conj: Conj, shape: Shape) -> Shape:
+        """The shape, choices of objects that cannot be followed while these are written being multiplied."""
+        if all(not rule.choices or can_be_chosen(rule) for rule in shape.objects):
+            return shape
+        place = next(places_of(conj), "#")
+
+        def plain(rule: ObjectRule) -> Shape:
+            if not rule.choices or can_be_chosen(rule):
+                return objects_as(rule)
+            bare = objects_as(replace(rule, choices=()))
+            return self._guarded(lambda: objects_as(*multiplied(rule, meet_objects)), place, "", bare)
+
+        return replace(shape, objects=tuple(found for rule in shape.objects for found in plain(rule).objects))
 
     def accepts(self, conj: Conj, value: Json) -> bool:
         """Whether a value satisfies all schemas of `conj`, in whatever way it may be written."""

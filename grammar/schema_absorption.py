@@ -59,6 +59,6 @@ def _asks(rule: NumberRule | StringRule | ArrayRule | ObjectRule) -> Asks:
         return frozenset(conditions), rule.min_items, rule.max_items, values, rule.seen
     assert isinstance(rule, ObjectRule)
     conditions |= {("member", part) for part in rule.members} | {("broken", part) for part in rule.broken}
-    conditions |= {("required", name) for name in rule.required}
+    conditions |= {("required", name) for name in rule.required} | {("choice", choice) for choice in rule.choices}
     same = rule.any_order, rule.seen
     return frozenset(conditions), rule.min_properties, rule.max_properties, values, same

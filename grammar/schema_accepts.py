@@ -114,7 +114,9 @@ class Judge:
             return False
         if not all(self._follows(part, value) for part in rule.members):
             return False
-        return not any(self._follows(part, value) for part in rule.broken)
+        if any(self._follows(part, value) for part in rule.broken):
+            return False
+        return all(any(self._object_fits(option, value) for option in choice) for choice in rule.choices)
 
     def _follows(self, part: Members, value: dict[str, Json]) -> bool:
         for name, item in value.items():

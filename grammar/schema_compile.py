@@ -130,6 +130,7 @@ class _Emitter(Writer):
             self._name = self._name, "loosely"
             self._done, self._referred, self._compared = {}, {}, {}
             self._write_at_once(order)
+        self._is_measured = True
         self._parts = Parts(self._form, self._options, self._name, self._writers)
         for conj in order:
             self._add_part(conj)

@@ -15,7 +15,6 @@ from .schema_rules import (
     EVERY_ELEMENT,
     NEVER,
     ArrayRule,
-    Conj,
     Count,
     Either,
     Elements,
@@ -27,6 +26,7 @@ from .schema_rules import (
     SeenMembers,
     StringRule,
     Value,
+    having,
     opposite,
 )
 from .schema_shapes import Shape, meet
@@ -134,6 +134,8 @@ def _not_object(rule: ObjectRule) -> tuple[ObjectRule, ...]:
         found.append(ObjectRule(min_properties=rule.max_properties + 1))
     found += breaking
     found += [ObjectRule(members=(part,)) for part in rule.broken]
+    for choice in rule.choices:
+        found += negation(Shape(objects=choice)).objects
     if rule.values is not None:
         found.append(ObjectRule(excluded=rule.values))
     if rule.excluded:
@@ -157,11 +159,6 @@ def _breaking(part: Members) -> ObjectRule:
         return ObjectRule(broken=(part,))
     ((name, conj),) = told
     return having(name, opposite(conj))
-
-
-def having(name: str, conj: Conj) -> ObjectRule:
-    """Objects that have a member of this name, which satisfies `conj`."""
-    return ObjectRule(members=(Members(properties={name: conj}),), required=(name,))
 
 
 def without_member(name: str) -> ObjectRule:

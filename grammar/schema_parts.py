@@ -13,6 +13,7 @@ from collections.abc import Callable, Hashable
 
 import msgspec
 
+from .choice_states import ChoiceLengths
 from .counts import left
 from .expr import POOL
 from .json_layout import Layout
@@ -195,7 +196,7 @@ class Parts:
             return _listed(rule)
         if not plan.is_simple():
             members, others = tuple(map(self._counted, plan.members)), tuple(map(self._counted, plan.others))
-            return rule.any_order, plan.low, plan.high, plan.tallies, members, others
+            return rule.any_order, plan.low, plan.high, plan.tallies, plan.groups, members, others
         return (rule.any_order, *map(self._member, plan.members), None, *map(self._member, plan.others))
 
     def _ways(self, ways: tuple[PlannedWay, ...]) -> Part | None:
@@ -284,6 +285,8 @@ class Parts:
         return min(self._array + total + (plan.low - 1) * self._comma + self._array_end, NEVER)
 
     def _object_length(self, plan: ObjectPlan) -> int:
+        if plan.groups:
+            return self._chosen_length(plan)
         if not plan.is_simple():
             return self._counted_length(plan)
         needed = [member for member in plan.members if member.required]
@@ -301,6 +304,22 @@ class Parts:
         members = [self._options(each, n_tallies) + ([] if each.required else [left_out]) for each in plan.members]
         others = [option for other in plan.others for option in self._options(other, n_tallies)]
         total = least_length(members, others, still)
+        return min(self._object + total - self._comma + self._object_end, NEVER)
+
+    def _chosen_length(self, plan: ObjectPlan) -> int:
+        """Where choices have to be made: of what each group asks for, and of the other members that are required."""
+        before = [self._comma + self._key_length(each.key) + self._colon for each in plan.members]
+        ways = [[way.counts for way in each.ways] for each in plan.members]
+        lengths = [
+            [more + self._length((way,)) for way in each.ways] for more, each in zip(before, plan.members, strict=True)
+        ]
+        required = frozenset(i for i, each in enumerate(plan.members) if each.required)
+        found = ChoiceLengths(ways, lengths, required)
+        free = required.difference(*[group.members for group in plan.groups])
+        total = found.least(frozenset(), tuple(free)).length
+        total += sum(found.least(group.choices, group.members).length for group in plan.groups)
+        if not total:
+            return self._object + self._empty_object_end
         return min(self._object + total - self._comma + self._object_end, NEVER)
 
     def _options(self, member: PlannedMember, n_tallies: int) -> list[Option]:

@@ -12,8 +12,10 @@ from typing import NamedTuple
 
 import msgspec
 
+from .choice_states import Group, grouped, is_small
 from .counts import Tally
 from .errors import GrammarError
+from .object_choices import AskedByName, can_be_chosen
 from .schema import Schema
 from .schema_clauses import places_of
 from .schema_names import Names, Said
@@ -34,6 +36,9 @@ MAX_COMPARED = 32
 
 _FEW_EVENTS = 3
 """Up to so many, ways that overlap are fewer than ways that exclude each other."""
+
+_FEW_BROKEN = 6
+"""Up to so many parts of which some member breaks each are counted; more are choices."""
 
 MAX_COUNTED = 100_000
 """Members listed times members counted, for minProperties and maxProperties."""
@@ -114,7 +119,11 @@ class PlannedMember(msgspec.Struct, frozen=True, gc=False):
 
 
 class ObjectPlan(msgspec.Struct, frozen=True, gc=False):
-    """Objects to be written. distinct: names that are not listed must not come twice."""
+    """Objects to be written.
+
+    distinct: names that are not listed must not come twice. groups: choices that have to be made, what they ask for
+    being counted by the ways of members; then nothing else is counted.
+    """
 
     members: tuple[PlannedMember, ...]
     others: tuple[PlannedMember, ...]
@@ -122,6 +131,7 @@ class ObjectPlan(msgspec.Struct, frozen=True, gc=False):
     high: int | None = None
     tallies: tuple[Tally, ...] = ()
     distinct: bool = False
+    groups: tuple[Group, ...] = ()
 
     @property
     def remembers(self) -> bool:
@@ -129,11 +139,13 @@ class ObjectPlan(msgspec.Struct, frozen=True, gc=False):
         return self.distinct
 
     def is_simple(self) -> bool:
-        """Whether nothing is counted or compared."""
-        return self.low == 0 and self.high is None and not self.tallies and not self.remembers
+        """Whether nothing is counted, compared or chosen."""
+        return self.low == 0 and self.high is None and not (self.tallies or self.remembers or self.groups)
 
     def can_wait(self) -> bool:
         """Whether writing it can fail in no way, and take no long: nothing is compared, and few things are counted."""
+        if self.groups:
+            return True
         if self.is_simple() or self.remembers:
             return not self.remembers
         counts = 1
@@ -261,6 +273,8 @@ class Planner:
     def object(self, conj: Conj, rule: ObjectRule) -> ObjectPlan | None:
         """How objects that follow a rule are written; None: there are none. conj: where the rule is from."""
         part = _FREE if not rule.members else rule.members[0]
+        if rule.choices or (len(rule.broken) > _FEW_BROKEN and can_be_chosen(rule)):
+            return self._object_with_choices(conj, rule)
         if len(rule.members) <= 1 and not rule.broken and not part.patterns and not part.names:
             return self._object_by_names(conj, part, rule)
         if len(rule.broken) > MAX_EVENTS:
@@ -268,6 +282,34 @@ class Planner:
             return self.object(conj, ObjectRule(rule.members, rule.required, any_order=rule.any_order))
         members = self._listed(rule)
         return None if members is None else self._object_of(conj, rule, members, self._others(conj, rule))
+
+    def _object_with_choices(self, conj: Conj, rule: ObjectRule) -> ObjectPlan | None:
+        """`object`, where choices have to be made: what these ask of a member are the events that its ways count."""
+        asked = AskedByName(rule)
+        bare = msgspec.structs.replace(rule, broken=(), choices=(), required=asked.names)
+        kept = msgspec.structs.replace(bare, required=rule.required)
+        patterns = rule.pattern_texts()
+        members: list[PlannedMember] = []
+        for name in asked.names:
+            matched = frozenset(pattern for pattern in patterns if matches(pattern, name))
+            named = [self._schema.accepts(c, name) for c in kept.name_conjs()]
+            events = [_Event(i, inner, exact=True) for inner, i in asked.events.get(name, {}).items()]
+            ways = self._member_ways(kept, name, matched, named, events)
+            if ways:
+                members.append(PlannedMember(name, ways, name in rule.required))
+            elif name in rule.required:
+                return None
+        choices = asked.choices([member.key for member in members if isinstance(member.key, str)])
+        if choices is None:
+            return None
+        others = self._others(conj, bare)
+        groups = grouped(choices)
+        ways_of = [[way.counts for way in member.ways] for member in members]
+        if not all(is_small(group, ways_of) for group in groups):
+            place = next(places_of(conj), "#")
+            reason = "conditions on members of the same objects depend on each other in too many ways"
+            raise GrammarError(place, "", reason, "use fewer conditions that speak of the same members")
+        return ObjectPlan(tuple(members), others, groups=groups)
 
     def _object_by_names(self, conj: Conj, part: Members, rule: ObjectRule) -> ObjectPlan | None:
         """`object`, where one part alone has its say, by names."""
@@ -326,13 +368,18 @@ class Planner:
         return tuple(found)
 
     def _member_ways(
-        self, rule: ObjectRule, name: str | None, matched: frozenset[str], named: Iterable[bool]
+        self,
+        rule: ObjectRule,
+        name: str | None,
+        matched: frozenset[str],
+        named: Iterable[bool],
+        more: Sequence[_Event] = (),
     ) -> tuple[PlannedWay, ...]:
-        """named: whether the name satisfies each of `rule.name_conjs()`."""
+        """named: whether the name satisfies each of `rule.name_conjs()`. more: events besides those of the rule."""
         is_named = dict(zip(rule.name_conjs(), named, strict=True))
         if any(part.names and not is_named[part.names] for part in rule.members):
             return ()
-        events = []
+        events = [*more]
         for i, part in enumerate(rule.broken):
             breaks_by_name = bool(part.names) and not is_named[part.names]
             events.append(_Event(i, () if breaks_by_name else opposite(part.schema_of(name, matched)), exact=False))

@@ -237,7 +237,8 @@ NO_MEMBER = SeenMembers()
 class ObjectRule(msgspec.Struct, frozen=True, gc=False):
     """What objects must be. Every one of `members` has its say about each; of each of `broken`, some member breaks it.
 
-    any_order: whether members may stand in any order; None: not said here.
+    any_order: whether members may stand in any order; None: not said here. choices: of each, at least one rule is
+    followed, which speaks of members by their names.
     """
 
     members: tuple[Members, ...] = ()
@@ -249,11 +250,16 @@ class ObjectRule(msgspec.Struct, frozen=True, gc=False):
     values: Values | None = None
     excluded: Values = ()
     seen: SeenMembers = SeenMembers()
+    choices: tuple[tuple[ObjectRule, ...], ...] = ()
 
     def listed(self) -> tuple[str, ...]:
         """Names in the order they are written: as in `properties`, then those that are only required."""
         names = [name for part in (*self.members, *self.broken) for name in part.properties]
-        return tuple(dict.fromkeys((*names, *self.required)))
+        if not self.choices:
+            return tuple(dict.fromkeys((*names, *self.required)))
+        options = [option for choice in self.choices for option in choice]
+        names += [name for option in options for part in option.members for name in part.properties]
+        return tuple(dict.fromkeys((*names, *self.required, *[name for each in options for name in each.required])))
 
     def pattern_texts(self) -> tuple[str, ...]:
         """Every pattern on names, once."""
@@ -270,3 +276,8 @@ class ObjectRule(msgspec.Struct, frozen=True, gc=False):
         for part in self.members:
             result = join(result, part.schema_of(name, matched))
         return result
+
+
+def having(name: str, conj: Conj) -> ObjectRule:
+    """Objects that have a member of this name, which satisfies `conj`."""
+    return ObjectRule(members=(Members(properties={name: conj}),), required=(name,))

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 import msgspec
 
+from .object_choices import meet_object_lists
 from .schema_absorption import FEW, absorbed
 from .schema_meeting import both, each_with_each, left, meet_counts, meet_strings, meet_values
 from .schema_rules import (
@@ -117,16 +118,16 @@ def meet(first: Shape, second: Shape, narrowed: Callable[[ObjectRule], ObjectRul
     """
     if first is ANYTHING or second is ANYTHING:
         return second if first is ANYTHING else first
-    meet_objects = _meet_objects
+    meet_two = meet_objects
     if narrowed is not None and len(first.objects) * len(second.objects) > FEW:
-        meet_objects = _narrowing(narrowed)
+        meet_two = _narrowing(narrowed)
     return Shape(
         null=first.null and second.null,
         booleans=tuple(b for b in first.booleans if b in second.booleans),
         numbers=each_with_each(first.numbers, second.numbers, _meet_numbers),
         strings=meet_strings(first.strings, second.strings),
         arrays=each_with_each(first.arrays, second.arrays, _meet_arrays),
-        objects=each_with_each(first.objects, second.objects, meet_objects),
+        objects=meet_object_lists(first.objects, second.objects, meet_two),
     )
 
 
@@ -134,7 +135,7 @@ def _narrowing(
     narrowed: Callable[[ObjectRule], ObjectRule | None],
 ) -> Callable[[ObjectRule, ObjectRule], ObjectRule | None]:
     def met(first: ObjectRule, second: ObjectRule) -> ObjectRule | None:
-        rule = _meet_objects(first, second)
+        rule = meet_objects(first, second)
         return None if rule is None else narrowed(rule)
 
     return met
@@ -200,7 +201,8 @@ def _meet_seen_elements(first: SeenElements, second: SeenElements) -> SeenElemen
     return SeenElements(max(first.count, second.count), both(first.where, second.where))
 
 
-def _meet_objects(first: ObjectRule, second: ObjectRule) -> ObjectRule | None:
+def meet_objects(first: ObjectRule, second: ObjectRule) -> ObjectRule | None:
+    """The rule that objects follow that follow both; None where it is plain that there are none."""
     counts = (first.min_properties, first.max_properties, second.min_properties, second.max_properties)
     low, high = meet_counts(*counts)
     required = both(first.required, second.required)
@@ -221,6 +223,7 @@ def _meet_objects(first: ObjectRule, second: ObjectRule) -> ObjectRule | None:
         values=values,
         excluded=excluded,
         seen=_meet_seen_members(first.seen, second.seen),
+        choices=both(first.choices, second.choices),
     )
 
 

@@ -13,6 +13,7 @@ from .counts import Way, left
 from .errors import GrammarError
 from .expr import EMPTY, POOL
 from .json_arrays import array
+from .json_choices import brief_object, object_with_choices
 from .json_equal import values_equal
 from .json_layout import layout
 from .json_objects import Member, Point, in_order, object_
@@ -44,6 +45,7 @@ class Writer:
         self._any_spelling = constraint.spacing == "flexible"
         self._any_order = constraint.property_order == "any"
         self._parts: Parts | None = None
+        self._is_measured = False  # whether how long inner schemas are is known when they are asked for
         self._planned: dict[Conj, Planned] = {}
         self._compared: dict[int, Conj] = {}  # arrays and objects in which something has to differ or to be equal
         self._loose: set[Conj] = set()  # of those, the ones in which nothing has to, because that is refused
@@ -72,6 +74,8 @@ class Writer:
         """A shortest of its objects."""
         if plan.is_simple():
             return object_(self._form, self._members(tuple(member for member in plan.members if member.required)), ())
+        if plan.groups:
+            return brief_object(self._form, tuple(self._members(plan.members)), plan.groups)
         start = Point(True, left(plan.low, plan.high, plan.tallies))
         members, others = self._members(plan.members), self._members(plan.others)
         brief = in_order(self._form, members, others, start, briefly=True)
@@ -147,6 +151,9 @@ class Writer:
             if len(plan.members) > MAX_LATER:
                 made.write_all()
             return made.whole()
+        if plan.groups:
+            found = self._object_with_choices(plan, any_order=any_order)
+            return self._without(found, rule.excluded)
         if any_order and plan.distinct:
             plan = self._with_few_listed(plan)
         members, others = self._members(plan.members), self._members(plan.others)
@@ -165,6 +172,11 @@ class Writer:
         if plan.distinct:
             self._compared[found] = conj
         return self._without(found, rule.excluded)
+
+    def _object_with_choices(self, plan: ObjectPlan, *, any_order: bool) -> int:
+        members, others = tuple(self._members(plan.members)), tuple(self._members(plan.others))
+        measured = self._is_measured
+        return object_with_choices(self._form, members, others, plan.groups, any_order=any_order, is_measured=measured)
 
     def _with_few_listed(self, plan: ObjectPlan) -> ObjectPlan:
         """The same, with names listed of which a kind has few: no name is listed twice, so they need no comparing."""

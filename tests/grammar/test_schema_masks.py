@@ -108,6 +108,16 @@ SCHEMAS: dict[str, Any] = {
         "dependentRequired": {"note": ["kind"]},
         "unevaluatedProperties": False,
     },
+    "many conditions": {
+        "type": "object",
+        "properties": {"p0": {"enum": ["x", "y"]}, "p1": {"type": "integer"}},
+        "allOf": [
+            {"if": {"properties": {f"p{i}": {"const": "x"}}, "required": [f"p{i}"]}, "then": {"required": [f"q{i}"]}}
+            for i in range(6)
+        ],
+        "dependentSchemas": {f"q{i}": {"properties": {f"p{i + 1}": {"type": "null"}}} for i in range(6)},
+        "additionalProperties": {"enum": ["x", "z", None]},
+    },
     "overlapping": {
         "type": "object",
         "oneOf": [

@@ -1,0 +1,241 @@
+"""Objects of which choices ask for something: written point by point as texts come to them.
+
+What may follow at a point depends on which members are still to come and on what the choices still ask for, see
+`choice_states`. Choices that speak of different members are independent: what is left of each is a state of its own,
+and they are never multiplied.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import msgspec
+
+from .choice_states import ChoiceLengths, Choices, Group, after
+from .counts import Way
+from .expr import EMPTY, POOL
+from .json_layout import Layout
+from .json_objects import UNCOUNTED, Member, Point, in_order, joined, written_ways
+from .pools import memo
+from .witness import NEVER
+
+
+class _At(NamedTuple):
+    """A point: whether nothing was written yet, the members that may still come, and what each group asks for."""
+
+    first: bool
+    members: tuple[int, ...]
+    choices: tuple[Choices, ...]
+
+
+def object_with_choices(
+    form: Layout,
+    members: tuple[Member, ...],
+    others: tuple[Member, ...],
+    groups: tuple[Group, ...],
+    *,
+    any_order: bool,
+    is_measured: bool,
+) -> int:
+    """Objects with `members`, any number of `others`, and what the choices of all groups ask for; in order, or in any.
+
+    The ways of members count events; of each member they exclude each other. is_measured: whether the lengths of all
+    values can be known already; else what can be written is searched for.
+    """
+    rest = _rest(form, members, others, groups, any_order, is_measured)
+    return POOL.frame(POOL.concat(form.open_object, rest.whole()))
+
+
+def brief_object(form: Layout, members: tuple[Member, ...], groups: tuple[Group, ...]) -> int:
+    """A shortest of these objects; the order does not matter to the length."""
+    rest = _rest(form, members, (), groups, False, True)
+    return POOL.frame(POOL.concat(form.open_object, rest.outline(rest.start)))
+
+
+@memo
+def _rest(
+    form: Layout,
+    members: tuple[Member, ...],
+    others: tuple[Member, ...],
+    groups: tuple[Group, ...],
+    any_order: bool,
+    is_measured: bool,
+) -> _Rest:
+    return _Rest(form, members, others, groups, any_order, is_measured)
+
+
+class _Rest:
+    """Writes what may follow at each point of one kind of objects. There is one in a pool."""
+
+    def __init__(
+        self,
+        form: Layout,
+        members: tuple[Member, ...],
+        others: tuple[Member, ...],
+        groups: tuple[Group, ...],
+        any_order: bool,
+        is_measured: bool,
+    ) -> None:
+        self._form = form
+        self._members = members
+        self._others = others
+        self._groups = groups
+        self._any_order = any_order
+        self._is_measured = is_measured
+        self._group_of = {member: i for i, group in enumerate(groups) for member in group.members}
+        self._ways = [written_ways(form, member) for member in members]
+        self._required = frozenset(i for i, member in enumerate(members) if member.required)
+        self._known_lengths: ChoiceLengths | None = None
+        self.start = _At(True, tuple(range(len(members))), tuple(group.choices for group in groups))
+
+    def whole(self) -> int:
+        """What stands behind the opening brace."""
+        return self._ref(self.start, -1)
+
+    @property
+    def _lengths(self) -> ChoiceLengths:
+        """To be asked once the references in all values are defined."""
+        if self._known_lengths is None:
+            comma = POOL.shortest_length(self._form.comma)
+            lengths = [[comma + self._length_of(way) for way in ways] for ways in self._ways]
+            counts = [[way.counts for way in ways] for ways in self._ways]
+            self._known_lengths = ChoiceLengths(counts, lengths, self._required)
+        return self._known_lengths
+
+    def _length_of(self, way: Way) -> int:
+        """Bytes of its shortest text; any number, where that cannot be asked for yet."""
+        if self._is_measured:
+            return POOL.shortest_length(way.value)
+        return NEVER if way.value == EMPTY else 1
+
+    def _ref(self, at: _At, length: int) -> int:
+        """What may follow at a point. length: of its shortest text, if known."""
+        key = _Next(self, at)
+        if self._is_measured and length >= 0:
+            return POOL.later(key, key, _Outline(self, at), length)
+        if not POOL.is_defined(key):
+            POOL.define(key, key, _Outline(self, at) if self._is_measured else None)
+        return POOL.ref(key)
+
+    def _least(self, group: int, choices: Choices, left: frozenset[int]) -> int:
+        """Bytes of the members of a group, a comma with each, that are at least to come."""
+        members = tuple([member for member in self._groups[group].members if member in left])
+        return self._lengths.least(choices, members).length
+
+    def _free(self, left: tuple[int, ...]) -> int:
+        """The same of members that no choice speaks of."""
+        free = tuple([member for member in left if member in self._required and member not in self._group_of])
+        return self._lengths.least(frozenset(), free).length
+
+    def outline(self, at: _At) -> int:
+        """A shortest of what may follow at a point."""
+        left, written = frozenset(at.members), []
+        for group, choices in zip(self._groups, at.choices, strict=True):
+            best = self._lengths.least(choices, tuple([member for member in group.members if member in left]))
+            if best.length >= NEVER:
+                return EMPTY
+            written += best.written
+        free = tuple([member for member in at.members if member in self._required and member not in self._group_of])
+        best = self._lengths.least(frozenset(), free)
+        if best.length >= NEVER:
+            return EMPTY
+        chosen = []
+        for member, way in sorted([*written, *best.written]):
+            one = self._members[member]
+            chosen.append(Member(one.key, (Way(one.ways[way].value),), True))
+        return in_order(self._form, chosen, (), Point(at.first, UNCOUNTED))
+
+    def next(self, at: _At) -> int:
+        """One of the members, and what may follow it; or the end."""
+        found = self._in_any_order(at) if self._any_order else self._in_order(at)
+        comma = self._form.first if at.first else self._form.comma
+        return POOL.alt(*joined(comma, found), self._end(at))
+
+    def _in_order(self, at: _At) -> list[tuple[int, int]]:
+        """Each member that may be next, those before it being left out."""
+        found: list[tuple[int, int]] = []
+        choices = list(at.choices)
+        left = frozenset(at.members)
+        least = [self._least(i, each, left) for i, each in enumerate(choices)]
+        for place, member in enumerate(at.members):
+            behind = at.members[place + 1 :]
+            found += self._written(member, behind, choices, least)
+            if member in self._required:
+                break
+            group = self._group_of.get(member)
+            if group is not None:
+                skipped = after(choices[group], member, None)
+                if skipped is None:
+                    break
+                choices[group] = skipped
+                least[group] = self._least(group, skipped, frozenset(behind))
+                if least[group] >= NEVER:
+                    break
+        return found
+
+    def _in_any_order(self, at: _At) -> list[tuple[int, int]]:
+        """Each of the members, and any other."""
+        found: list[tuple[int, int]] = []
+        left = frozenset(at.members)
+        least = [self._least(i, each, left) for i, each in enumerate(at.choices)]
+        for place, member in enumerate(at.members):
+            found += self._written(member, at.members[:place] + at.members[place + 1 :], list(at.choices), least)
+        other = self._ref(at._replace(first=False), self._length(at.members, least))
+        return found + [(way.value, other) for each in self._others for way in written_ways(self._form, each)]
+
+    def _written(
+        self, member: int, behind: tuple[int, ...], choices: list[Choices], least: list[int]
+    ) -> list[tuple[int, int]]:
+        """A member in each way, and what follows it. least: bytes of what each group asks for at least."""
+        found: list[tuple[int, int]] = []
+        group = self._group_of.get(member)
+        for way in self._ways[member]:
+            now, lengths = choices, least
+            if group is not None:
+                left = after(choices[group], member, way.counts)
+                if left is None:
+                    continue
+                now, lengths = [*choices], [*least]
+                now[group], lengths[group] = left, self._least(group, left, frozenset(behind))
+            length = self._length(behind, lengths)
+            if length < NEVER:
+                found.append((way.value, self._ref(_At(False, behind, tuple(now)), length)))
+        return found
+
+    def _length(self, left: tuple[int, ...], least: list[int]) -> int:
+        """Bytes of the shortest rest behind a member."""
+        total = self._free(left) + sum(least)
+        return min(total + POOL.shortest_length(self._form.close_object), NEVER)
+
+    def _end(self, at: _At) -> int:
+        """The end of the object, and before it, in order, any number of other members; where it may be here."""
+        if not self._required.isdisjoint(at.members):
+            return EMPTY
+        left: Choices | None
+        for group, left in zip(self._groups, at.choices, strict=True):
+            for member in group.members:
+                if left and member in at.members:
+                    left = after(left, member, None)
+            if left is None or left:
+                return EMPTY
+        return in_order(self._form, (), () if self._any_order else self._others, Point(at.first, UNCOUNTED))
+
+
+class _Next(msgspec.Struct, frozen=True, gc=False):
+    """A point in an object, which names and writes what may follow there."""
+
+    rest: _Rest
+    at: _At
+
+    def __call__(self) -> int:
+        return self.rest.next(self.at)
+
+
+class _Outline(msgspec.Struct, frozen=True, gc=False):
+    """Writes a shortest of what may follow at a point."""
+
+    rest: _Rest
+    at: _At
+
+    def __call__(self) -> int:
+        return self.rest.outline(self.at)
