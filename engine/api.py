@@ -22,6 +22,7 @@ from .job import Job
 from .limits import Limits
 from .loading import Dtype, ModelNotes, limits_of, load, loop_kind, no_overlap, read_notes, set_threads
 from .resolve import resolve_model
+from .sample import warm as warm_choices
 from .spelling import Speller
 from .stats import EngineStats, stats_of
 from .step import StepLoop
@@ -115,7 +116,9 @@ class Engine:
             overlap=overlap,
             tiers=tiers,
         )
-        if self._compilers is not None:  # so that no request pays for it
+        if device == "cpu":  # so that no request pays for it
+            warm_choices()
+        if self._compilers is not None:
             self._compilers.wait_until_warm()
 
     @classmethod

@@ -203,3 +203,10 @@ def mask_rows(
         else:
             apply_mask(logits, table, torch.from_numpy(by_bits).to(logits.device))
     return Scores(logits, few_allowed, unmasked)
+
+
+def warm() -> None:
+    """Have the compiled loops at hand that masks and greedy choices take, so that no request waits for them."""
+    table, row_ids = torch.full((1, 1), -1, dtype=torch.int32), np.zeros(1, dtype=np.int32)
+    scores = mask_rows(torch.zeros(1, 32), [(table, row_ids)], [None])
+    scores.choose([Sampling()], [0.0])
