@@ -37,7 +37,7 @@ MAX_COMPARED = 32
 _FEW_EVENTS = 3
 """Up to so many, ways that overlap are fewer than ways that exclude each other."""
 
-_FEW_BROKEN = 6
+_FEW_BROKEN = 9
 """Up to so many parts of which some member breaks each are counted; more are choices."""
 
 MAX_COUNTED = 100_000
