@@ -11,13 +11,24 @@ from typing import NamedTuple
 
 import msgspec
 
-from .choice_states import ChoiceLengths, Choices, Group, after
+from .choice_states import ChoiceLengths, Choices, Group, Shortest, after
 from .counts import Way
 from .expr import EMPTY, POOL
 from .json_layout import Layout
 from .json_objects import UNCOUNTED, Member, Point, in_order, joined, written_ways
 from .pools import memo
 from .witness import NEVER
+
+
+class _Objects(NamedTuple):
+    """One kind of objects, see `object_with_choices`."""
+
+    form: Layout
+    members: tuple[Member, ...]
+    others: tuple[Member, ...]
+    groups: tuple[Group, ...]
+    any_order: bool
+    is_measured: bool
 
 
 class _At(NamedTuple):
@@ -42,46 +53,27 @@ def object_with_choices(
     The ways of members count events; of each member they exclude each other. is_measured: whether the lengths of all
     values can be known already; else what can be written is searched for.
     """
-    rest = _rest(form, members, others, groups, any_order, is_measured)
+    rest = _rest(_Objects(form, members, others, groups, any_order, is_measured))
     return POOL.frame(POOL.concat(form.open_object, rest.whole()))
 
 
 def brief_object(form: Layout, members: tuple[Member, ...], groups: tuple[Group, ...]) -> int:
     """A shortest of these objects; the order does not matter to the length."""
-    rest = _rest(form, members, (), groups, False, True)
+    rest = _rest(_Objects(form, members, (), groups, any_order=False, is_measured=True))
     return POOL.frame(POOL.concat(form.open_object, rest.outline(rest.start)))
 
 
 @memo
-def _rest(
-    form: Layout,
-    members: tuple[Member, ...],
-    others: tuple[Member, ...],
-    groups: tuple[Group, ...],
-    any_order: bool,
-    is_measured: bool,
-) -> _Rest:
-    return _Rest(form, members, others, groups, any_order, is_measured)
+def _rest(objects: _Objects) -> _Rest:
+    return _Rest(objects)
 
 
 class _Rest:
     """Writes what may follow at each point of one kind of objects. There is one in a pool."""
 
-    def __init__(
-        self,
-        form: Layout,
-        members: tuple[Member, ...],
-        others: tuple[Member, ...],
-        groups: tuple[Group, ...],
-        any_order: bool,
-        is_measured: bool,
-    ) -> None:
-        self._form = form
-        self._members = members
-        self._others = others
-        self._groups = groups
-        self._any_order = any_order
-        self._is_measured = is_measured
+    def __init__(self, objects: _Objects) -> None:
+        form, members, self._others, groups, self._any_order, self._is_measured = objects
+        self._form, self._members, self._groups = form, members, groups
         self._group_of = {member: i for i, group in enumerate(groups) for member in group.members}
         self._ways = [written_ways(form, member) for member in members]
         self._required = frozenset(i for i, member in enumerate(members) if member.required)
@@ -117,30 +109,24 @@ class _Rest:
             POOL.define(key, key, _Outline(self, at) if self._is_measured else None)
         return POOL.ref(key)
 
-    def _least(self, group: int, choices: Choices, left: frozenset[int]) -> int:
-        """Bytes of the members of a group, a comma with each, that are at least to come."""
-        members = tuple([member for member in self._groups[group].members if member in left])
-        return self._lengths.least(choices, members).length
+    def _least(self, group: int, choices: Choices, left: frozenset[int]) -> Shortest:
+        """The members of a group that are at least to come."""
+        return self._lengths.least(choices, tuple([member for member in self._groups[group].members if member in left]))
 
-    def _free(self, left: tuple[int, ...]) -> int:
+    def _least_free(self, left: tuple[int, ...]) -> Shortest:
         """The same of members that no choice speaks of."""
         free = tuple([member for member in left if member in self._required and member not in self._group_of])
-        return self._lengths.least(frozenset(), free).length
+        return self._lengths.least(frozenset(), free)
 
     def outline(self, at: _At) -> int:
         """A shortest of what may follow at a point."""
-        left, written = frozenset(at.members), []
-        for group, choices in zip(self._groups, at.choices, strict=True):
-            best = self._lengths.least(choices, tuple([member for member in group.members if member in left]))
-            if best.length >= NEVER:
-                return EMPTY
-            written += best.written
-        free = tuple([member for member in at.members if member in self._required and member not in self._group_of])
-        best = self._lengths.least(frozenset(), free)
-        if best.length >= NEVER:
+        left = frozenset(at.members)
+        parts = [self._least(i, choices, left) for i, choices in enumerate(at.choices)]
+        parts.append(self._least_free(at.members))
+        if any(part.length >= NEVER for part in parts):
             return EMPTY
         chosen = []
-        for member, way in sorted([*written, *best.written]):
+        for member, way in sorted(each for part in parts for each in part.written):
             one = self._members[member]
             chosen.append(Member(one.key, (Way(one.ways[way].value),), True))
         return in_order(self._form, chosen, (), Point(at.first, UNCOUNTED))
@@ -156,7 +142,7 @@ class _Rest:
         found: list[tuple[int, int]] = []
         choices = list(at.choices)
         left = frozenset(at.members)
-        least = [self._least(i, each, left) for i, each in enumerate(choices)]
+        least = [self._least(i, each, left).length for i, each in enumerate(choices)]
         for place, member in enumerate(at.members):
             behind = at.members[place + 1 :]
             found += self._written(member, behind, choices, least)
@@ -168,7 +154,7 @@ class _Rest:
                 if skipped is None:
                     break
                 choices[group] = skipped
-                least[group] = self._least(group, skipped, frozenset(behind))
+                least[group] = self._least(group, skipped, frozenset(behind)).length
                 if least[group] >= NEVER:
                     break
         return found
@@ -177,7 +163,7 @@ class _Rest:
         """Each of the members, and any other."""
         found: list[tuple[int, int]] = []
         left = frozenset(at.members)
-        least = [self._least(i, each, left) for i, each in enumerate(at.choices)]
+        least = [self._least(i, each, left).length for i, each in enumerate(at.choices)]
         for place, member in enumerate(at.members):
             found += self._written(member, at.members[:place] + at.members[place + 1 :], list(at.choices), least)
         other = self._ref(at._replace(first=False), self._length(at.members, least))
@@ -196,7 +182,7 @@ class _Rest:
                 if left is None:
                     continue
                 now, lengths = [*choices], [*least]
-                now[group], lengths[group] = left, self._least(group, left, frozenset(behind))
+                now[group], lengths[group] = left, self._least(group, left, frozenset(behind)).length
             length = self._length(behind, lengths)
             if length < NEVER:
                 found.append((way.value, self._ref(_At(False, behind, tuple(now)), length)))
@@ -204,7 +190,7 @@ class _Rest:
 
     def _length(self, left: tuple[int, ...], least: list[int]) -> int:
         """Bytes of the shortest rest behind a member."""
-        total = self._free(left) + sum(least)
+        total = self._least_free(left).length + sum(least)
         return min(total + POOL.shortest_length(self._form.close_object), NEVER)
 
     def _end(self, at: _At) -> int:
