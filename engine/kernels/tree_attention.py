@@ -83,6 +83,8 @@ def tree_attention_plain(
     lse = torch.empty(q.shape[:2], dtype=wide(q[:0]).dtype, device=q.device)
     keys_of: list[list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]] = [[] for _ in q]
     for first_page, offset, n_keys, position, first_reader, n_readers in work.units.tolist():
+        if not n_readers:  # a graph has room for more units than a step needs
+            continue
         token = offset + torch.arange(n_keys, device=q.device)
         page, slot = work.pages[first_page + token // k_pages.shape[1]].long(), token % k_pages.shape[1]
         part = wide(k_pages[page, slot]), wide(v_pages[page, slot]), position + token - offset

@@ -1,22 +1,93 @@
-"""A stand-in model whose KV is the token ids themselves, so that a page in the wrong hands changes the answer."""
+"""Where the engine's tests run models; and a stand-in model whose KV is the token ids themselves, so that a page in the
+wrong hands changes the answer."""
 
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
 import pytest
 import torch
 
+from rootform.engine import model_paged
+from rootform.engine.api import Engine
 from rootform.engine.limits import derive_limits
-from rootform.engine.ports import ForwardBatch
+from rootform.engine.loading import loop_kind
+from rootform.engine.model import load_model
+from rootform.engine.model_paged import PagedModel, load_paged_model
+from rootform.engine.paged_llama import PagedLlama
+from rootform.engine.ports import ForwardBatch, Model
 from rootform.engine.step import StepLoop
 from rootform.engine.types import Cancelled, Delta, Failed, Finished, Request
 from rootform.engine.waiting import Waiting
 
 torch.set_num_threads(1)  # models this small only lose by splitting their work
+
+_GRAPHS = [2, 8]  # tokens of the stand-in's
+_BATCH_ROWS = 16  # on a card: few graphs to record
+
+
+class Device:
+    """Where tests run models: all that passes on the CPU passes on a card, and on what stands for one.
+
+    name: "cpu"; "cuda"; or "paged": what serves a card (its memory, its plans, its graphs' arrays, passes that overlap)
+    on CPU tensors, with the kernels' twins.  there: where logits are, of a model on a device; None: on the CPU.
+    """
+
+    def __init__(self, name: Literal["cpu", "paged", "cuda"]) -> None:
+        self.name = name
+        self.there = {"cpu": None, "paged": torch.device("cpu"), "cuda": torch.device("cuda")}[name]
+
+    def engine(self, folder: Path, **options: Any) -> Engine:
+        """Of a model in a folder, in float32, as a user opens it. kv_bytes: 16 MiB unless told."""
+        options = {"kv_bytes": 1 << 24, "threads": 1, "dtype": "float32"} | options
+        if self.there is None:
+            return Engine(folder, **options)
+        options = {"overlap": True, "device": "cuda", "max_batch": _BATCH_ROWS} | options
+        with pytest.MonkeyPatch.context() as patch:
+            self._stand_in(patch)
+            engine = Engine(folder, **options)
+        self._record(engine._loop.model)
+        return engine
+
+    def load(self, folder: Path, *, page_tokens: int | None = None, **options: Any) -> Model:
+        """A model in a folder, in float32. page_tokens: on a device."""
+        if self.there is None:
+            return load_model(folder, **options)
+        options = {"dtype": "float32", "batch_rows": _BATCH_ROWS, "page_tokens": page_tokens} | options
+        model = load_paged_model(folder, device=self.there.type, **options)
+        self._record(model)
+        return model
+
+    def loop(self, model: Model, *arguments: Any, **options: Any) -> StepLoop:
+        """The step loop that is the default there."""
+        return loop_kind(model, self.overlap)(model, *arguments, **options)
+
+    @property
+    def overlap(self) -> bool | None:
+        """Engine's option."""
+        return None if self.there is None else True
+
+    def _stand_in(self, patch: pytest.MonkeyPatch) -> None:
+        if self.name == "paged":
+            patch.setattr(model_paged, "_device", lambda _: self.there)
+
+    def _record(self, model: Model) -> None:
+        if self.name == "paged" and isinstance(model, PagedModel) and isinstance(model._decoder, PagedLlama):
+            model.capture(_GRAPHS, 1 << 30)
+
+
+NO_CARD = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+
+
+@pytest.fixture(scope="module", params=["cpu", "paged", pytest.param("cuda", marks=[pytest.mark.cuda, NO_CARD])])
+def device(request: pytest.FixtureRequest) -> Device:
+    """Each of them in turn (`benchmarks.gpu --tests` runs those on a card)."""
+    return Device(request.param)
 
 
 class ListMemory:
@@ -70,6 +141,15 @@ class ListMemory:
             self.content[page] = ids[n * self.page_tokens : (n + 1) * self.page_tokens]
         return np.array(pages, dtype=np.int32)
 
+    def grow(self, slot: int, capacity: int) -> bool:
+        state = self.slots[slot]
+        more = self._take(max(0, -(-(capacity - state.base) // self.page_tokens) - len(state.room)))
+        if more is None:
+            return False
+        state.room += more
+        state.capacity = max(state.capacity, capacity)
+        return True
+
     def adopt(self, slot: int, pages: np.ndarray, n_cached: int) -> None:
         assert len(pages) * self.page_tokens == n_cached
         before = self.read(slot)
@@ -77,6 +157,7 @@ class ListMemory:
         assert self.read(slot) == before
 
     def truncate(self, slot: int, n_tokens: int) -> None:
+        assert n_tokens >= self.slots[slot].base
         del self.slots[slot].own[n_tokens - self.slots[slot].base :]
 
     def close(self, slot: int) -> None:
@@ -105,13 +186,24 @@ class ListMemory:
 class StandIn:
     """ports.Model: the logits after a token are drawn from the hash of all tokens so far, or given by `likes`.
 
-    likes: ids so far -> the token to like best.  fail_on: raise when this token is in a batch.
+    likes: ids so far -> the token to like best.  fail_on: raise when this token is in a batch.  there: the device that
+    it is on, as a model whose passes can overlap; None: it is on the CPU.
     """
 
-    def __init__(self, vocab_size: int = 50, memory: ListMemory | None = None, context_tokens: int = 200) -> None:
+    def __init__(
+        self,
+        vocab_size: int = 50,
+        memory: ListMemory | None = None,
+        context_tokens: int = 200,
+        there: torch.device | None = None,
+    ) -> None:
         self.vocab_size = vocab_size
         self.context_tokens = context_tokens
         self.memory = memory or ListMemory()
+        self.there = there
+        if there is not None:
+            self.memory.device = there
+            self.last_tokens = torch.zeros(64, dtype=torch.int32, device=there)
         self.likes = None
         self.fail_on: int | None = None
         self.batches: list[ForwardBatch] = []
@@ -123,7 +215,10 @@ class StandIn:
             logits[self.likes(ids)] = 20.0
         return logits
 
-    def forward(self, batch: ForwardBatch) -> torch.Tensor:
+    def forward(self, batch: ForwardBatch, sources: np.ndarray | None = None) -> torch.Tensor:
+        if sources is not None and self.there is not None:
+            last = self.last_tokens.cpu().numpy()[np.maximum(sources, 0)]
+            batch = msgspec.structs.replace(batch, token_ids=np.where(sources < 0, batch.token_ids, last))
         self.batches.append(batch)
         if self.fail_on is not None and self.fail_on in batch.token_ids:
             raise RuntimeError("the stand-in was told to fail")
@@ -139,7 +234,8 @@ class StandIn:
                 self.memory.write(int(slot), so_far[-1:])
                 if at in wanted:
                     rows.append(self.logits_after(so_far))
-        return torch.from_numpy(np.stack(rows) if rows else np.empty((0, self.vocab_size), dtype=np.float32))
+        logits = np.stack(rows) if rows else np.empty((0, self.vocab_size), dtype=np.float32)
+        return torch.from_numpy(logits).to(self.there or "cpu")
 
 
 EOS = 0
@@ -158,9 +254,10 @@ class Stand:
         token_bytes=None,
         tiers=None,
         clock=lambda: 0.0,  # no pass takes time: nothing is learned from what the machine does meanwhile
+        there=None,
         **limits,
     ) -> None:
-        self.model = model or StandIn()
+        self.model = model or StandIn(there=there)
         memory = self.model.memory
         self.limits = derive_limits(
             context_tokens=self.model.context_tokens,
@@ -169,7 +266,7 @@ class Stand:
             **limits,
         )
         self.token_bytes = token_bytes or [b"", *(bytes([96 + n]) for n in range(1, self.model.vocab_size))]
-        self.loop = StepLoop(
+        self.loop = loop_kind(self.model, None if self.model.there is None else True)(
             self.model,
             self.token_bytes,
             frozenset({EOS}),

@@ -1,8 +1,9 @@
-"""Token for token what transformers' own generate gives: cache on and off, alone and in a batch with strangers."""
+"""Token for token what transformers' own generate gives: cache on and off, alone and in a batch with strangers, on the
+CPU and on a device."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 import transformers
 
 from rootform.engine.limits import derive_limits
-from rootform.engine.model import load_model
+from rootform.engine.ports import Model
 from rootform.engine.step import StepLoop
 from rootform.engine.types import Delta, Request, Sampling
 
@@ -47,7 +48,7 @@ STRANGERS = [[(n * k + 11) % VOCAB for n in range(3 * k)] for k in range(1, 12)]
 
 
 @pytest.fixture(scope="module", params=CONFIGS)
-def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[list[int]]]:
+def generated(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[list[int]]]:
     """A model's folder, and what transformers generates from each prompt."""
     torch.manual_seed(11)
     model = transformers.AutoModelForCausalLM.from_config(CONFIGS[request.param](), attn_implementation="eager").eval()
@@ -62,15 +63,36 @@ def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     return folder, wanted
 
 
-def make_loop(folder: Path, *, prefix_cache: bool = True, prefill_tokens: int = 16) -> StepLoop:
-    model = load_model(folder, kv_bytes=4_000_000)
-    limits = derive_limits(
-        context_tokens=model.context_tokens,
-        page_tokens=model.memory.page_tokens,
-        total_pages=model.memory.total_pages,
-        prefill_tokens=prefill_tokens,
-    )
-    return StepLoop(model, [b"x"] * VOCAB, frozenset(), limits, prefix_cache=prefix_cache)
+@pytest.fixture(scope="module")
+def wanted(generated: tuple[Path, list[list[int]]]) -> list[list[int]]:
+    return generated[1]
+
+
+@pytest.fixture(scope="module")
+def model(generated: tuple[Path, list[list[int]]], device: Any) -> Model:
+    return device.load(generated[0], kv_bytes=4_000_000)
+
+
+@pytest.fixture
+def make_loop(model: Model, device: Any) -> Iterator[Callable[..., StepLoop]]:
+    """Loops with empty trees over one model; what they hold goes back to it when the test ends."""
+    made: list[StepLoop] = []
+
+    def make(*, prefix_cache: bool = True, prefill_tokens: int = 16) -> StepLoop:
+        memory = model.memory
+        limits = derive_limits(
+            context_tokens=model.context_tokens,
+            page_tokens=memory.page_tokens,
+            total_pages=memory.total_pages,
+            prefill_tokens=prefill_tokens,
+        )
+        made.append(device.loop(model, [b"x"] * VOCAB, frozenset(), limits, prefix_cache=prefix_cache))
+        return made[-1]
+
+    yield make
+    for loop in made:
+        loop.prefixes.forget_all()
+    assert model.memory.free_pages == model.memory.total_pages
 
 
 def run(loop: StepLoop, prompts: list[list[int]], first_id: int = 0, **fields: Any) -> list[list[int]]:
@@ -87,34 +109,29 @@ def run(loop: StepLoop, prompts: list[list[int]], first_id: int = 0, **fields: A
 
 
 @pytest.mark.parametrize("prefix_cache", [True, False], ids=["cache", "no cache"])
-def test_alone(served, prefix_cache):
-    folder, wanted = served
-    loop = make_loop(folder, prefix_cache=prefix_cache)
+def test_alone(make_loop, wanted, prefix_cache):
+    loop = make_loop(prefix_cache=prefix_cache)
     got = [run(loop, [prompt], n)[0] for n, prompt in enumerate(PROMPTS)]
     assert got == wanted
     assert (loop.counts.cached_tokens > 40) == prefix_cache
 
 
 @pytest.mark.parametrize("prefix_cache", [True, False], ids=["cache", "no cache"])
-def test_in_a_batch_with_strangers(served, prefix_cache):
-    folder, wanted = served
-    loop = make_loop(folder, prefix_cache=prefix_cache, prefill_tokens=50)
+def test_in_a_batch_with_strangers(make_loop, wanted, prefix_cache):
+    loop = make_loop(prefix_cache=prefix_cache, prefill_tokens=50)
     mixed = [*STRANGERS[:6], *PROMPTS, *STRANGERS[6:]]
     assert run(loop, mixed)[6 : 6 + len(PROMPTS)] == wanted
     assert run(loop, mixed, len(mixed))[6 : 6 + len(PROMPTS)] == wanted  # now with everything in the tree
 
 
-def test_seeded_sampling_is_the_same_alone_and_in_a_batch(served):
-    folder, _ = served
+def test_seeded_sampling_is_the_same_alone_and_in_a_batch(make_loop):
     sampling = Sampling(temperature=1.0, top_p=0.95, seed=5)
-    alone = run(make_loop(folder), PROMPTS[:1], sampling=sampling)
-    loop = make_loop(folder)
-    assert run(loop, [*PROMPTS, *STRANGERS], sampling=sampling)[:1] == alone
+    alone = run(make_loop(), PROMPTS[:1], sampling=sampling)
+    assert run(make_loop(), [*PROMPTS, *STRANGERS], sampling=sampling)[:1] == alone
 
 
-def test_memory_is_given_back(served):
-    folder, _ = served
-    loop = make_loop(folder)
+def test_memory_is_given_back(make_loop):
+    loop = make_loop()
     run(loop, [*PROMPTS, *STRANGERS])
     memory, tree = loop.model.memory, loop.prefixes.tree
     assert tree.locked_pages == 0
