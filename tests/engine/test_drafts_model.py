@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,8 +12,7 @@ import torch
 import transformers
 
 from rootform.engine.limits import derive_limits
-from rootform.engine.memory_cpu import CpuMemory
-from rootform.engine.model import CpuModel, load_model
+from rootform.engine.ports import Model
 from rootform.engine.step import StepLoop
 from rootform.engine.types import Delta, Event, Request, Sampling
 
@@ -40,8 +40,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def make_loop(folder: Path, *, drafts: bool, max_batch: int = 8) -> StepLoop:
-    model = load_model(folder, kv_bytes=1 << 22)
+@pytest.fixture
+def models(folder: Path, device: Any) -> list[Model]:
+    """Two of the same."""
+    return [device.load(folder, kv_bytes=1 << 22, page_tokens=4) for _ in range(2)]
+
+
+def make_loop(model: Model, device: Any, *, drafts: bool, max_batch: int = 8) -> StepLoop:
     limits = derive_limits(
         context_tokens=model.context_tokens,
         page_tokens=model.memory.page_tokens,
@@ -49,7 +54,7 @@ def make_loop(folder: Path, *, drafts: bool, max_batch: int = 8) -> StepLoop:
         max_batch=max_batch,
         prefill_tokens=16,
     )
-    return StepLoop(model, [b"x"] * VOCAB, frozenset(), limits, drafts=drafts)
+    return device.loop(model, [b"x"] * VOCAB, frozenset(), limits, drafts=drafts)
 
 
 def run(loop: StepLoop, prompts: Iterable[tuple[int, ...]], temperature: float) -> list[tuple[int, ...]]:
@@ -74,9 +79,11 @@ PROMPTS = [(*SHARED, 5, 9), (*SHARED, 5, 20), (4,), (33, 2, 50, 6, 28) * 4, SHAR
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 @pytest.mark.parametrize("together", [1, 5])
-def test_outputs_are_equal_again_and_again_and_turn_after_turn(folder: Path, temperature: float, together: int) -> None:
+def test_outputs_are_equal_again_and_again_and_turn_after_turn(
+    models: list[Model], device: Any, temperature: float, together: int
+) -> None:
     """Asked again, outputs are known by heart: nearly all of each comes from drafts of many tokens."""
-    on, off = make_loop(folder, drafts=True), make_loop(folder, drafts=False)
+    on, off = make_loop(models[0], device, drafts=True), make_loop(models[1], device, drafts=False)
     prompts = PROMPTS
     for turn in range(2):
         groups = [prompts[n : n + together] for n in range(0, len(prompts), together)]
@@ -86,17 +93,16 @@ def test_outputs_are_equal_again_and_again_and_turn_after_turn(folder: Path, tem
         prompts = [(*prompt, *ids, turn) for prompt, ids in zip(prompts, wanted, strict=True)]
     assert on.counts.accepted_tokens > 0.4 * on.counts.output_tokens
     assert on.counts.drafted_tokens > on.counts.accepted_tokens
-    assert isinstance(on.model, CpuModel)
-    memory = on.model.memory
-    assert isinstance(memory, CpuMemory)
-    tree = on.prefixes.tree
+    memory, tree = on.model.memory, on.prefixes.tree
     assert tree.locked_pages == 0
     assert memory.free_pages + tree.cached_pages == memory.total_pages
 
 
-def test_what_the_tree_remembers_of_a_drafted_output_is_what_plain_decoding_computes(folder: Path) -> None:
+def test_what_the_tree_remembers_of_a_drafted_output_is_what_plain_decoding_computes(
+    models: list[Model], device: Any
+) -> None:
     """Rows of rejected tokens are written over: the KV of every remembered token is its own."""
-    loops = [make_loop(folder, drafts=True), make_loop(folder, drafts=False)]
+    loops = [make_loop(model, device, drafts=n == 0) for n, model in enumerate(models)]
     for loop in loops:
         for _ in range(2):
             (output,) = run(loop, PROMPTS[:1], 0.0)
@@ -104,10 +110,7 @@ def test_what_the_tree_remembers_of_a_drafted_output_is_what_plain_decoding_comp
     found = []
     for loop in loops:
         match = loop.prefixes.tree.match(ids, "")
-        assert match.n_tokens == len(ids)
-        memory = loop.model.memory
-        assert isinstance(memory, CpuMemory)
-        rows = torch.from_numpy(match.pages.astype(np.int64))
-        found.append(torch.cat([pool.index_select(1, rows).flatten() for pool in (*memory.keys, *memory.values)]))
+        assert match.n_tokens == len(ids) // loop.model.memory.page_tokens * loop.model.memory.page_tokens
+        found.append(torch.from_numpy(loop.model.memory.copy_out(match.pages)).view(torch.float32))
     assert loops[0].counts.accepted_tokens > 5
     torch.testing.assert_close(found[0], found[1], rtol=1e-4, atol=1e-5)

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from rootform import Engine, assistant, gen, program, user
+from rootform import assistant, gen, program, user
 from rootform.engine import lenience
 from rootform.engine.compiling import Compilers, GrammarLimits
 from rootform.engine.lenience import dropped_from, judge
@@ -205,8 +205,8 @@ def test_the_official_suite_is_judged_right(draft: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def engine(tiny_model):
-    with Engine(tiny_model, kv_bytes=16 * 2**20, threads=1) as engine:
+def engine(tiny_model, device):
+    with device.engine(tiny_model) as engine:
         yield engine
 
 

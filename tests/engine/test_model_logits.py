@@ -1,4 +1,5 @@
-"""Logits through packed batches, our memory and our attention equal those of the plain transformers model."""
+"""Logits through packed batches, our memory and our attention equal those of the plain transformers model, on the CPU
+and on a device."""
 
 from __future__ import annotations
 
@@ -15,8 +16,8 @@ from hypothesis import strategies as st
 
 from rootform.engine.fused import can_fuse
 from rootform.engine.linears import int8_trouble
-from rootform.engine.model import CpuModel, load_model
-from rootform.engine.ports import ForwardBatch
+from rootform.engine.model import load_model
+from rootform.engine.ports import ForwardBatch, Model
 from rootform.engine.prefixes import Prefixes, Room
 
 VOCAB = 97
@@ -93,7 +94,7 @@ def text(seed: int, n: int, prefix: np.ndarray | None = None) -> np.ndarray:
     return ids if prefix is None else np.concatenate([prefix, ids])
 
 
-def step(model: CpuModel, parts: list[tuple[int, int, np.ndarray]]) -> list[torch.Tensor]:
+def step(model: Model, parts: list[tuple[int, int, np.ndarray]]) -> list[torch.Tensor]:
     """One forward pass of (slot, start, new token ids); the logits of every new token, by part."""
     lengths = [len(ids) for _, _, ids in parts]
     batch = ForwardBatch(
@@ -104,7 +105,7 @@ def step(model: CpuModel, parts: list[tuple[int, int, np.ndarray]]) -> list[torc
         lengths=np.array(lengths, dtype=np.int32),
         logit_rows=np.arange(sum(lengths)),
     )
-    logits = model.forward(batch)
+    logits = model.forward(batch).cpu()
     assert logits.dtype == torch.float32
     return list(logits.split(lengths))
 
@@ -115,10 +116,10 @@ def assert_same(ours: torch.Tensor, theirs: torch.Tensor) -> None:
 
 
 @pytest.mark.parametrize("family", CONFIGS)
-def test_logits_equal_the_plain_models(family: str, tmp_path: Path) -> None:
+def test_logits_equal_the_plain_models(family: str, device: Any, tmp_path: Path) -> None:
     """Prefill in chunks beside strangers that decode, a prefix shared and read from pages, drafts, some rejected."""
     reference = save(CONFIGS[family](), tmp_path)
-    model = load_model(tmp_path, kv_bytes=3_000_000)
+    model = device.load(tmp_path, kv_bytes=3_000_000, page_tokens=1)
     memory = model.memory
     prefix = text(0, 41)
     texts = [text(1 + n, 30, prefix) for n in range(5)] + [text(9, 60)]
@@ -198,13 +199,13 @@ TEXTS = [
 @given(seed=st.integers(0, 2**32 - 1), memory_tokens=st.sampled_from([260, 400, 5000]), cached=st.booleans())
 @settings(max_examples=6, deadline=None)
 def test_logits_are_right_whatever_came_before(
-    windowed: tuple[Path, list[torch.Tensor]], seed: int, memory_tokens: int, cached: bool
+    windowed: tuple[Path, list[torch.Tensor]], device: Any, seed: int, memory_tokens: int, cached: bool
 ) -> None:
     """A random life of many sequences: with the tree or without, in roomy memory or so little that all is evicted
     and scattered. Afterwards all room is back."""
     folder, wanted = windowed
-    model = load_model(folder, kv_bytes=memory_tokens * 384)
-    assert model.memory.total_pages == memory_tokens
+    model = device.load(folder, kv_bytes=memory_tokens * 384, page_tokens=4)
+    assert model.memory.total_pages * model.memory.page_tokens == memory_tokens
     prefixes = Prefixes(model.memory, enabled=cached)
     random = np.random.default_rng(seed)
     running: list[tuple[int, Room, int]] = []  # text, room, tokens computed
@@ -238,7 +239,7 @@ def test_logits_are_right_whatever_came_before(
     for _, room, _ in running:
         prefixes.leave(room, NO_PAGES)
     model.memory.give_back(prefixes.tree.evict(memory_tokens))
-    assert model.memory.free_pages == memory_tokens
+    assert model.memory.free_pages == model.memory.total_pages
 
 
 @pytest.mark.parametrize("family", ["qwen3", "qwen2"])
@@ -273,9 +274,9 @@ def test_bfloat16_is_near_float32(tmp_path: Path) -> None:
     assert 0 < error < 0.05
 
 
-def test_only_the_rows_asked_for_have_logits(tmp_path: Path) -> None:
+def test_only_the_rows_asked_for_have_logits(device: Any, tmp_path: Path) -> None:
     save(CONFIGS["gemma2"](), tmp_path)
-    model = load_model(tmp_path, kv_bytes=1_000_000)
+    model = device.load(tmp_path, kv_bytes=1_000_000)
     ids, slots = text(0, 12), [model.memory.open(NO_PAGES, 0, 12) for _ in range(2)]
     batch = ForwardBatch(
         token_ids=np.concatenate([ids, ids]),
@@ -285,20 +286,20 @@ def test_only_the_rows_asked_for_have_logits(tmp_path: Path) -> None:
         lengths=np.full(2, 12, dtype=np.int32),
         logit_rows=np.array([23, 5]),
     )
-    logits = model.forward(batch)
+    logits = model.forward(batch).cpu()
     assert logits.shape == (2, model.vocab_size)
-    fresh = load_model(tmp_path, kv_bytes=1_000_000)
+    fresh = device.load(tmp_path, kv_bytes=1_000_000)
     slot = fresh.memory.open(NO_PAGES, 0, 12)
     assert slot is not None
     assert_same(logits, step(fresh, [(slot, 0, ids)])[0][[11, 5]])
 
 
-def test_a_batch_that_does_not_fit_the_memory_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
+def test_a_batch_that_does_not_fit_the_memory_is_refused_and_nothing_is_written(device: Any, tmp_path: Path) -> None:
     save(CONFIGS["qwen2"](), tmp_path)
-    model = load_model(tmp_path, kv_bytes=1_000_000)
+    model = device.load(tmp_path, kv_bytes=1_000_000)
     slot = model.memory.open(NO_PAGES, 0, 16)
     assert slot is not None
-    with pytest.raises(ValueError, match="slot 0 has 0 tokens and room for 16; the batch brings 17 from token 0 on"):
+    with pytest.raises(ValueError, match=f"slot {slot} has 0 tokens and room for 16; the batch brings 17 from token 0 on"):
         step(model, [(slot, 0, text(0, 17))])
     with pytest.raises(ValueError, match="the batch brings 1 from token 3 on"):
         step(model, [(slot, 3, text(0, 1))])

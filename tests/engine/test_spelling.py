@@ -5,13 +5,13 @@ from __future__ import annotations
 import itertools
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models
 
-from rootform.engine.api import Engine
 from rootform.engine.spelling import Speller
 
 # The letters a, b and c, and merges in this order: ab, bc, abc, ca.
@@ -63,8 +63,8 @@ def test_half_a_character_waits_for_its_other_half() -> None:
 FACTS = {"population": 2140000, "share": 0.007, "when": "2031-05-17T08:00Z", "city": "Łódź, 東京 🙂", "id": "007"}
 
 
-def test_forced_numbers_dates_and_letters_beyond_ascii_come_out_whole(tiny_model: Path) -> None:
-    with Engine(tiny_model, kv_bytes=2**24, threads=1) as engine:
+def test_forced_numbers_dates_and_letters_beyond_ascii_come_out_whole(tiny_model: Path, device: Any) -> None:
+    with device.engine(tiny_model) as engine:
         done = engine.generate("x", schema={"const": FACTS}, max_tokens=200)
     assert json.loads(done.text) == FACTS
     assert done.usage.forward_passes < done.usage.completion_tokens / 4

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rootform import Engine, assistant, gen, program, user
+from rootform import assistant, gen, program, user
 from rootform.engine.types import RootformError
 from rootform.extract.asking import Options
 from rootform.extract.job import Settings, run_job
@@ -25,8 +25,8 @@ SCHEMA = {
 
 
 @pytest.fixture(scope="module")
-def engine(tiny_model):
-    with Engine(tiny_model, kv_bytes=16 * 2**20, threads=1) as engine:
+def engine(tiny_model, device):
+    with device.engine(tiny_model) as engine:
         yield engine
 
 
