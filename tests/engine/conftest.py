@@ -36,6 +36,7 @@ class Device:
 
     name: "cpu"; "cuda"; or "paged": what serves a card (its memory, its plans, its graphs' arrays, passes that overlap)
     on CPU tensors, with the kernels' twins.  there: where logits are, of a model on a device; None: on the CPU.
+    Unless a test asks for them there are no drafts on a device, as passes that they pay in do not overlap.
     """
 
     def __init__(self, name: Literal["cpu", "paged", "cuda"]) -> None:
@@ -47,7 +48,7 @@ class Device:
         options = {"kv_bytes": 1 << 24, "threads": 1, "dtype": "float32"} | options
         if self.there is None:
             return Engine(folder, **options)
-        options = {"overlap": True, "device": "cuda", "max_batch": _BATCH_ROWS} | options
+        options = {"overlap": True, "drafts": False, "device": "cuda", "max_batch": _BATCH_ROWS} | options
         with pytest.MonkeyPatch.context() as patch:
             self._stand_in(patch)
             engine = Engine(folder, **options)
@@ -65,12 +66,13 @@ class Device:
 
     def loop(self, model: Model, *arguments: Any, **options: Any) -> StepLoop:
         """The step loop that is the default there."""
-        return loop_kind(model, self.overlap)(model, *arguments, **options)
+        overlaps = self.there is not None
+        return loop_kind(model, overlaps)(model, *arguments, **{"drafts": not overlaps} | options)
 
     @property
-    def overlap(self) -> bool | None:
-        """Engine's option."""
-        return None if self.there is None else True
+    def ways(self) -> dict[str, Any]:
+        """Options of Engine.from_parts."""
+        return {} if self.there is None else {"overlap": True, "drafts": False}
 
     def _stand_in(self, patch: pytest.MonkeyPatch) -> None:
         if self.name == "paged":
@@ -248,7 +250,7 @@ class Stand:
         self,
         *,
         prefix_cache: bool = True,
-        drafts: bool = True,
+        drafts: bool | None = None,
         grammars=None,
         model=None,
         token_bytes=None,
@@ -273,7 +275,7 @@ class Stand:
             self.limits,
             grammars=grammars,
             prefix_cache=prefix_cache,
-            drafts=drafts,
+            drafts=self.model.there is None if drafts is None else drafts,
             tiers=tiers,
             clock=clock,
         )

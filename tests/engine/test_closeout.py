@@ -52,9 +52,9 @@ ROOTS = {name: GENERATIONS.compile(constraint) for name, constraint in CONSTRAIN
 
 
 @pytest.fixture(scope="module")
-def make(standins):
+def make(standins, device):
     def make_stand():
-        model = standins.StandIn(len(TOKENS), standins.ListMemory(300))
+        model = standins.StandIn(len(TOKENS), standins.ListMemory(300), there=device.there)
         plain = model.logits_after
         model.logits_after = lambda ids: plain(ids) - DISLIKED
         return standins.Stand(model=model, grammars=Grammars(GenerationBatch(GENERATIONS)), token_bytes=TOKENS)

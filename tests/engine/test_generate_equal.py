@@ -78,7 +78,7 @@ def make_loop(model: Model, device: Any) -> Iterator[Callable[..., StepLoop]]:
     """Loops with empty trees over one model; what they hold goes back to it when the test ends."""
     made: list[StepLoop] = []
 
-    def make(*, prefix_cache: bool = True, prefill_tokens: int = 16) -> StepLoop:
+    def make(*, prefill_tokens: int = 16, **options: Any) -> StepLoop:
         memory = model.memory
         limits = derive_limits(
             context_tokens=model.context_tokens,
@@ -86,7 +86,7 @@ def make_loop(model: Model, device: Any) -> Iterator[Callable[..., StepLoop]]:
             total_pages=memory.total_pages,
             prefill_tokens=prefill_tokens,
         )
-        made.append(device.loop(model, [b"x"] * VOCAB, frozenset(), limits, prefix_cache=prefix_cache))
+        made.append(device.loop(model, [b"x"] * VOCAB, frozenset(), limits, **options))
         return made[-1]
 
     yield make
@@ -118,7 +118,7 @@ def test_alone(make_loop, wanted, prefix_cache):
 
 @pytest.mark.parametrize("prefix_cache", [True, False], ids=["cache", "no cache"])
 def test_in_a_batch_with_strangers(make_loop, wanted, prefix_cache):
-    loop = make_loop(prefix_cache=prefix_cache, prefill_tokens=50)
+    loop = make_loop(prefix_cache=prefix_cache, prefill_tokens=50, drafts=True)
     mixed = [*STRANGERS[:6], *PROMPTS, *STRANGERS[6:]]
     assert run(loop, mixed)[6 : 6 + len(PROMPTS)] == wanted
     assert run(loop, mixed, len(mixed))[6 : 6 + len(PROMPTS)] == wanted  # now with everything in the tree

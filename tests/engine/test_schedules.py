@@ -56,11 +56,11 @@ def alone(standins, stand, key, prompt):
     tiered=st.booleans(),
     itl_ms=st.sampled_from([None, 0.5, 5.0]),
 )
-def test_any_schedule_gives_what_each_gives_alone(standins, seed, page_tokens, total, tiered, itl_ms):
+def test_any_schedule_gives_what_each_gives_alone(standins, device, seed, page_tokens, total, tiered, itl_ms):
     rng = random.Random(seed)
     memory = standins.ListMemory(total // page_tokens, page_tokens)
     stand = standins.Stand(
-        model=standins.StandIn(vocab_size=6, memory=memory),
+        model=standins.StandIn(vocab_size=6, memory=memory, there=device.there),
         prefix_cache=rng.random() < 0.9,
         drafts=rng.random() < 0.5,
         tiers=host_tier(page_tokens) if tiered else None,
@@ -92,8 +92,8 @@ def test_any_schedule_gives_what_each_gives_alone(standins, seed, page_tokens, t
     stand.check_nothing_is_held()
 
 
-def test_an_online_request_takes_place_and_memory_of_offline_ones(standins):
-    stand = standins.Stand(model=standins.StandIn(memory=standins.ListMemory(64)), max_batch=4)
+def test_an_online_request_takes_place_and_memory_of_offline_ones(standins, device):
+    stand = standins.Stand(model=standins.StandIn(memory=standins.ListMemory(64), there=device.there), max_batch=4)
     offline = [stand.add([n, n, n], 12, ignore_eos=True, priority="offline") for n in range(1, 5)]
     for _ in range(3):
         stand.step()
@@ -109,9 +109,9 @@ def test_an_online_request_takes_place_and_memory_of_offline_ones(standins):
     stand.check_nothing_is_held()
 
 
-def test_online_requests_never_wait_for_slow_offline_prompts(standins):
+def test_online_requests_never_wait_for_slow_offline_prompts(standins, device):
     """An offline prompt whose prefix an online one waits for is as urgent as that."""
-    stand = standins.Stand(prefill_tokens=10)
+    stand = standins.Stand(prefill_tokens=10, there=device.there)
     shared = list(range(1, 41))
     slow = stand.add([*shared, 5], 2, priority="offline")
     stand.step()
@@ -125,9 +125,9 @@ def test_online_requests_never_wait_for_slow_offline_prompts(standins):
 
 
 @pytest.mark.parametrize("priority", ["online", "offline"])
-def test_neither_kind_starves_the_other(standins, priority):
+def test_neither_kind_starves_the_other(standins, device, priority):
     """With a stream of the one kind that never ends, a request of the other is answered in bounded time."""
-    stand = standins.Stand(max_batch=2)
+    stand = standins.Stand(max_batch=2, there=device.there)
     stand.limit(overtaken=4, overtaken_offline=6)
     other = "offline" if priority == "online" else "online"
     old = stand.add([41, 42], 3, priority=priority, ignore_eos=True)
@@ -143,12 +143,12 @@ def test_neither_kind_starves_the_other(standins, priority):
 
 @pytest.mark.parametrize("priority", ["online", "offline"])
 @pytest.mark.parametrize("others", ["online", "offline"])
-def test_a_long_prompt_gets_on_beside_a_stream_of_short_ones(standins, priority, others):
+def test_a_long_prompt_gets_on_beside_a_stream_of_short_ones(standins, device, priority, others):
     """It needs most of the memory, which others hold, and more of them come all the time: it is answered nevertheless,
     computed once though its output outgrows the room it could have at first, and the others are answered too."""
     rng = random.Random(5)
     memory = standins.ListMemory(600)
-    stand = standins.Stand(model=standins.StandIn(memory=memory, context_tokens=600), max_batch=6)
+    stand = standins.Stand(model=standins.StandIn(memory=memory, context_tokens=600, there=device.there), max_batch=6)
     stand.limit(growth_tokens=16, overtaken=8, overtaken_offline=12)
     short = [stand.add(random_ids(rng, 30), 40, ignore_eos=True, priority=others) for _ in range(6)]
     for _ in range(3):
@@ -176,8 +176,8 @@ def has_ended(stand, key):
     return bool(stand.events[key]) and not hasattr(stand.events[key][-1], "token_ids")
 
 
-def test_a_request_that_waits_for_a_large_room_makes_nothing_forgotten(standins):
-    stand = standins.Stand(model=standins.StandIn(memory=standins.ListMemory(200)))
+def test_a_request_that_waits_for_a_large_room_makes_nothing_forgotten(standins, device):
+    stand = standins.Stand(model=standins.StandIn(memory=standins.ListMemory(200), there=device.there))
     shared = [7] * 40
     stand.add([*shared, 8], 1)
     stand.run()

@@ -43,13 +43,13 @@ GENERATIONS = Generations(Vocabulary(TOKENS, (EOS,), len(TOKENS)))
 ROOTS = {pattern: GENERATIONS.compile(Regex(pattern)) for pattern in PATTERNS}
 
 
-@pytest.fixture(scope="session")
-def make(standins):
+@pytest.fixture(scope="module")
+def make(standins, device):
     """A step loop with grammars over TOKENS, in which the model's tokens are TOKENS."""
 
     def make_stand(total_pages=300, **limits):
         states = CountedStates(GENERATIONS)
-        model = standins.StandIn(len(TOKENS), standins.ListMemory(total_pages))
+        model = standins.StandIn(len(TOKENS), standins.ListMemory(total_pages), there=device.there)
         stand = standins.Stand(model=model, grammars=Grammars(states), token_bytes=TOKENS, **limits)
         return stand, states
 
@@ -68,7 +68,8 @@ def test_any_schedule_gives_matching_output_and_closes_every_state(make, seed, t
             pattern = rng.choice(PATTERNS)
             sampling = Sampling(temperature=rng.choice([0.0, 1.0]), seed=rng.randint(0, 9))
             prompt = [rng.randint(1, 3) for _ in range(rng.randint(1, 20))]
-            key = stand.add(prompt, rng.randint(9, 16), ROOTS[pattern], sampling=sampling, top_logprobs=1)
+            n_top = rng.choice([None, 0, 1]) if rng.random() < 0.2 else None
+            key = stand.add(prompt, rng.randint(9, 16), ROOTS[pattern], sampling=sampling, top_logprobs=n_top)
             asked[key] = pattern
         elif act < 0.5 and asked:
             stand.cancel(rng.choice(list(asked)))
