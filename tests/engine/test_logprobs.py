@@ -59,7 +59,9 @@ def test_over_the_vocabulary_they_are_those_of_transformers(engine, tiny_model, 
         for token, _, logprob in one.top:
             assert logprob == pytest.approx(expected[at][token], abs=2e-4)
     if name == "none":
-        got, wanted = ([(each.logprob, *(top[2] for top in each.top)) for each in one.logprobs] for one in (done, plain))
+        got, wanted = (
+            [(each.logprob, *(top[2] for top in each.top)) for each in one.logprobs] for one in (done, plain)
+        )
         assert np.allclose(got, wanted, rtol=0, atol=2e-4)
     else:
         assert done.usage.forward_passes == len(done.token_ids)

@@ -299,7 +299,9 @@ def test_a_batch_that_does_not_fit_the_memory_is_refused_and_nothing_is_written(
     model = device.load(tmp_path, kv_bytes=1_000_000)
     slot = model.memory.open(NO_PAGES, 0, 16)
     assert slot is not None
-    with pytest.raises(ValueError, match=f"slot {slot} has 0 tokens and room for 16; the batch brings 17 from token 0 on"):
+    with pytest.raises(
+        ValueError, match=f"slot {slot} has 0 tokens and room for 16; the batch brings 17 from token 0 on"
+    ):
         step(model, [(slot, 0, text(0, 17))])
     with pytest.raises(ValueError, match="the batch brings 1 from token 3 on"):
         step(model, [(slot, 3, text(0, 1))])
