@@ -86,7 +86,16 @@ class Device:
 NO_CARD = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 
 
-@pytest.fixture(scope="module", params=["cpu", "paged", pytest.param("cuda", marks=[pytest.mark.cuda, NO_CARD])])
+CARD = pytest.param("cuda", marks=[pytest.mark.cuda, NO_CARD])
+
+
+@pytest.fixture(scope="module", params=["cpu", CARD])
+def twins_or_card(request: pytest.FixtureRequest) -> str:
+    """The torch device of a model over paged memory: the CPU, where the kernels' twins do the work, or a card."""
+    return request.param
+
+
+@pytest.fixture(scope="module", params=["cpu", "paged", CARD])
 def device(request: pytest.FixtureRequest) -> Device:
     """Each of them in turn (`benchmarks.gpu --tests` runs those on a card)."""
     return Device(request.param)
