@@ -2,7 +2,7 @@
 
 Each task is done with drafts off and on, alone and in batches, by a fresh engine each time that has seen four of its
 texts before. The count of passes is the same on any machine; processor time is this one's, of one thread. The answers
-must be the same tokens, and a difference is an error: exit code 1.
+must be the same tokens, and a difference is an error: exit code 1. With --branches: see benchmarks/branches.py.
 """
 
 from __future__ import annotations
@@ -12,28 +12,17 @@ import json
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from rootform.grammar.collector import KEPT
-from rootform.sprout.corpus import read_rows
-from rootform.sprout.evaluate import unseen_documents
 
-from .quality import EXAMPLES, UTTERANCE_SCHEMA
+from . import branches
+from .drafts_tasks import WARM, Task, ask, tasks_of
 
 if TYPE_CHECKING:
     from rootform.engine.api import Engine
-    from rootform.engine.types import Completion
-
-_WARM = 4
-
-
-class Task(NamedTuple):
-    """Texts put to the model with one schema (JSON text)."""
-
-    name: str
-    schema: str
-    texts: list[str]
 
 
 class Run(NamedTuple):
@@ -57,31 +46,12 @@ class Run(NamedTuple):
         return self.tokens / max(self.cpu_seconds, 1e-9)
 
 
-def tasks_of(snips: Path | None, rows: int | None, documents: int) -> dict[str, list[Task]]:
-    """The tasks of each line of the table."""
-    groups: dict[str, list[Task]] = {}
-    if snips is not None:
-        texts = [row.text for row in read_rows(snips)[:rows]]
-        groups["utterances"] = [Task("utterances", UTTERANCE_SCHEMA.read_text(), texts)]
-    if documents:
-        unseen = unseen_documents(documents, as_shipped=True)
-        groups["documents"] = [
-            Task(
-                kind,
-                (EXAMPLES / f"{kind}.schema.json").read_text(),
-                [each.text for each in unseen if each.kind == kind],
-            )
-            for kind in sorted({each.kind for each in unseen})
-        ]
-    return groups
-
-
 def measure(engine: Engine, tasks: Sequence[Task]) -> Run:
     """Do all tasks, each text once."""
     for task in tasks:
-        _ask(engine, task, task.texts[:_WARM])
+        ask(engine, task, task.texts[:WARM])
     before, started = engine.stats(), time.process_time()
-    done = [_ask(engine, task, task.texts) for task in tasks]
+    done = [ask(engine, task, task.texts) for task in tasks]
     seconds, after = time.process_time() - started, engine.stats()
     completions = [completion for task in done for completion in task]
     return Run(
@@ -96,13 +66,6 @@ def measure(engine: Engine, tasks: Sequence[Task]) -> Run:
             for n, completion in enumerate(answers)
         },
     )
-
-
-def _ask(engine: Engine, task: Task, texts: Sequence[str]) -> list[Completion]:
-    chats = [[{"role": "user", "content": text}] for text in texts]
-    answers = engine.generate(chats, schema=task.schema)
-    assert isinstance(answers, list)
-    return answers
 
 
 def line(name: str, batch: int, off: Run, on: Run) -> str:
@@ -128,14 +91,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--documents", type=int, default=100, help="generated documents (default: 100)")
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 8, 32])
     parser.add_argument("--model", default="sprout")
+    parser.add_argument("--branches", action="store_true", help="count what a tree of candidates would save instead")
+    parser.add_argument("--pass-rows", type=float, default=20.0, help="what a pass costs beside its rows, in rows (20)")
     given = parser.parse_args(arguments)
 
     from rootform import Engine
 
+    groups = tasks_of(given.snips, given.rows, given.documents)
+    if given.branches:
+        print(branches.HEADER)
+        for name, tasks in groups.items():
+            with Engine(given.model, threads=1, drafts=False) as engine:
+                known = measure(engine, tasks).answers
+            alone = partial(Engine, given.model, threads=1, max_batch=1)
+            for row in branches.table(name, alone, tasks, known, given.pass_rows):
+                print(row, flush=True)
+        return 0
     figures: dict[str, dict[str, float]] = {}
     n_different = 0
     print(HEADER)
-    for name, tasks in tasks_of(given.snips, given.rows, given.documents).items():
+    for name, tasks in groups.items():
         for batch in given.batch:
             runs = []
             for drafts in (False, True):
