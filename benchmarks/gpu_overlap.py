@@ -18,13 +18,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from rootform.engine.book import Book
 from rootform.engine.grammars import Grammars, Taken
 from rootform.engine.kernels.mask import apply_mask
 from rootform.engine.limits import derive_limits
 from rootform.engine.model_paged import PagedModel, load_paged_model
 from rootform.engine.overlap import OverlappedLoop
 from rootform.engine.paged_step import pinned
-from rootform.engine.passes import Checked
+from rootform.engine.passes import Sampled
+from rootform.engine.ports import Few
 from rootform.engine.running import Constrained
 from rootform.engine.sample import Scores
 from rootform.engine.step import StepLoop
@@ -233,6 +235,7 @@ class PeerGrammars:
     """
 
     has_errors = False
+    n_eos = 0
 
     def __init__(self, peer: Any, batch: int) -> None:
         self.root = object()
@@ -241,9 +244,9 @@ class PeerGrammars:
         self._batch = batch
         self.rows = np.zeros((batch, 1), dtype=np.int32)
 
-    def open(self, root: object, max_new_tokens: int) -> Constrained:
+    def open(self, root: object, max_new_tokens: int, book: Book, seat: int) -> Constrained:
         self._matchers.append(self._peer.start())
-        return Constrained(len(self._matchers) - 1)
+        return Constrained(len(self._matchers) - 1, book, seat)
 
     def close(self, place: Constrained) -> None: ...
 
@@ -255,13 +258,12 @@ class PeerGrammars:
     def forced(self, place: Constrained) -> tuple[int, ...]:
         return ()
 
-    def look(self, places: Sequence[Constrained]) -> None:
-        for place in places:
-            place.row_id = place.slot
+    def look_at(self, book: Book, seats: np.ndarray) -> None:
+        book.row_id[seats] = book.grammar[seats]
 
-    def take(self, places: Sequence[Constrained], tokens: Sequence[int], remaining: Sequence[int]) -> list[Taken]:
-        self._peer.take([self._matchers[place.slot] for place in places], list(tokens))
-        return [Taken(token) for token in tokens]
+    def take(self, book: Book, seats: np.ndarray, tokens: np.ndarray) -> dict[int, Taken]:
+        self._peer.take([self._matchers[slot] for slot in book.grammar[seats].tolist()], tokens.tolist())
+        return {}
 
     def masks(self, slots: Sequence[int], words: int) -> np.ndarray:
         """The masks of these slots, (n, words) int32."""
@@ -274,14 +276,14 @@ class PeerGrammars:
 class PeerLoop(StepLoop):
     """Masks are filled on the host in every pass and travel to the device in one copy."""
 
-    def _mask(self, logits: torch.Tensor, sampled: list[Checked]) -> Scores:
+    def _mask(self, logits: torch.Tensor, sampled: Sampled) -> Scores:
         grammars: Any = self._grammars
-        slots = [each.sequence.grammar.slot for each in sampled if each.sequence.grammar is not None]
+        slots = [each.grammar.slot for each in sampled.sequences if each.grammar is not None]
         if slots:
             rows = grammars.masks(slots, -(-logits.shape[1] // 32))
             there = pinned([rows], logits.device).to(logits.device, non_blocking=True).view(rows.shape)
             apply_mask(logits, there, torch.arange(len(slots), dtype=torch.int32, device=logits.device))
-        return Scores(logits, [None] * len(logits))
+        return Scores(logits, Few.of([None] * len(logits)))
 
 
 def describe(rows: list[Row]) -> str:

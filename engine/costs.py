@@ -10,8 +10,6 @@ time, so that errors are relative and a pass that the machine held up weighs lit
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import msgspec
 import numpy as np
 
@@ -33,15 +31,18 @@ class Work(msgspec.Struct, frozen=True):
     prefill_pairs: float = 0.0
 
     @classmethod
-    def of(cls, decoded: Iterable[tuple[int, int]], prompts: Iterable[tuple[int, int]]) -> Work:
-        """Decoding sequences and prompts, each as (its tokens in the pass, those in memory before)."""
-        decoded, prompts = list(decoded), list(prompts)
+    def of(cls, lengths: np.ndarray, before: np.ndarray, *, is_decoding: np.ndarray) -> Work:
+        """(n,), of each sequence: its tokens in the pass, those in memory before, and whether it decodes or is a
+        prompt."""
+        decoded = np.where(is_decoding, lengths, 0)
+        prompts = lengths - decoded
+        all_before, decoded_before = int(before.sum()), int(before[is_decoding].sum())
         return cls(
-            decode_tokens=sum(n for n, _ in decoded),
-            decode_context=sum(n + before for n, before in decoded),
-            prefill_tokens=sum(n for n, _ in prompts),
-            prefill_context=sum(before for _, before in prompts),
-            prefill_pairs=sum(n * (before + n / 2) for n, before in prompts),
+            decode_tokens=int(decoded.sum()),
+            decode_context=int(decoded.sum()) + decoded_before,
+            prefill_tokens=int(prompts.sum()),
+            prefill_context=all_before - decoded_before,
+            prefill_pairs=float((prompts * (before + prompts / 2)).sum()),
         )
 
     def row(self) -> np.ndarray:

@@ -15,9 +15,10 @@ from torch import nn
 from torch.nn import functional
 
 from .context import Attend
-from .heads import Head, Wanted
+from .heads import Head
 from .linears import Format, packed
 from .loops import add_and_norm, bits, gate, rotate
+from .ports import Few
 
 FUSED_CLASSES = ("LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM")
 
@@ -46,7 +47,7 @@ class FusedDecoder:
         positions: torch.Tensor,
         rows: torch.Tensor,
         attend: Attend,
-        wanted: Wanted | None = None,
+        wanted: Few | None = None,
     ) -> torch.Tensor:
         """ids, positions (T,), rows (m,) of the T -> logits (m, vocab), of each row at least those wanted."""
         hidden = functional.embedding(ids, self._embedding)

@@ -21,6 +21,7 @@ from ..grammar.bytes_left import UNKNOWN
 from ..grammar.constraints import Choice
 from ..grammar.errors import GrammarError
 from ..grammar.generations import GenerationBatch, Generations, Root
+from .book import Book
 from .running import Constrained
 from .spelling import Speller
 from .types import RootformError
@@ -59,11 +60,11 @@ class Grammars:
         self._ways_out: dict[Saved, tuple[int, ...]] = {}  # closing() of states met, for they come again and again
         self._eos_ids = states.generations.vocabulary.eos_ids
 
-    def open(self, root: Root, max_new_tokens: int) -> Constrained:
-        """Start a request. Raises RootformError when the constraint cannot be met in max_new_tokens."""
+    def open(self, root: Root, max_new_tokens: int, book: Book, seat: int) -> Constrained:
+        """Start the request at this seat. Raises RootformError when the constraint cannot be met in max_new_tokens."""
         slot = self._states.open(root)
         if self._states.bytes_left(slot) <= max_new_tokens:
-            return Constrained(slot)
+            return Constrained(slot, book, seat)
         way_out = self._closing(slot)
         if len(way_out) > max_new_tokens:
             self._states.close(slot)
@@ -72,7 +73,7 @@ class Grammars:
                 "raise max_tokens or allow a shorter value",
                 param="max_tokens",
             )
-        return Constrained(slot, way_out)
+        return Constrained(slot, book, seat, way_out)
 
     def close(self, place: Constrained) -> None:
         self._states.close(place.slot)
@@ -87,11 +88,20 @@ class Grammars:
         return self._states.error_of(place.slot)
 
     def look(self, places: Sequence[Constrained]) -> None:
-        """Note in each place the mask row of its state, and the tokens it allows where they are few."""
+        """Note of each place the mask row of its state, and the tokens it allows where they are few."""
         rows = self._states.row_ids(_slots(places))
         for place, row_id, few in zip(places, rows.tolist(), self._states.all_allowed(rows), strict=True):
-            place.row_id = row_id
-            place.few_allowed = few
+            place.note(row_id, few)
+
+    def look_at(self, book: Book, seats: np.ndarray) -> None:
+        """look() of the places at these seats, (n,)."""
+        rows = self._states.row_ids(book.grammar[seats])
+        n_few = self._states.n_few(rows)
+        book.row_id[seats], book.n_few[seats] = rows, n_few
+        at = np.flatnonzero(n_few >= 0)
+        for sequence, row in zip(book.at(seats[at]), rows[at].tolist(), strict=True):
+            assert sequence.grammar is not None
+            sequence.grammar.few = self._states.allowed(row)
 
     def forced(self, place: Constrained) -> tuple[int, ...]:
         """Tokens that must come next, whatever the model prefers; look() was called for this state. Often none."""
@@ -138,27 +148,25 @@ class Grammars:
         few = place.few_allowed
         return few is not None and len(few) > 0 and all(token in self._eos_ids for token in few.tolist())
 
-    def take(self, places: Sequence[Constrained], tokens: Sequence[int], remaining: Sequence[int]) -> list[Taken]:
-        """Advance each place by its token, unless the close-out rule forbids it.
+    def take(self, book: Book, seats: np.ndarray, tokens: np.ndarray) -> dict[int, Taken]:
+        """Advance the places at these seats (n,) each by its token (n,), unless the close-out rule forbids it.
 
-        remaining: how many tokens each may still emit, this one included.
+        What became of those whose token was not taken, by number.
         """
-        slots = _slots(places)
+        slots = book.grammar[seats]
         before = self._states.where(slots)
-        went = self._states.advance(slots, np.array(tokens, dtype=np.int64))
+        went = self._states.advance(slots, tokens)
         needed = self._states.all_bytes_left(slots)
-        is_far = went & (needed != UNKNOWN) & (needed < np.array(remaining, dtype=np.int64))
-        answers = []
-        for n, (place, token, far) in enumerate(zip(places, tokens, is_far.tolist(), strict=True)):
+        is_far = went & (needed != UNKNOWN) & (needed < book.remaining(seats))
+        others: dict[int, Taken] = {}
+        for n, (sequence, far) in enumerate(zip(book.at(seats), is_far.tolist(), strict=True)):
+            place = sequence.grammar
+            assert place is not None
             if far:
                 place.way_out = None
-                answers.append(Taken(token))
-            elif went[n]:
-                answers.append(self._judged(place, token, remaining[n] - 1, before[n]))
-            else:
-                error = self.error_of(place) or RuntimeError(f"the grammar does not allow the sampled token {token}")
-                answers.append(Taken(None, error))
-        return answers
+            elif (refused := self._near(place, int(tokens[n]), sequence.remaining - 1, went[n], before[n])) is not None:
+                others[n] = refused
+        return others
 
     def close_out(self, place: Constrained, preferred: np.ndarray, remaining: int) -> Taken:
         """Advance a place of which `take` took no token by the first that the close-out rule allows.
@@ -173,9 +181,11 @@ class Grammars:
         for token in preferred[:_MOST_TRIED].tolist():
             if token in self._eos_ids:
                 return Taken(token)
-            (answer,) = self.take([place], [token], [remaining])
-            if answer.token is not None or answer.error is not None:
-                return answer
+            refused = self.take(place.book, np.array([place.seat]), np.array([token])).get(0)
+            if refused is None:
+                return Taken(token)
+            if refused.error is not None:
+                return refused
         return self._take_way_out(place, way_out)
 
     # -- looking ahead --------------------------------------------------------------------------------------------
@@ -192,15 +202,18 @@ class Grammars:
     def stand(self, place: Constrained, standing: Standing) -> None:
         """Put the place back to where it was."""
         self._states.restore(place.slot, standing.state)
-        place.row_id, place.few_allowed = standing.row_id, standing.few_allowed
+        place.note(standing.row_id, standing.few_allowed)
 
     # -- inside ---------------------------------------------------------------------------------------------------
 
-    def _judged(self, place: Constrained, token: int, left: int, before: np.ndarray) -> Taken:
-        """What is said of a token by which the place has moved, from `before`."""
+    def _near(self, place: Constrained, token: int, left: int, went: bool, before: np.ndarray) -> Taken | None:
+        """What is said of a token by which the place has moved (went), from `before`; None: it is taken."""
+        if not went:
+            error = self.error_of(place) or RuntimeError(f"the grammar does not allow the sampled token {token}")
+            return Taken(None, error)
         try:
             if self._leaves_room(place, token, left):
-                return Taken(token)
+                return None
         except GrammarError as error:
             return Taken(None, error)
         self._states.restore(place.slot, tuple(before.tolist()))

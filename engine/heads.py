@@ -7,19 +7,15 @@ as it is, so only of a layer that shares it with the embedding; another would ha
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
 
 from .linears import Format, packed
+from .ports import Few
 
 _WIDE = 8192  # tokens; a narrower layer is done before the few rows are picked out
-
-Wanted = Sequence[np.ndarray | None]
-"""For each row the ids of the tokens whose logits are wanted, at least one; None: all tokens."""
 
 
 class Head:
@@ -33,27 +29,20 @@ class Head:
         self._rows = embedding if shared and len(embedding) >= wide else None
         self._packed = packed(linear, weights)
 
-    def __call__(self, hidden: torch.Tensor, wanted: Wanted | None) -> torch.Tensor:
+    def __call__(self, hidden: torch.Tensor, wanted: Few | None) -> torch.Tensor:
         """hidden (m, width) -> logits (m, vocab); what was not wanted of a row may hold anything.
 
-        What a row gives does not depend on the others.
+        wanted: at least one id of each row that has few.  What a row gives does not depend on the others.
         """
-        few = [] if wanted is None else [row for row, ids in enumerate(wanted) if ids is not None]
-        if self._rows is None or wanted is None or not few:
+        if self._rows is None or wanted is None or not (is_few := wanted.counts >= 0).any():
             return self._packed(hidden)
         logits = hidden.new_empty(len(hidden), len(self._rows))
-        all_of = [row for row, ids in enumerate(wanted) if ids is None]
-        if all_of:
+        if not is_few.all():
+            all_of = torch.from_numpy(np.flatnonzero(~is_few))
             logits[all_of] = self._packed(hidden[all_of])
-        ids = torch.from_numpy(_padded([ids for ids in wanted if ids is not None]))
+        at = np.flatnonzero(is_few)
+        few = torch.from_numpy(at)
+        ids = torch.from_numpy(wanted.ids[at, : wanted.counts[at].max()])
         products = functional.embedding(ids, self._rows).float() * hidden[few].float()[:, None]
-        logits[torch.tensor(few)[:, None], ids] = products.sum(dim=2).to(logits.dtype)
+        logits[few[:, None], ids] = products.sum(dim=2).to(logits.dtype)
         return logits
-
-
-def _padded(rows: Sequence[np.ndarray]) -> np.ndarray:
-    """The rows side by side, (n, longest) int64; shorter ones go on with their first id."""
-    padded = np.repeat(np.array([row[0] for row in rows], dtype=np.int64)[:, None], max(map(len, rows)), axis=1)
-    for into, row in zip(padded, rows, strict=True):
-        into[: len(row)] = row
-    return padded

@@ -17,11 +17,10 @@ from .context import Attend, attention_done_by
 from .crossover import TYPICAL, Costs, measure
 from .fused import FusedDecoder, can_fuse
 from .geometry import LayerGeometry, kv_tokens, token_bytes
-from .heads import Wanted
 from .linears import Format, can_pack, int8_trouble, pack_linears
 from .memory_cpu import CpuMemory, Slot
 from .modelfiles import model_folder
-from .ports import ForwardBatch
+from .ports import Few, ForwardBatch
 from .probe import probe
 from .steady import compose_apart, one_thread
 from .trial import TOLERANCES, TRIAL_TOKENS, compare, from_pretrained, longest_context, own_logits, trial_ids
@@ -90,7 +89,7 @@ class Decoder(Protocol):
         positions: torch.Tensor,
         rows: torch.Tensor,
         attend: Attend,
-        wanted: Wanted | None = None,
+        wanted: Few | None = None,
     ) -> torch.Tensor:
         """ids, positions (T,), rows (m,) of the T -> logits (m, vocab).
 
@@ -113,7 +112,7 @@ class ClassesDecoder:
         positions: torch.Tensor,
         rows: torch.Tensor,
         attend: Attend,
-        wanted: Wanted | None = None,
+        wanted: Few | None = None,
     ) -> torch.Tensor:
         """See Decoder. All logits of each row, always."""
         keep = {"logits_to_keep": rows} if self._keeps_rows else {}

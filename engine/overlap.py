@@ -20,7 +20,7 @@ from .costs import Work
 from .drafts import plain
 from .kernels.grammar import ADVANCED, NO_ROW, NO_TRANSITION
 from .lanes import Asked, Became, Lanes, Ways
-from .passes import Checked, Load
+from .passes import Load, Sampled
 from .ports import ForwardBatch, Memory, Model
 from .running import Constrained, Running, Sequence
 from .sample import Logprob, Scores
@@ -122,15 +122,15 @@ class OverlappedLoop(StepLoop):
         loaded: list[Running] | None = None
         ahead: _Pass | None = None
         try:
-            loaded, tokens = self._choose()
+            loaded = self._choose()
             goes_ahead = self._goes_ahead(loaded)
             if goes_ahead:
-                ahead = self._launch(loaded, tokens, began)
+                ahead = self._launch(loaded, began)
             if self._flying is None and ahead is None:
                 if not loaded:
                     return self._unstick()
                 self.counts.lockstep_passes += 1
-                return self._pass(loaded, tokens, began)
+                return self._pass(loaded, began)
         except Exception as error:
             affected = self.places.running.values() if loaded is None else loaded
             return self._fail_step([running.sequence for running in affected], error)
@@ -149,8 +149,9 @@ class OverlappedLoop(StepLoop):
         places = _places(loaded)
         return self._grammars is None or not places or len(self._grammars.automata(places)) == 1
 
-    def _n_unseen(self, running: Running) -> int:
-        return int(running in self._in_the_air)
+    def _n_unseen(self, seats: np.ndarray) -> np.ndarray | int:
+        unseen = self._in_the_air
+        return np.fromiter((each in unseen for each in self.places.running.values()), dtype=np.int64, count=len(seats))
 
     @property
     def _in_the_air(self) -> dict[Running, int]:
@@ -165,7 +166,7 @@ class OverlappedLoop(StepLoop):
         unseen = self._flying.rows
         for running in self.places.running.values():
             needed = len(running.sequence.ids) + (running in unseen)
-            if needed > running.room.capacity and not self._grow(running, needed):
+            if needed > running.capacity and not self._grow(running, needed):
                 return False
         return True
 
@@ -177,12 +178,12 @@ class OverlappedLoop(StepLoop):
             memory.give_back(pages)
             if not len(pages):
                 return False
-        running.room.capacity = capacity
+        running.capacity = capacity
         return True
 
     # -- queueing a pass --------------------------------------------------------------------------------------
 
-    def _launch(self, loaded: SequenceOf[Running], tokens: dict[int, int], began: float) -> _Pass | None:
+    def _launch(self, loaded: SequenceOf[Running], began: float) -> _Pass | None:
         """Queue the next pass; None when those in it end with the token that is in flight."""
         unseen = self._in_the_air
         loaded = [each for each in loaded if each not in unseen or each.sequence.remaining > 1]
@@ -190,11 +191,12 @@ class OverlappedLoop(StepLoop):
             return None
         lanes = self._give_lanes(loaded)
         is_unseen = np.array([each in unseen for each in loaded])
-        batch, sources, is_last = self._packed(loaded, tokens, lanes, is_unseen)
+        seats = self.book.seats_of(each.sequence for each in loaded)
+        batch, sources, is_last = self._packed(loaded, seats, lanes, is_unseen)
         chosen_for = loaded if is_last.all() else [loaded[n] for n in np.flatnonzero(is_last).tolist()]
         there = self._tables(chosen_for)
         asked = self._asked(chosen_for, lanes[is_last], is_unseen[is_last])
-        load = Load(loaded, batch.lengths.tolist(), [], batch)
+        load = Load(list(loaded), seats, batch.lengths, batch)
         logits = self.model.forward(batch, sources)
         work = self._mark_computed(load)
         results = self._lanes.take_on(logits, asked, there)
@@ -216,27 +218,25 @@ class OverlappedLoop(StepLoop):
         return np.array([of[each.key] for each in loaded], dtype=np.int32)
 
     def _packed(
-        self, loaded: list[Running], tokens: dict[int, int], lanes: np.ndarray, is_unseen: np.ndarray
+        self, loaded: SequenceOf[Running], seats: np.ndarray, lanes: np.ndarray, is_unseen: np.ndarray
     ) -> tuple[ForwardBatch, np.ndarray, np.ndarray]:
         """The batch; for each of its tokens the lane that has it, -1: the batch has; and for each sequence whether its
         last token is in it, after which one is chosen."""
-        starts = np.array([running.n_computed for running in loaded], dtype=np.int32)
-        lengths, is_last = np.ones(len(loaded), dtype=np.int32), is_unseen.copy()
-        seen = np.flatnonzero(~is_unseen).tolist()
-        for n in seen:
-            left = len(loaded[n].sequence.ids) - int(starts[n])
-            lengths[n] = min(tokens[loaded[n].key], left)
-            is_last[n] = lengths[n] == left
+        book = self.book
+        starts = book.n_computed[seats].astype(np.int32)
+        left = book.n_tokens[seats] - starts
+        lengths = np.where(is_unseen, 1, np.minimum(book.given[seats], left)).astype(np.int32)
+        is_last = is_unseen | (lengths == left)
         stops = np.cumsum(lengths)
         firsts, n_tokens = stops - lengths, int(stops[-1])
         token_ids, sources = np.zeros(n_tokens, dtype=np.int64), np.full(n_tokens, -1, dtype=np.int32)
         sources[firsts[is_unseen]] = lanes[is_unseen]
-        for n in seen:
+        for n in np.flatnonzero(~is_unseen).tolist():
             token_ids[firsts[n] : stops[n]] = loaded[n].sequence.ids.view[starts[n] : starts[n] + lengths[n]]
         batch = ForwardBatch(
             token_ids=token_ids,
             positions=np.arange(n_tokens) + np.repeat(starts - firsts, lengths),
-            slots=np.array([running.room.slot for running in loaded], dtype=np.int32),
+            slots=book.slot[seats].astype(np.int32),
             starts=starts,
             lengths=lengths,
             logit_rows=(stops - 1)[is_last],
@@ -296,12 +296,13 @@ class OverlappedLoop(StepLoop):
     def _settle_rows(self, landed: _Pass, held: SequenceOf[Running], became: Became) -> Ends:
         rows = [landed.rows[each] for each in held]
         told = Became(*(each[rows] for each in became)) if rows else became
-        sequences, tokens = [each.sequence for each in held], told.tokens[: len(held)].tolist()
+        sequences, tokens = [each.sequence for each in held], told.tokens[: len(held)].astype(np.int64)
         before = [len(each.ids) for each in sequences]
         self._count_misses(landed, held, told.outcomes)
-        ends = self._settler.settle(sequences, rows, tokens, _Told(became.logprobs))
+        seats, at = self.book.seats_of(sequences), np.array(rows, dtype=np.int64)
+        ends = self._settler.settle(seats, at, tokens, _Told(became.logprobs))
         agreed = self._agreed(held, told)
-        for running, token, n_before, is_same in zip(held, tokens, before, agreed, strict=True):
+        for running, token, n_before, is_same in zip(held, tokens.tolist(), before, agreed, strict=True):
             sequence = running.sequence
             is_one = len(sequence.ids) == n_before + 1
             if not (is_same and is_one) or sequence.key in ends:
@@ -364,8 +365,8 @@ class OverlappedLoop(StepLoop):
         else:  # its last token is the tree's
             self.places.put_back(running.key)
 
-    def _settle(self, sampled: list[Checked], tokens: list[int], scores: Scores) -> Ends:
-        self._needs_host -= {each.key for each in sampled}
+    def _settle(self, sampled: Sampled, tokens: np.ndarray, scores: Scores) -> Ends:
+        self._needs_host -= {each.key for each in sampled.running}
         return super()._settle(sampled, tokens, scores)
 
     def _drop(self, sequence: Sequence, *, remember: bool = True) -> None:

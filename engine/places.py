@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+import numpy as np
+
+from .book import Book
 from .counts import Counts
 from .limits import Limits
 from .prefixes import Prefixes
@@ -17,13 +20,17 @@ from .waiting import Waiting
 
 
 class Places:
-    """Owned by the step loop."""
+    """Owned by the step loop. seats: (n,) int64, of those that run, in their order; replaced, never changed."""
 
-    def __init__(self, prefixes: Prefixes, limits: Limits, counts: Counts, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, book: Book, prefixes: Prefixes, limits: Limits, counts: Counts, clock: Callable[[], float]
+    ) -> None:
         self.prefixes = prefixes
         self.limits = limits
         self.waiting = Waiting(limits)
         self.running: dict[int, Running] = {}  # in the order in which they took their places
+        self.seats = np.empty(0, dtype=np.int64)
+        self._book = book
         self._counts = counts
         self._clock = clock
 
@@ -40,9 +47,13 @@ class Places:
     def leave(self, sequence: Sequence, *, remember: bool) -> None:
         """The end of a request. remember: its KV is sound and may go to the tree."""
         self.waiting.pop(sequence.key)
-        running = self.running.pop(sequence.key, None)
-        if running is not None:
-            self.prefixes.leave(running.room, running.computed_ids if remember else running.computed_ids[:0])
+        running = self.running.get(sequence.key)
+        try:
+            if running is not None:
+                self._forget(running)
+                self.prefixes.leave(running.room, running.computed_ids if remember else running.computed_ids[:0])
+        finally:
+            self._book.close(sequence)
 
     def start(self, keys: Iterable[int]) -> None:
         """Give waiting sequences their places, in order, as far as memory goes.
@@ -69,8 +80,11 @@ class Places:
 
     def make_room_for_output(self) -> None:
         """Give sequences that have outgrown their place a larger one; the last in order give way."""
-        for running in list(self.running.values()):
-            if self.running.get(running.key) is not running or len(running.sequence.ids) <= running.room.capacity:
+        outgrown = self._book.n_tokens[self.seats] > self._book.capacity[self.seats]
+        if not outgrown.any():
+            return
+        for running in [each for each, is_out in zip(self.running.values(), outgrown, strict=True) if is_out]:
+            if self.running.get(running.key) is not running:
                 continue
             self._put_back(running)
             while not self._take(running.sequence):
@@ -88,7 +102,7 @@ class Places:
         if room is None:
             return False
         self.waiting.pop(sequence.key)
-        self.running[sequence.key] = Running(sequence, room, n_computed=room.n_shared, n_joined=len(sequence.ids))
+        self._seat(Running(sequence, room))
         if not begun:
             sequence.n_cached = min(room.n_shared, sequence.n_prompt)
             self._counts.cached_tokens += sequence.n_cached
@@ -110,9 +124,26 @@ class Places:
 
     def _put_back(self, running: Running) -> None:
         """Take a sequence's place away; it waits, with its tokens, before others."""
-        del self.running[running.key]
+        self._forget(running)
+        running.sequence.ids.unload()
         self.waiting.put_back(running.sequence)
         self.prefixes.leave(running.room, running.computed_ids)
+
+    def _seat(self, running: Running) -> None:
+        """It is the last of those that run."""
+        sequence, room, book = running.sequence, running.room, self._book
+        seat = sequence.seat
+        book.n_computed[seat], book.n_joined[seat] = room.n_shared, len(sequence.ids)
+        book.slot[seat], book.capacity[seat] = room.slot, room.capacity
+        book.idle[seat] = book.given[seat] = 0
+        sequence.ids.load()
+        self.running[sequence.key] = running
+        self.seats = np.append(self.seats, seat)
+
+    def _forget(self, running: Running) -> None:
+        """It is none of those that run."""
+        del self.running[running.key]
+        self.seats = self.seats[self.seats != running.seat]
 
 
 def _rank(running: Running) -> tuple[bool, int]:

@@ -146,17 +146,17 @@ def choose(waiting: Iterable[Candidate], running: Iterable[InFlight], limits: Li
     return Plan(tuple(starter.joins), tokens, starter.waits, tuple(starter.gives_way), prompt_tokens)
 
 
-def go_on(n_left: dict[int, int], context: int, limits: Limits, pace: Pace, *, online: bool) -> Plan:
-    """What choose() plans where nobody waits, all that run decode, and either all of them are online or none is.
+def go_on(n_left: int, n_rows: int, context: int, limits: Limits, pace: Pace, *, online: bool) -> int:
+    """The prompt_tokens of what choose() plans where nobody waits, all that run decode, and either all of them are
+    online or none is: they all have all their tokens then.
 
-    n_left: tokens of each to be computed, by key, oldest first.  context: all tokens of all of them.
+    n_left: tokens to be computed.  n_rows: sequences.  context: all tokens of all of them.
     """
     seconds = float("inf")
     if online:
-        decode_s = pace.prices.decode(sum(n_left.values()) + len(n_left) * pace.drafted, context)
-        seconds = pace.seconds_left(len(n_left), decode_s, len(n_left))
-    budget = _Budget(pace, limits.prefill_tokens, seconds)
-    return Plan((), n_left, {}, (), budget.can_give(limits.prefill_tokens, 0))
+        decode_s = pace.prices.decode(n_left + n_rows * pace.drafted, context)
+        seconds = pace.seconds_left(n_rows, decode_s, n_rows)
+    return _Budget(pace, limits.prefill_tokens, seconds).can_give(limits.prefill_tokens, 0)
 
 
 def _split(waiting: Iterable[Candidate]) -> tuple[list[Candidate], Candidate | None, Iterator[Candidate]]:

@@ -7,11 +7,38 @@ behind the same two protocols; and the tests' stand-in with chosen logits.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 import numpy as np
 import torch
+
+
+class Few(NamedTuple):
+    """For each of m rows of logits some token ids, where they are few.
+
+    counts: (m,) int32, how many they are; -1: not few, the row is about all tokens.
+    ids: (m, most) int64, the first `counts` ascending; then the first again, as far as any row with few of them goes.
+    """
+
+    counts: np.ndarray
+    ids: np.ndarray
+
+    @classmethod
+    def of(cls, rows: Sequence[np.ndarray | None]) -> Few:
+        """From the ids of each row; None: all tokens."""
+        counts = np.array([-1 if row is None else len(row) for row in rows], dtype=np.int32)
+        few = cls(counts, np.zeros((len(rows), max(1, counts.max(initial=0))), dtype=np.int64))
+        for number, row in enumerate(rows):
+            few.put(number, row)
+        return few
+
+    def put(self, row: int, ids: np.ndarray | None) -> None:
+        """The row is about these ids; None: about all tokens."""
+        self.counts[row] = -1 if ids is None else len(ids)
+        if ids is not None and len(ids):
+            self.ids[row] = ids[0]
+            self.ids[row, : len(ids)] = ids
 
 
 class ForwardBatch(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,7 +54,7 @@ class ForwardBatch(msgspec.Struct, frozen=True, kw_only=True):
     starts: np.ndarray  # (n,) int32: tokens of the sequence already in memory before this step
     lengths: np.ndarray  # (n,) int32: new tokens of the sequence in this step, each >= 1
     logit_rows: np.ndarray  # (m,) int64: the packed tokens whose logits are wanted
-    wanted: Sequence[np.ndarray | None] | None = None  # (m,): the ids whose logits are, None: all; of every row: None
+    wanted: Few | None = None  # (m,): the ids whose logits are; None: all of every row
 
 
 class Memory(Protocol):

@@ -1,13 +1,16 @@
-"""State of one request inside the engine, from acceptance to its final event. Changed only by the step loop."""
+"""State of one request inside the engine, from acceptance to its final event. Changed only by the step loop.
+
+What every step reads or writes of it stands in the Book, at its seat; here is the rest, and how to name a single one's.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .book import Book
 from .detokenise import Detokeniser
 from .prefixes import Room
 from .types import Request, TokenLogprob, Usage
@@ -16,29 +19,42 @@ if TYPE_CHECKING:
     from .drafts import Follower
 
 
-_FEW_TOKENS = 16
-
-
 class TokenIds:
-    """A row of token ids that grows: int32, prompt first."""
+    """A request's token ids, prompt first: int32. They stand in the book's pool while it runs, else by themselves."""
 
-    def __init__(self, ids: SequenceOf[int]) -> None:
-        self._row = np.array(ids, dtype=np.int32)
-        self._n = len(self._row)
+    def __init__(self, book: Book, seat: int, ids: tuple[int, ...]) -> None:
+        self._book = book
+        self._seat = seat
+        self._own: np.ndarray | None = np.array(ids, dtype=np.int32)
 
     def __len__(self) -> int:
-        return self._n
+        return int(self._book.n_tokens[self._seat])
 
     def append(self, token_id: int) -> None:
-        if self._n == len(self._row):
-            self._row = np.concatenate([self._row, np.empty(max(64, self._n // 4), dtype=np.int32)])
-        self._row[self._n] = token_id
-        self._n += 1
+        """One more."""
+        book, n = self._book, len(self)
+        if self._own is not None and n == len(self._own):
+            self._own = np.concatenate([self._own, np.empty(max(64, n // 4), dtype=np.int32)])
+        row = book.ids[book.id_row[self._seat]] if self._own is None else self._own
+        row[n] = token_id
+        book.n_tokens[self._seat] = n + 1
 
     @property
     def view(self) -> np.ndarray:
-        """All ids so far; not to be changed, and stale after the next append."""
-        return self._row[: self._n]
+        """All ids so far; not to be changed, and stale after the next one, or when the request runs or waits again."""
+        book = self._book
+        row = book.ids[book.id_row[self._seat]] if self._own is None else self._own
+        return row[: len(self)]
+
+    def load(self) -> None:
+        """It runs from now on."""
+        self._book.load(self._seat, self.view)
+        self._own = None
+
+    def unload(self) -> None:
+        """It waits again."""
+        self._own = self.view.copy()
+        self._book.unload(self._seat)
 
 
 @dataclass(slots=True, eq=False)
@@ -48,14 +64,31 @@ class Constrained:
     slot: its slot in the GenerationBatch.
     way_out: tokens that complete the value from here, no more than the request may still emit; None: any shortest text
     that completes it has no more.
-    row_id, few_allowed: the mask row of the present state, and its tokens (ascending) where they are few.
+    few: the tokens allowed now (ascending), where the book says that they are few.
     """
 
     slot: int
+    book: Book
+    seat: int
     way_out: tuple[int, ...] | None = None
     closed_early: bool = False
-    row_id: int = -1
-    few_allowed: np.ndarray | None = None
+    few: np.ndarray | None = None
+
+    @property
+    def row_id(self) -> int:
+        """The mask row of the present state."""
+        return int(self.book.row_id[self.seat])
+
+    @property
+    def few_allowed(self) -> np.ndarray | None:
+        """The tokens it allows (ascending), where they are few."""
+        return self.few if self.book.n_few[self.seat] >= 0 else None
+
+    def note(self, row_id: int, few: np.ndarray | None) -> None:
+        """The mask row of the present state, and its tokens where they are few."""
+        self.book.row_id[self.seat] = row_id
+        self.book.n_few[self.seat] = -1 if few is None else len(few)
+        self.few = few
 
 
 class Draws:
@@ -85,45 +118,60 @@ class Draws:
 class Sequence:
     """A request and what has come of it so far. Outlives a stay in memory: a sequence put back keeps all of this.
 
-    arrived_s: by the step loop's clock.  promoted: it is offline, but treated as online.
+    arrived_s: by the step loop's clock.
     forced_ahead: tokens that must come next, of a sequence that takes them one by one (see over_vocabulary).
+    n_sent: its tokens that have gone out, the prompt's among them.
     """
 
     request: Request
-    ids: TokenIds
+    book: Book
     text: Detokeniser
     draws: Draws
     arrived_s: float = 0.0
-    promoted: bool = False
     grammar: Constrained | None = None
     follower: Follower | None = None  # made by the Drafter, which alone looks into it
     forced_ahead: tuple[int, ...] = ()
     forced_at: set[int] = field(default_factory=set)  # where in ids the grammar left no choice; since the last look
-    n_output: int = 0
     n_cached: int | None = None  # prompt tokens found in the tree at the first start
-    forward_passes: int = 0
-    unsent_ids: list[int] = field(default_factory=list)
     unsent_logprobs: list[TokenLogprob] = field(default_factory=list)
     unsent_text: str = ""
+    key: int = field(init=False)
+    n_prompt: int = field(init=False)
+    n_sent: int = field(init=False)
+    seat: int = field(init=False)
+    ids: TokenIds = field(init=False)
 
-    @property
-    def key(self) -> int:
-        return self.request.request_id
+    def __post_init__(self) -> None:
+        self.key = self.request.request_id
+        self.n_prompt = self.n_sent = len(self.request.prompt_ids)
+        self.seat = self.book.open(self)
+        self.ids = TokenIds(self.book, self.seat, self.request.prompt_ids)
+
+    def constrain(self, place: Constrained) -> None:
+        """It has a grammar."""
+        request = self.request
+        self.grammar = place
+        self.book.grammar[self.seat] = place.slot
+        is_over = request.top_logprobs is not None and request.logprobs_over == "vocabulary"
+        self.book.over_vocabulary[self.seat] = is_over
 
     @property
     def online(self) -> bool:
         """Whether it comes before offline ones."""
-        return self.promoted or self.request.priority == "online"
+        return bool(self.book.online[self.seat])
+
+    def promote(self) -> None:
+        """It is offline, but treated as online from now on."""
+        self.book.online[self.seat] = True
 
     @property
     def over_vocabulary(self) -> bool:
         """Its logprobs are among all tokens, allowed or not: each of its tokens needs the logits of its own row."""
-        request = self.request
-        return self.grammar is not None and request.top_logprobs is not None and request.logprobs_over == "vocabulary"
+        return bool(self.book.over_vocabulary[self.seat])
 
     @property
-    def n_prompt(self) -> int:
-        return len(self.request.prompt_ids)
+    def n_output(self) -> int:
+        return len(self.ids) - self.n_prompt
 
     @property
     def remaining(self) -> int:
@@ -135,31 +183,46 @@ class Sequence:
             prompt_tokens=self.n_prompt,
             cached_tokens=self.n_cached or 0,
             completion_tokens=self.n_output,
-            forward_passes=self.forward_passes,
+            forward_passes=int(self.book.forward_passes[self.seat]),
         )
 
 
 @dataclass(slots=True, eq=False)
 class Running:
-    """A sequence with a place in memory.
-
-    n_computed: its tokens whose KV is in memory.  n_joined: the tokens it had when it took its place.
-    idle: passes since it was in one.
-    """
+    """A sequence with a place in memory."""
 
     sequence: Sequence
     room: Room
-    n_computed: int
-    n_joined: int
-    idle: int = 0
 
     @property
     def key(self) -> int:
         return self.sequence.key
 
     @property
+    def seat(self) -> int:
+        return self.sequence.seat
+
+    @property
+    def n_computed(self) -> int:
+        """Its tokens whose KV is in memory."""
+        return int(self.sequence.book.n_computed[self.seat])
+
+    @n_computed.setter
+    def n_computed(self, n_tokens: int) -> None:
+        self.sequence.book.n_computed[self.seat] = n_tokens
+
+    @property
+    def capacity(self) -> int:
+        """The tokens for which it has room."""
+        return int(self.sequence.book.capacity[self.seat])
+
+    @capacity.setter
+    def capacity(self, n_tokens: int) -> None:
+        self.sequence.book.capacity[self.seat] = n_tokens
+
+    @property
     def prefilling(self) -> bool:
-        return self.n_computed < self.n_joined
+        return self.n_computed < int(self.sequence.book.n_joined[self.seat])
 
     @property
     def decoding(self) -> bool:
@@ -167,8 +230,7 @@ class Running:
 
         One that was put back and has much to compute again is a prompt once more.
         """
-        n_left = len(self.sequence.ids) - self.n_computed
-        return not self.prefilling or (self.sequence.n_output > 0 and n_left <= _FEW_TOKENS)
+        return bool(self.sequence.book.decoding(np.array([self.seat]))[0])
 
     @property
     def computed_ids(self) -> np.ndarray:

@@ -11,6 +11,7 @@ import torch
 from .kernels.mask import apply_mask
 from .kernels.sampling import Draws, draw_sorted, filter_sorted
 from .loops import forbid, likeliest
+from .ports import Few
 from .types import Sampling
 
 _MOST_TABLES = 2  # of the grammar, on another device; one that comes again is copied again
@@ -23,37 +24,26 @@ class Scores:
     with -inf where a token is not allowed.
     """
 
-    def __init__(
-        self,
-        logits: torch.Tensor,
-        few_allowed: Sequence[np.ndarray | None],
-        unmasked: Mapping[int, torch.Tensor] | None = None,
-    ) -> None:
-        """logits: (rows, vocab) float32, masked where few_allowed is None; few_allowed: ascending ids, (k,) each.
+    def __init__(self, logits: torch.Tensor, few: Few, unmasked: Mapping[int, torch.Tensor] | None = None) -> None:
+        """logits: (rows, vocab) float32, masked where rows are not few.  few: the allowed tokens of the others.
 
         unmasked: the logits (vocab,) of rows, by number, whose logprobs are over all tokens, allowed or not.
         """
         self._logits = logits
-        self._few_allowed = few_allowed
+        self._few = few
         self._unmasked = unmasked or {}
 
-    def choose(self, samplings: Sequence[Sampling], uniforms: Sequence[float]) -> np.ndarray:
-        """One token for each row, int64. uniforms: a number in [0, 1) for each row; greedy rows leave it unused."""
-        tokens = np.empty(len(samplings), dtype=np.int64)
-        few = [row for row, allowed in enumerate(self._few_allowed) if allowed is not None]
-        many = [row for row, allowed in enumerate(self._few_allowed) if allowed is None]
-        for rows, gather in ((few, self._gather_few), (many, self._gather_many)):
-            greedy = [row for row in rows if samplings[row].temperature == 0]
-            drawn = [row for row in rows if samplings[row].temperature != 0]
-            if greedy and rows is many and self._logits.device.type == "cpu":
-                tokens[greedy] = self._likeliest(greedy)
-            elif greedy:
-                logits, ids = gather(greedy)
-                tokens[greedy] = _ids_at(ids, logits.argmax(dim=1))
-            if drawn:
-                logits, ids = gather(drawn)
-                columns = draw(logits, [samplings[row] for row in drawn], [uniforms[row] for row in drawn])
-                tokens[drawn] = _ids_at(ids, columns)
+    def choose(self, ways: Ways) -> np.ndarray:
+        """One token for each row, int64."""
+        tokens = np.empty(len(ways.temperature), dtype=np.int64)
+        is_few, is_drawn = self._few.counts >= 0, ways.temperature != 0
+        for rows in (np.flatnonzero(is_few & ~is_drawn), np.flatnonzero(~is_few & ~is_drawn)):
+            if len(rows):
+                tokens[rows] = self._likeliest(rows)
+        for rows in (np.flatnonzero(is_few & is_drawn), np.flatnonzero(~is_few & is_drawn)):
+            if len(rows):
+                logits, ids = self._gather(rows)
+                tokens[rows] = _ids_at(ids, draw_sorted(logits, ways.of(rows).draws(logits.device)))
         return tokens
 
     def preferred(self, row: int, sampling: Sampling, random: np.random.Generator) -> np.ndarray:
@@ -63,12 +53,12 @@ class Scores:
         Greedy: by their logits. Else in the order of draws without replacement (Gumbel noise: Yellott 1977), those
         that the filters of `sampling` leave before all others.
         """
-        few = self._few_allowed[row]
+        few = self._allowed(row)
         logits = self._logits[row].cpu().double()
-        ids = torch.isfinite(logits).nonzero()[:, 0] if few is None else torch.from_numpy(few.astype(np.int64))
+        ids = torch.isfinite(logits).nonzero()[:, 0] if few is None else torch.from_numpy(few)
         if sampling.temperature == 0:
             return ids[torch.sort(logits[ids], descending=True, stable=True).indices].numpy()
-        weights, order = filtered(logits[ids][None], [sampling])
+        weights, order = filter_sorted(logits[ids][None], Ways.of_each([sampling], [0.0]).draws(logits.device))
         hot = logits[ids[order[0]]] / sampling.temperature + torch.from_numpy(random.gumbel(size=len(ids)))
         hot[weights[0] == 0] -= 2 * float(hot.max() - hot.min()) + 1
         return ids[order[0][torch.sort(hot, descending=True, stable=True).indices]].numpy()
@@ -79,40 +69,72 @@ class Scores:
 
         Of the model itself: before temperature and filters.
         """
-        allowed = self._few_allowed[row] if row not in self._unmasked else None
+        allowed = self._allowed(row) if row not in self._unmasked else None
         if row in self._unmasked:
             logprobs, column = torch.log_softmax(self._unmasked[row], dim=0), token_id
         elif allowed is None:
             logprobs, column = torch.log_softmax(self._logits[row], dim=0), token_id
         else:
-            few = torch.from_numpy(allowed.astype(np.int64)).to(self._logits.device)
+            few = torch.from_numpy(allowed).to(self._logits.device)
             logprobs, column = torch.log_softmax(self._logits[row, few], dim=0), int(np.searchsorted(allowed, token_id))
         values, columns = torch.sort(logprobs, descending=True, stable=True)
         n_top = min(n_top, int((values > -torch.inf).sum()))
         ids = columns[:n_top].tolist() if allowed is None else allowed[columns[:n_top].cpu().numpy()].tolist()
         return Logprob(float(logprobs[column]), list(zip(ids, values[:n_top].tolist(), strict=True)))
 
-    def _likeliest(self, rows: list[int]) -> np.ndarray:
-        """The token of the largest logit of each row, without a copy of them: argmax() on the CPU."""
-        found = np.empty(len(rows), dtype=np.int64)
-        likeliest(self._logits.view(torch.int32).numpy(), np.array(rows), found)
-        return found
+    def _allowed(self, row: int) -> np.ndarray | None:
+        """The allowed tokens of a row, ascending int64, where they are few."""
+        count = int(self._few.counts[row])
+        return None if count < 0 else self._few.ids[row, :count]
 
-    def _gather_few(self, rows: list[int]) -> tuple[torch.Tensor, np.ndarray]:
-        """Logits of the allowed tokens of each row, padded with -inf, (n, k); and the ids they stand for, (n, k)."""
-        allowed = [self._few_allowed[row] for row in rows]
-        lengths = np.array([len(ids) for ids in allowed if ids is not None])
-        ids = np.zeros((len(rows), lengths.max()), dtype=np.int64)
-        is_real = np.arange(ids.shape[1]) < lengths[:, None]
-        ids[is_real] = np.concatenate([ids for ids in allowed if ids is not None])
+    def _likeliest(self, rows: np.ndarray) -> np.ndarray:
+        """The token of the largest logit of each row. rows: (n,) int64, all of them few, or none."""
+        if self._few.counts[rows[0]] < 0 and self._logits.device.type == "cpu":  # without a copy of them
+            found = np.empty(len(rows), dtype=np.int64)
+            likeliest(self._logits.view(torch.int32).numpy(), rows, found)
+            return found
+        logits, ids = self._gather(rows)
+        return _ids_at(ids, logits.argmax(dim=1))
+
+    def _gather(self, rows: np.ndarray) -> tuple[torch.Tensor, np.ndarray | None]:
+        """The logits of rows that are all of them few, or none: those of the allowed tokens, padded with -inf, (n, k);
+        and the ids these stand for, (n, k), None: the columns themselves."""
         device = self._logits.device
-        logits = self._logits[torch.tensor(rows, device=device)[:, None], torch.from_numpy(ids).to(device)]
-        return logits.masked_fill_(~torch.from_numpy(is_real).to(device), -torch.inf), ids
+        there, counts = torch.from_numpy(rows).to(device), self._few.counts[rows]
+        if counts[0] < 0:
+            return (self._logits if len(rows) == len(self._logits) else self._logits[there]), None
+        ids = self._few.ids[rows, : counts.max()]
+        logits = self._logits[there[:, None], torch.from_numpy(ids).to(device)]
+        is_padding = np.arange(ids.shape[1]) >= counts[:, None]
+        return logits.masked_fill_(torch.from_numpy(is_padding).to(device), -torch.inf), ids
 
-    def _gather_many(self, rows: list[int]) -> tuple[torch.Tensor, None]:
-        if len(rows) == len(self._logits):
-            return self._logits, None
-        return self._logits[torch.tensor(rows, device=self._logits.device)], None
+
+class Ways(NamedTuple):
+    """How the token of each row is chosen, (n,) float64, top_k int32: see types.Sampling.
+
+    uniform: a number in [0, 1) for each, which greedy rows leave unused.
+    """
+
+    temperature: np.ndarray
+    top_k: np.ndarray
+    top_p: np.ndarray
+    min_p: np.ndarray
+    uniform: np.ndarray
+
+    @classmethod
+    def of_each(cls, samplings: Sequence[Sampling], uniforms: Sequence[float]) -> Ways:
+        """One row for each; steps take theirs from the book."""
+        temperature, top_p, min_p = np.array([(each.temperature, each.top_p, each.min_p) for each in samplings]).T
+        top_k = np.array([each.top_k for each in samplings], dtype=np.int32)
+        return cls(temperature, top_k, top_p, min_p, np.array(uniforms, dtype=np.float64))
+
+    def of(self, rows: np.ndarray) -> Ways:
+        """Those of some rows."""
+        return Ways(*(each[rows] for each in self))
+
+    def draws(self, device: torch.device) -> Draws:
+        """The same as tensors there."""
+        return Draws(*(torch.from_numpy(np.ascontiguousarray(each)).to(device) for each in self))
 
 
 class Logprob(NamedTuple):
@@ -125,24 +147,6 @@ class Logprob(NamedTuple):
 def _ids_at(ids: np.ndarray | None, columns: torch.Tensor) -> np.ndarray:
     at = columns.cpu().numpy()
     return at if ids is None else ids[np.arange(len(at)), at]
-
-
-def draw(logits: torch.Tensor, samplings: Sequence[Sampling], uniforms: Sequence[float]) -> torch.Tensor:
-    """One column for each row, int64: see kernels.sampling.draw_sorted. logits: (rows, columns) float32."""
-    return draw_sorted(logits, draws_of(samplings, uniforms, logits.device))
-
-
-def filtered(logits: torch.Tensor, samplings: Sequence[Sampling]) -> tuple[torch.Tensor, torch.Tensor]:
-    """How likely each column is to be drawn, and the columns: see kernels.sampling.filter_sorted."""
-    return filter_sorted(logits, draws_of(samplings, [0.0] * len(samplings), logits.device))
-
-
-def draws_of(samplings: Sequence[Sampling], uniforms: Sequence[float], device: torch.device) -> Draws:
-    """How each row is drawn. uniforms: a number in [0, 1) for each."""
-    numbers = [[s.temperature, s.top_p, s.min_p, u] for s, u in zip(samplings, uniforms, strict=True)]
-    temperature, top_p, min_p, uniform = torch.tensor(numbers, dtype=torch.float64, device=device).unbind(1)
-    top_k = torch.tensor([s.top_k for s in samplings], dtype=torch.int32, device=device)
-    return Draws(temperature, top_k, top_p, min_p, uniform)
 
 
 class MaskTables:
@@ -182,18 +186,17 @@ class _HeldTable:
 def mask_rows(
     logits: torch.Tensor,
     masks: Iterable[tuple[torch.Tensor, np.ndarray]],
-    few_allowed: Sequence[np.ndarray | None],
+    few: Few,
     keep: Sequence[int] = (),
 ) -> Scores:
     """Leave each row only its allowed tokens; changes logits.
 
     masks: tables, each with a row of it for each row of logits, (rows,) int32, -1: not masked by this table.
-    few_allowed: the allowed tokens of rows with few of them.  keep: rows whose logprobs are over all tokens.
+    few: the allowed tokens of rows with few of them.  keep: rows whose logprobs are over all tokens.
     """
     unmasked = {row: logits[row].clone() for row in keep}
-    is_wide = np.array([few is None for few in few_allowed], dtype=bool)
     for table, row_ids in masks:
-        by_bits = np.where(is_wide, row_ids, -1).astype(np.int32)
+        by_bits = np.where(few.counts < 0, row_ids, np.int32(-1))
         if not (by_bits >= 0).any():
             continue
         if logits.device.type == "cpu":
@@ -202,11 +205,11 @@ def mask_rows(
             forbid(logits.view(torch.int32).numpy(), table.numpy(), by_bits)
         else:
             apply_mask(logits, table, torch.from_numpy(by_bits).to(logits.device))
-    return Scores(logits, few_allowed, unmasked)
+    return Scores(logits, few, unmasked)
 
 
 def warm() -> None:
     """Have the compiled loops at hand that masks and greedy choices take, so that no request waits for them."""
     table, row_ids = torch.full((1, 1), -1, dtype=torch.int32), np.zeros(1, dtype=np.int32)
-    scores = mask_rows(torch.zeros(1, 32), [(table, row_ids)], [None])
-    scores.choose([Sampling()], [0.0])
+    scores = mask_rows(torch.zeros(1, 32), [(table, row_ids)], Few.of([None]))
+    scores.choose(Ways.of_each([Sampling()], [0.0]))

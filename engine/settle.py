@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence as SequenceOf
 from typing import Protocol
 
 import numpy as np
 
+from .book import Book
 from .grammars import Grammars, Taken
 from .running import Sequence
 from .sample import Logprob
@@ -38,97 +38,92 @@ class Chosen(Protocol):
 
 
 class Settler:
-    """Adds tokens to sequences. eos_ids: tokens that end the output (and are no part of it)."""
+    """Adds tokens to sequences, which are named by their seats. eos_ids: tokens that end the output (and are no part
+    of it)."""
 
-    def __init__(self, grammars: Grammars | None, eos_ids: frozenset[int]) -> None:
+    def __init__(self, book: Book, grammars: Grammars | None, eos_ids: frozenset[int]) -> None:
+        self._book = book
         self._grammars = grammars
         self._eos_ids = eos_ids
+        self._eos = np.array(sorted(eos_ids), dtype=np.int64)
 
-    def settle(
-        self, sequences: SequenceOf[Sequence], rows: SequenceOf[int], tokens: SequenceOf[int], scores: Chosen
-    ) -> Ends:
+    def settle(self, seats: np.ndarray, rows: np.ndarray, tokens: np.ndarray, scores: Chosen) -> Ends:
         """Add the sampled token of each sequence (or the next best that the close-out rule allows), then forced ones.
 
-        tokens: (n,) ids, sampled from these rows of the scores. A sequence that needs a next best token, where the
-        scores do not know it, ends in LogitsGone, and nothing has changed in it.
+        seats, rows, tokens: (n,) int64, the tokens sampled from these rows of the scores. A sequence that needs a next
+        best token, where the scores do not know it, ends in LogitsGone, and nothing has changed in it.
         """
+        book = self._book
         ends: Ends = {}
-        constrained: list[tuple[int, Sequence, int]] = []
-        for sequence, row, token in zip(sequences, rows, tokens, strict=True):
-            if token in self._eos_ids and not sequence.request.ignore_eos:
-                ends[sequence.key] = "stop"
-            elif sequence.grammar is not None:
-                constrained.append((row, sequence, token))
-            else:
-                self._add(sequence, token, scores, row, ends)
-                if sequence.key not in ends and sequence.remaining == 0:
-                    ends[sequence.key] = "length"
-        taken = self._take([sequence for _, sequence, _ in constrained], [token for _, _, token in constrained])
-        for (row, sequence, token), answer in zip(constrained, taken, strict=True):
-            if answer.token == token and not sequence.forced_ahead:  # as it mostly is
-                self._add(sequence, token, scores, row, ends)
-                continue
-            is_forced = sequence.forced_ahead[:1] == (token,)
-            answer = self._add_taken(sequence, answer, scores, row, ends, is_forced=is_forced)
-            sequence.forced_ahead = sequence.forced_ahead[1:] if is_forced and answer.token == token else ()
-        ends |= self.run_forced([sequence for _, sequence, _ in constrained if sequence.key not in ends])
+        is_end = (tokens[:, None] == self._eos).any(axis=1) & book.ends_at_eos[seats]
+        if is_end.any():
+            ends.update(dict.fromkeys(book.key[seats[is_end]].tolist(), "stop"))
+            seats, rows, tokens = seats[~is_end], rows[~is_end], tokens[~is_end]
+        is_bound = book.grammar[seats] >= 0
+        if not is_bound.all():
+            self._settle_free(seats[~is_bound], rows[~is_bound], tokens[~is_bound], scores, ends)
+            seats, rows, tokens = seats[is_bound], rows[is_bound], tokens[is_bound]
+        if len(seats):
+            self._settle_bound(seats, rows, tokens, scores, ends)
+            ends |= self.run_forced(self._going(seats, ends))
         return ends
 
-    def run_forced(self, sequences: SequenceOf[Sequence]) -> Ends:
+    def run_forced(self, seats: np.ndarray) -> Ends:
         """Add tokens to constrained sequences as long as their grammar forces them; end those that are complete.
 
         That takes no choice of text from the model, and all of them go through it together in the next pass; but a
         sequence whose logprobs are over the vocabulary takes one a pass, as the only token its place allows.
-        Afterwards each place knows its mask row.
+        Afterwards the mask row of each is known.
         """
         ends: Ends = {}
-        while sequences:
-            sequences = self._look(sequences)
-            self._end_complete(sequences, ends)
-            sequences = [each for each in sequences if each.key not in ends]
-            forced = self._forced(sequences)
-            self._put_ahead([each for each in sequences if each.over_vocabulary], forced)
-            sequences = [each for each in sequences if each.key in forced and not each.over_vocabulary]
-            self._add_forced(sequences, forced, ends)
-            sequences = [each for each in sequences if each.key not in ends]
+        while len(seats):
+            seats = self._look(seats)
+            self._end_complete(seats, ends)
+            forced = self._forced(self._going(seats, ends))
+            seats = self._add_forced(forced, ends)
         return ends
 
-    def _add_forced(self, sequences: SequenceOf[Sequence], forced: dict[int, tuple[int, ...]], ends: Ends) -> None:
-        """Add tokens to each in turn, until it ends or the close-out rule takes another way."""
-        at = 0
-        while sequences:
-            tokens = [forced[each.key][at] for each in sequences]
-            at += 1
-            going = []
-            for sequence, token, answer in zip(sequences, tokens, self._take(sequences, tokens), strict=True):
-                answer = self._add_taken(sequence, answer, None, 0, ends, is_forced=True)
-                if sequence.key not in ends and answer.token == token and at < len(forced[sequence.key]):
-                    going.append(sequence)
-            sequences = going
+    # -- the model's tokens -------------------------------------------------------------------------------------
 
-    def _put_ahead(self, sequences: SequenceOf[Sequence], forced: dict[int, tuple[int, ...]]) -> None:
-        """Leave each sequence only the first of the tokens that are forced there, or were so some tokens ago."""
-        for sequence in sequences:
-            sequence.forced_ahead = sequence.forced_ahead or forced.get(sequence.key, ())
-            if sequence.forced_ahead and sequence.grammar is not None:
-                sequence.grammar.few_allowed = np.array(sequence.forced_ahead[:1])
+    def _settle_free(self, seats: np.ndarray, rows: np.ndarray, tokens: np.ndarray, scores: Chosen, ends: Ends) -> None:
+        self._add(seats, rows, tokens, scores, ends)
+        for key in self._book.key[seats[self._book.remaining(seats) == 0]].tolist():
+            ends.setdefault(key, "length")
 
-    def _look(self, sequences: SequenceOf[Sequence]) -> list[Sequence]:
-        """Note in each place its mask row. Those that may be complete, or have tokens forced: few."""
+    def _settle_bound(
+        self, seats: np.ndarray, rows: np.ndarray, tokens: np.ndarray, scores: Chosen, ends: Ends
+    ) -> None:
+        """Those that have a grammar."""
         assert self._grammars is not None
-        places = [each.grammar for each in sequences if each.grammar is not None]
-        self._grammars.look(places)
+        refused = self._grammars.take(self._book, seats, tokens)
+        odd = self._book.over_vocabulary[seats]
+        odd[list(refused)] = True
+        if not odd.any():  # as it mostly is
+            self._add(seats, rows, tokens, scores, ends)
+            return
+        self._add(seats[~odd], rows[~odd], tokens[~odd], scores, ends)
+        at = np.flatnonzero(odd)
+        for n, sequence in zip(at.tolist(), self._book.at(seats[at]), strict=True):
+            token = int(tokens[n])
+            is_forced = sequence.forced_ahead[:1] == (token,)
+            answer = refused.get(n, Taken(token))
+            answer = self._add_taken(sequence, answer, scores, int(rows[n]), ends, is_forced=is_forced)
+            sequence.forced_ahead = sequence.forced_ahead[1:] if is_forced and answer.token == token else ()
+
+    # -- forced tokens ------------------------------------------------------------------------------------------
+
+    def _look(self, seats: np.ndarray) -> np.ndarray:
+        """Note of each place its mask row. Those that may be complete, or have tokens forced: few."""
+        assert self._grammars is not None
+        book = self._book
+        self._grammars.look_at(book, seats)
         if self._grammars.has_errors:
-            return list(sequences)
-        return [
-            sequence
-            for sequence, place in zip(sequences, places, strict=True)
-            if place.few_allowed is not None or sequence.forced_ahead or sequence.remaining == 0
-        ]
+            return seats
+        return seats[(book.n_few[seats] >= 0) | book.over_vocabulary[seats] | (book.remaining(seats) == 0)]
 
-    def _end_complete(self, sequences: SequenceOf[Sequence], ends: Ends) -> None:
+    def _end_complete(self, seats: np.ndarray, ends: Ends) -> None:
         assert self._grammars is not None
-        for sequence in sequences:
+        for sequence in self._book.at(seats):
             assert sequence.grammar is not None
             if (error := self._grammars.error_of(sequence.grammar)) is not None:
                 ends[sequence.key] = error
@@ -137,22 +132,48 @@ class Settler:
             elif sequence.remaining == 0:
                 ends[sequence.key] = "length"
 
-    def _forced(self, sequences: SequenceOf[Sequence]) -> dict[int, tuple[int, ...]]:
-        """The tokens that must come next in each sequence that has any, by key."""
+    def _forced(self, seats: np.ndarray) -> dict[int, tuple[int, ...]]:
+        """The tokens that are to be added to each sequence now, by seat. One that takes them one by one has its next
+        one as the only token allowed."""
         assert self._grammars is not None
         forced = {}
-        for sequence in sequences:
-            tokens = self._grammars.forced(sequence.grammar) if sequence.grammar is not None else ()
-            if tokens and tokens[0] not in self._eos_ids:
-                forced[sequence.key] = tokens
+        for sequence in self._book.at(seats):
+            place = sequence.grammar
+            assert place is not None
+            tokens = self._grammars.forced(place)
+            tokens = () if tokens and tokens[0] in self._eos_ids else tokens
+            if sequence.over_vocabulary:
+                sequence.forced_ahead = sequence.forced_ahead or tokens
+                if sequence.forced_ahead:
+                    place.note(place.row_id, np.array(sequence.forced_ahead[:1]))
+            elif tokens:
+                forced[sequence.seat] = tokens
         return forced
 
-    def _take(self, sequences: SequenceOf[Sequence], tokens: SequenceOf[int]) -> list[Taken]:
-        if not sequences:
-            return []
+    def _add_forced(self, forced: dict[int, tuple[int, ...]], ends: Ends) -> np.ndarray:
+        """Add tokens to each in turn, until it ends or the close-out rule takes another way. The seats of those that
+        go on."""
         assert self._grammars is not None
-        places = [each.grammar for each in sequences if each.grammar is not None]
-        return self._grammars.take(places, tokens, [each.remaining for each in sequences])
+        all_seats = seats = np.fromiter(forced, dtype=np.int64, count=len(forced))
+        at = 0
+        while len(seats):
+            tokens = np.fromiter((forced[seat][at] for seat in seats.tolist()), dtype=np.int64, count=len(seats))
+            at += 1
+            refused = self._grammars.take(self._book, seats, tokens)
+            going = np.ones(len(seats), dtype=bool)
+            for n, (sequence, token) in enumerate(zip(self._book.at(seats), tokens.tolist(), strict=True)):
+                answer = self._add_taken(sequence, refused.get(n, Taken(token)), None, 0, ends, is_forced=True)
+                going[n] = sequence.key not in ends and answer.token == token and at < len(forced[sequence.seat])
+            seats = seats[going]
+        return self._going(all_seats, ends)
+
+    def _going(self, seats: np.ndarray, ends: Ends) -> np.ndarray:
+        """Those that have not ended."""
+        if not ends:
+            return seats
+        return seats[[key not in ends for key in self._book.key[seats].tolist()]]
+
+    # -- one token ----------------------------------------------------------------------------------------------
 
     def _add_taken(
         self, sequence: Sequence, answer: Taken, scores: Chosen | None, row: int, ends: Ends, *, is_forced: bool
@@ -173,7 +194,8 @@ class Settler:
         elif answer.token is not None:
             if is_forced:
                 sequence.forced_at.add(len(sequence.ids))
-            self._add(sequence, answer.token, scores, row, ends)
+            sequence.ids.append(answer.token)
+            self._note(sequence, answer.token, scores, row, ends)
         return answer
 
     def _close_out(self, sequence: Sequence, scores: Chosen | None, row: int) -> Taken:
@@ -186,12 +208,23 @@ class Settler:
             sequence.grammar.closed_early = True
         return self._grammars.close_out(sequence.grammar, preferred, sequence.remaining)
 
-    def _add(self, sequence: Sequence, token: int, scores: Chosen | None, row: int, ends: Ends) -> None:
-        """scores None: the token was forced."""
-        sequence.ids.append(token)
-        sequence.n_output += 1
-        sequence.unsent_ids.append(token)
+    def _add(self, seats: np.ndarray, rows: np.ndarray, tokens: np.ndarray, scores: Chosen, ends: Ends) -> None:
+        """Each sequence has one more token, sampled from these rows. They run."""
+        book = self._book
+        book.push(seats, tokens)
+        for sequence, token in zip(book.at(seats), tokens.tolist(), strict=True):
+            sequence.unsent_text += sequence.text.push(token)
+        watched = np.flatnonzero(book.watched[seats])
+        for n, sequence in zip(watched.tolist(), book.at(seats[watched]), strict=True):
+            self._watch(sequence, int(tokens[n]), scores, int(rows[n]), ends)
+
+    def _note(self, sequence: Sequence, token: int, scores: Chosen | None, row: int, ends: Ends) -> None:
+        """A sequence has one more token. scores None: it was forced."""
         sequence.unsent_text += sequence.text.push(token)
+        self._watch(sequence, token, scores, row, ends)
+
+    def _watch(self, sequence: Sequence, token: int, scores: Chosen | None, row: int, ends: Ends) -> None:
+        """Note how likely the last token was, where that is asked; and whether a stop string is complete."""
         if (n_top := sequence.request.top_logprobs) is not None:
             likelihood = _forced(token, n_top) if scores is None else scores.logprob(row, token, n_top)
             sequence.unsent_logprobs.append(_token_logprob(sequence, token, likelihood))
@@ -217,15 +250,16 @@ def take_delta(sequence: Sequence, *, at_end: bool = False) -> Delta | None:
     """What has not been sent yet, once there is text to show or (at_end) anything at all."""
     if at_end:
         sequence.unsent_text += sequence.text.finish()
-    if not sequence.unsent_text and not (at_end and sequence.unsent_ids):
+    if not sequence.unsent_text and not (at_end and len(sequence.ids) > sequence.n_sent):
         return None
+    ids = sequence.ids.view
     delta = Delta(
         request_id=sequence.key,
         text=sequence.unsent_text,
-        token_ids=tuple(sequence.unsent_ids),
+        token_ids=tuple(ids[sequence.n_sent :].tolist()),
         logprobs=tuple(sequence.unsent_logprobs),
     )
     sequence.unsent_text = ""
-    sequence.unsent_ids.clear()
+    sequence.n_sent = len(ids)
     sequence.unsent_logprobs.clear()
     return delta

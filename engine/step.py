@@ -17,20 +17,21 @@ import torch
 from ..grammar.errors import GrammarError
 from ..grammar.generations import Root
 from ..radix.tiers import Tiers
+from .book import Book
 from .costs import Work
 from .counts import Counts
 from .detokenise import Detokeniser
-from .drafts import Drafter, plain, without_space
+from .drafts import Draft, Drafter, without_space
 from .grammars import Grammars
 from .limits import Limits
 from .pacing import Pacer
-from .passes import Checked, Load, pack, with_rows
+from .passes import Checked, Load, Packer, Sampled
 from .places import Places
 from .plan import Candidate, InFlight, Pace, Plan, choose, go_on
 from .ports import Model
 from .prefixes import Prefixes
-from .running import Draws, Running, Sequence, TokenIds
-from .sample import MaskTables, Scores, mask_rows
+from .running import Draws, Running, Sequence
+from .sample import MaskTables, Scores, Ways, mask_rows
 from .settle import Ends, Settler, take_delta
 from .types import Cancelled, Event, Failed, Finished, FinishReason, Request, RootformError
 
@@ -38,6 +39,7 @@ log = logging.getLogger(__name__)
 
 
 _PUBLISHED_TOKENS = 256
+_NO_DRAFT = Draft([], [])
 
 
 class StepLoop:
@@ -60,13 +62,15 @@ class StepLoop:
         self.limits = limits
         self.prefixes = Prefixes(model.memory, prefix_cache, tiers)
         self.counts = Counts()
-        self.places = Places(self.prefixes, limits, self.counts, clock)
+        self.book = Book(limits.batch_rows)
+        self.places = Places(self.book, self.prefixes, limits, self.counts, clock)
         self.prompt_tokens = limits.prefill_tokens  # that the last pass had room for
         self._clock = clock
         self._pacer = Pacer(limits.itl_s)
         self._token_bytes = token_bytes
         self._grammars = grammars
-        self._settler = Settler(self._grammars, eos_ids)
+        self._settler = Settler(self.book, grammars, eos_ids)
+        self._packer = Packer(self.book, limits.batch_rows, limits.prefill_tokens + 16 * limits.batch_rows)
         self._masks = MaskTables()
         alike = without_space(token_bytes, model.vocab_size)
         self._drafter = Drafter(grammars, eos_ids, alike) if drafts else None
@@ -86,33 +90,38 @@ class StepLoop:
     def add(self, request: Request, root: Root | None = None) -> list[Event]:
         """Accept a request. root: its compiled constraint. Raises RootformError when it can never be served."""
         self._check_size(request)
-        sequence = Sequence(
-            request=request,
-            ids=TokenIds(request.prompt_ids),
-            text=Detokeniser(self._token_bytes, request.stop),
-            draws=Draws(request.sampling.seed),
-        )
+        text, draws = Detokeniser(self._token_bytes, request.stop), Draws(request.sampling.seed)
+        sequence = Sequence(request, self.book, text, draws)
         if root is not None:
-            assert self._grammars is not None
-            sequence.grammar = self._grammars.open(root, request.max_new_tokens)
+            self._constrain(sequence, root)
         self.places.add(sequence)
         try:
-            ends = self._settler.run_forced([sequence]) if sequence.grammar is not None else {}
+            ends = self._settler.run_forced(np.array([sequence.seat])) if sequence.grammar is not None else {}
         except Exception as error:
             ends = {sequence.key: error}
         return self._send([sequence], ends)
+
+    def _constrain(self, sequence: Sequence, root: Root) -> None:
+        assert self._grammars is not None
+        try:
+            limit = sequence.request.max_new_tokens
+            sequence.constrain(self._grammars.open(root, limit, self.book, sequence.seat))
+        except BaseException:
+            self.book.close(sequence)
+            raise
 
     def cancel(self, request_id: int) -> list[Event]:
         """Drop a request, whatever it is doing; no events when it has already ended."""
         sequence = self.places.get(request_id)
         if sequence is None:
             return []
+        usage = sequence.usage()
         try:
             self._drop(sequence)
         except Exception as error:
             log.error("request %d could not be put away", request_id, exc_info=error)
         self.counts.cancelled += 1
-        return [Cancelled(request_id=request_id, usage=sequence.usage())]
+        return [Cancelled(request_id=request_id, usage=usage)]
 
     def _check_size(self, request: Request) -> None:
         n_prompt, n_new = len(request.prompt_ids), request.max_new_tokens
@@ -132,55 +141,63 @@ class StepLoop:
         began = self._clock()
         loaded: list[Running] | None = None
         try:
-            loaded, tokens = self._choose()
-            return self._pass(loaded, tokens, began) if loaded else self._unstick()
+            loaded = self._choose()
+            return self._pass(loaded, began) if loaded else self._unstick()
         except Exception as error:
             affected = self.places.running.values() if loaded is None else loaded
             return self._fail_step([running.sequence for running in affected], error)
 
-    def _choose(self) -> tuple[list[Running], dict[int, int]]:
-        """Who is in the next pass, and how many new tokens of each, by key. Those who join it have their places then,
+    def _choose(self) -> list[Running]:
+        """Who is in the next pass; the book says how many new tokens of each. Those who join it have their places then,
         as far as memory goes."""
+        book = self.book
         self.places.make_room_for_output()
-        plan = self._go_on() or choose(self._candidates(), self._in_flight(), self.limits, self.pace)
-        self.prompt_tokens = plan.prompt_tokens
+        prompt_tokens = self._go_on()
+        self.prompt_tokens = self._plan() if prompt_tokens is None else prompt_tokens
+        seats, running = self.places.seats, list(self.places.running.values())
+        is_idle = book.given[seats] == 0
+        book.idle[seats] = np.where(is_idle, book.idle[seats] + 1, 0)
+        if not is_idle.any():
+            return running
+        return [running[number] for number in np.flatnonzero(~is_idle).tolist()]
+
+    def _go_on(self) -> int | None:
+        """Give all that run all their tokens in a pass in which everybody decodes. How many prompt tokens it has room
+        for; None: it takes more to plan the pass."""
+        book, seats = self.book, self.places.seats
+        if self.places.waiting or not len(seats) or not book.decoding(seats).all():
+            return None
+        n_online = int(book.online[seats].sum())
+        if 0 < n_online < len(seats):
+            return None
+        n_tokens = book.n_tokens[seats]
+        n_left = n_tokens - book.n_computed[seats] + self._n_unseen(seats)
+        book.given[seats] = n_left
+        context = int(n_tokens.sum())
+        return go_on(int(n_left.sum()), len(seats), context, self.limits, self.pace, online=n_online > 0)
+
+    def _plan(self) -> int:
+        """Give those that run, and those that join them, their tokens. How many prompt tokens there was room for."""
+        plan = choose(self._candidates(), self._in_flight(), self.limits, self.pace)
         self._hurry(plan)
         self.places.give_way(plan.gives_way)
         self.places.start(plan.joins)
-        loaded = []
         for key, running in self.places.running.items():
-            running.idle = 0 if key in plan.tokens else running.idle + 1
-            if running.idle == 0:
-                loaded.append(running)
-        return loaded, plan.tokens
+            self.book.given[running.seat] = plan.tokens.get(key, 0)
+        return plan.prompt_tokens
 
-    def _go_on(self) -> Plan | None:
-        """The plan of a pass in which everybody decodes; None: it takes more to find one."""
-        if self.places.waiting or not self.places.running:
-            return None
-        n_left: dict[int, int] = {}
-        n_online = context = 0
-        for key, running in self.places.running.items():
-            if not running.decoding:
-                return None
-            n_tokens = len(running.sequence.ids)
-            n_left[key] = n_tokens - running.n_computed + self._n_unseen(running)
-            n_online += running.sequence.online
-            context += n_tokens
-        if 0 < n_online < len(n_left):
-            return None
-        return go_on(n_left, context, self.limits, self.pace, online=n_online > 0)
-
-    def _pass(self, loaded: list[Running], tokens: dict[int, int], began: float) -> list[Event]:
-        """Compute so many new tokens of each, choose those that follow, settle them."""
-        load = self._pack(loaded, tokens)
+    def _pass(self, loaded: list[Running], began: float) -> list[Event]:
+        """Compute as many new tokens of each as it is given, choose those that follow, settle them."""
+        load = self._pack(loaded)
+        sampled = load.sampled
+        assert sampled is not None
         logits = self.model.forward(load.batch)
         work = self._mark_computed(load)
-        scores = self._mask(logits, load.sampled)
-        chosen = self._sample(scores, load.sampled)
-        ends = self._settle(load.sampled, chosen, scores)
+        scores = self._mask(logits, sampled)
+        chosen = self._sample(scores, sampled)
+        ends = self._settle(sampled, chosen, scores)
         self._note_cost(work, load, self._clock() - began)
-        return self._send([each.sequence for each in load.sampled], ends)
+        return self._send(sampled.sequences, ends)
 
     def _fail_step(self, sequences: list[Sequence], error: Exception) -> list[Event]:
         """Fail those the error touched; nobody else notices. With none to blame, all who wait: never try for ever."""
@@ -202,21 +219,26 @@ class StepLoop:
         return self.prefixes.n_cached(sequence.ids.view, sequence.request.namespace)
 
     def _in_flight(self) -> list[InFlight]:
+        book, seats = self.book, self.places.seats
+        n_computed = book.n_computed[seats] - self._n_unseen(seats)
+        columns = n_computed, ~book.decoding(seats), book.online[seats], book.idle[seats]
+        rows = zip(self.places.running.values(), *(each.tolist() for each in columns), strict=True)
         return [
             InFlight(
                 key=running.key,
                 ids=running.sequence.ids.view,
                 namespace=running.sequence.request.namespace,
-                n_computed=running.n_computed - self._n_unseen(running),
-                prefilling=not running.decoding,
-                online=running.sequence.online,
-                idle=running.idle,
+                n_computed=computed,
+                prefilling=prefilling,
+                online=online,
+                idle=idle,
             )
-            for running in self.places.running.values()
+            for running, computed, prefilling, online, idle in rows
         ]
 
-    def _n_unseen(self, running: Running) -> int:
-        """Tokens of it that are chosen, and not yet known here; none, where each pass is settled before the next."""
+    def _n_unseen(self, seats: np.ndarray) -> np.ndarray | int:
+        """Tokens of each of those that run that are chosen, and not yet known here; none, where each pass is settled
+        before the next."""
         return 0
 
     def _hurry(self, plan: Plan) -> None:
@@ -224,85 +246,107 @@ class StepLoop:
         for key, owner in plan.waits.items():
             sequence, other = self.places.get(key), self.places.get(owner)
             if sequence is not None and other is not None and sequence.online:
-                other.promoted = True
+                other.promote()
 
-    def _pack(self, loaded: list[Running], tokens: dict[int, int]) -> Load:
-        starts = np.array([running.n_computed for running in loaded], dtype=np.int32)
-        stops = starts + np.array([tokens[running.key] for running in loaded], dtype=np.int32)
-        ends = np.array([len(running.sequence.ids) for running in loaded])
-        stops = np.minimum(stops, ends).astype(np.int32)  # a prefix published since the plan makes a chunk shorter
-        is_sampled = stops == ends
-        sampled = self._draft([running for running, is_last in zip(loaded, is_sampled, strict=True) if is_last])
-        return pack(loaded, starts, stops, sampled)
+    def _pack(self, loaded: list[Running]) -> Load:
+        seats, n_left, lengths = self._lengths(loaded)
+        at = np.flatnonzero(lengths == n_left)
+        drafts = None
+        if self._drafter is not None and len(at):
+            drafts = self._draft(self._drafter, [loaded[number] for number in at.tolist()])
+        return self._packer.pack(loaded, seats, lengths, at, drafts)
 
-    def _draft(self, sampled: list[Running]) -> list[Checked]:
-        """A draft for each of the sequences, and the rows of logits it asks for."""
+    def _lengths(self, loaded: list[Running]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Seats, the tokens left to be computed, and how many of them are in the pass: (n,) int64."""
+        book, seats = self.book, self.places.seats
+        if len(loaded) < len(seats):
+            seats = seats[book.given[seats] > 0]
+        n_left = book.n_tokens[seats] - book.n_computed[seats]
+        return seats, n_left, np.minimum(book.given[seats], n_left)  # a prefix published since shortens a chunk
+
+    def _draft(self, drafter: Drafter, sampled: list[Running]) -> list[Draft]:
+        """A draft for each of those whose next token is chosen."""
         sequences = [running.sequence for running in sampled]
-        if self._drafter is None or not sampled:
-            drafts = [plain(sequence) for sequence in sequences]
-        else:
-            drafts = self._drafter.draft(sequences, [each.room.capacity - len(each.sequence.ids) for each in sampled])
-        return with_rows(sampled, drafts)
+        return drafter.draft(sequences, [each.capacity - len(each.sequence.ids) for each in sampled])
 
     def _mark_computed(self, load: Load) -> Work:
         """Note what is in memory now, and give the tree prompts as they grow. What the pass computed."""
+        book, seats, lengths = self.book, load.seats, load.lengths
+        before = book.n_computed[seats]
+        was_prefilling = before < book.n_joined[seats]
+        work = Work.of(load.batch.lengths, before, is_decoding=book.decoding(seats))
+        book.n_computed[seats] = before + lengths
+        book.forward_passes[seats] += 1
         self.counts.forward_passes += 1
-        decoded, prompts = [], []
-        for running, n_tokens, n_all in zip(load.running, load.lengths, load.batch.lengths.tolist(), strict=True):
-            was_prefilling = running.prefilling
-            (decoded if running.decoding else prompts).append((n_all, running.n_computed))
-            running.n_computed += n_tokens
-            running.sequence.forward_passes += 1
-            self.counts.sequence_passes += 1
-            if was_prefilling:
-                self.counts.prefill_tokens += n_tokens
-                n_unknown = running.n_computed - running.room.n_shared  # to the tree; all at once would be a long copy
-                if not running.prefilling or n_unknown >= _PUBLISHED_TOKENS:
-                    self.prefixes.publish(running.room, running.computed_ids)
-        return Work.of(decoded, prompts)
+        self.counts.sequence_passes += len(seats)
+        if was_prefilling.any():
+            self.counts.prefill_tokens += int(lengths[was_prefilling].sum())
+            for number in np.flatnonzero(was_prefilling).tolist():
+                self._publish(load.running[number])
+        return work
+
+    def _publish(self, running: Running) -> None:
+        """Give the tree what it lacks of a prompt, if that is much, or all of the prompt."""
+        n_unknown = running.n_computed - running.room.n_shared  # all at once would be a long copy
+        if not running.prefilling or n_unknown >= _PUBLISHED_TOKENS:
+            self.prefixes.publish(running.room, running.computed_ids)
 
     def _note_cost(self, work: Work, load: Load, seconds: float) -> None:
         """Learn what a pass costs, for the plans to come."""
-        drafted = sum(len(each.draft.tokens) for each in load.sampled) / len(load.sampled) if load.sampled else None
-        self._pacer.note(work, drafted, seconds)
+        self._pacer.note(work, load.n_drafted, seconds)
 
-    def _mask(self, logits: torch.Tensor, sampled: list[Checked]) -> Scores:
-        asked = [at for each in sampled for at in each.draft.asked]
-        row_ids = np.array([at.row_id for at in asked], dtype=np.int32)
-        tables = self._grammars.split_rows(row_ids) if self._grammars is not None else []
+    def _mask(self, logits: torch.Tensor, sampled: Sampled) -> Scores:
+        tables = self._grammars.split_rows(sampled.row_ids) if self._grammars is not None else []
         masks = [(self._masks.on(logits.device, serial, rows), ids) for serial, rows, ids in tables]
-        keep = [row for each in sampled if each.sequence.over_vocabulary for row in each.rows]
-        return mask_rows(logits, masks, [at.few_allowed for at in asked], keep)
+        keep = np.flatnonzero(self.book.over_vocabulary[sampled.row_seats]).tolist()
+        return mask_rows(logits, masks, sampled.few, keep)
 
-    def _sample(self, scores: Scores, sampled: list[Checked]) -> list[int]:
-        """One token for each row. Each request draws from its own stream of random numbers."""
-        samplings, uniforms = [], []
-        for each in sampled:
-            sampling, n_rows = each.sequence.request.sampling, len(each.draft.asked)
-            samplings += [sampling] * n_rows
-            uniforms += each.sequence.draws.ahead(n_rows) if sampling.temperature else [0.0] * n_rows
-        return scores.choose(samplings, uniforms).tolist()
+    def _sample(self, scores: Scores, sampled: Sampled) -> np.ndarray:
+        """One token for each row, (m,) int64. Each request draws from its own stream of random numbers."""
+        book, seats = self.book, sampled.row_seats
+        uniform = np.zeros(len(seats))
+        for row in np.flatnonzero(book.temperature[sampled.seats]).tolist():
+            sequence, rows = sampled.running[row].sequence, sampled.rows(row)
+            uniform[rows] = sequence.draws.ahead(rows.stop - rows.start)
+        ways = Ways(book.temperature[seats], book.top_k[seats], book.top_p[seats], book.min_p[seats], uniform)
+        return scores.choose(ways)
 
-    def _settle(self, sampled: list[Checked], tokens: list[int], scores: Scores) -> Ends:
+    def _settle(self, sampled: Sampled, tokens: np.ndarray, scores: Scores) -> Ends:
         """Settle one token of each sequence after the other, as long as its draft holds the same; drop the rest."""
-        ends: Ends = {}
-        going = sampled
+        self._use_draws(sampled)
+        ends = self._settler.settle(sampled.seats, sampled.first_rows, tokens[sampled.first_rows], scores)
+        going = [each for each in sampled.drafted if each.agrees() and each.sequence.key not in ends]
         while going:
-            rows = [each.row for each in going]
-            ends |= self._settler.settle([each.sequence for each in going], rows, [tokens[row] for row in rows], scores)
-            going = [each for each in going if each.agrees() and each.key not in ends]
-        for each in sampled:
+            seats, rows = np.array([(each.running.seat, each.row) for each in going], dtype=np.int64).T
+            ends |= self._settler.settle(seats, rows, tokens[rows], scores)
+            going = [each for each in going if each.agrees() and each.sequence.key not in ends]
+        for each in sampled.drafted:
             self._keep(each)
-            if self._drafter is not None and not isinstance(end := ends.get(each.key), Exception):
-                said_so = end == "stop" and each.sequence.text.matched_stop is None
-                self._drafter.follow(each.sequence, each.draft, each.n_kept, ended_itself=said_so)
+        if self._drafter is not None:
+            self._follow(self._drafter, sampled, ends)
         return ends
+
+    def _use_draws(self, sampled: Sampled) -> None:
+        """The first row of each that draws has used its number, unless its token is forced."""
+        for row in np.flatnonzero(self.book.temperature[sampled.seats]).tolist():
+            sequence = sampled.running[row].sequence
+            sequence.draws.use(int(not sequence.forced_ahead))
+
+    def _follow(self, drafter: Drafter, sampled: Sampled, ends: Ends) -> None:
+        """Have drafts learn from what came."""
+        checked = {each.sequence.key: each for each in sampled.drafted}
+        for sequence in sampled.sequences:
+            if not isinstance(end := ends.get(sequence.key), Exception):
+                said_so = end == "stop" and sequence.text.matched_stop is None
+                known = checked.get(sequence.key)
+                draft, n_kept = (_NO_DRAFT, 0) if known is None else (known.draft, known.n_kept)
+                drafter.follow(sequence, draft, n_kept, ended_itself=said_so)
 
     def _keep(self, checked: Checked) -> None:
         """What the draft had right is in memory now; the rest is forgotten there."""
         running, n_kept = checked.running, checked.n_kept
         running.n_computed += n_kept
-        running.sequence.draws.use(checked.n_chosen)
+        running.sequence.draws.use(checked.n_settled - 1)
         if n_kept < len(checked.draft.tokens):
             self.model.memory.truncate(running.room.slot, running.n_computed)
         self.counts.drafted_tokens += len(checked.draft.guessed)
@@ -324,6 +368,7 @@ class StepLoop:
 
     def _end(self, sequence: Sequence, end: FinishReason | Exception) -> Event:
         """Let go of all the sequence holds; its final event."""
+        usage = sequence.usage()
         try:
             self._drop(sequence, remember=not isinstance(end, Exception))
         except Exception as error:
@@ -338,7 +383,7 @@ class StepLoop:
         return Finished(
             request_id=sequence.key,
             reason="length" if closed_early and matched_stop is None else end,  # it was the limit that closed it
-            usage=sequence.usage(),
+            usage=usage,
             closed_early=closed_early,
             matched_stop=matched_stop,
         )

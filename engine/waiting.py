@@ -170,6 +170,6 @@ class Waiting:
         for entry in self._lines[False].values():
             if self._left[True] - entry.online_left < self._limits.overtaken_offline:
                 break
-            entry.sequence.promoted = True
+            entry.sequence.promote()
             aged.append(entry)
         return [entry.sequence for entry in sorted(aged, key=lambda each: each.number)]

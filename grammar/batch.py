@@ -126,6 +126,10 @@ class StateBatch:
         """The allowed tokens of a row that allows few, ascending; None for others."""
         return self._automaton.allowed(row)
 
+    def n_few(self, rows: np.ndarray) -> np.ndarray:
+        """How many tokens each row allows, (n,) int32; -1 for those of which `allowed` knows no list."""
+        return self._automaton.row_table.n_few(rows)
+
     # -- what is to come --------------------------------------------------------------------------------------
 
     def closing(self, slot: int) -> tuple[int, ...]:

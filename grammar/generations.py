@@ -351,6 +351,17 @@ class GenerationBatch:
             return [opened.batch.allowed(row) for row in (rows & _ROW_MASK).tolist()]
         return [self.allowed(row) for row in rows.tolist()]
 
+    def n_few(self, rows: np.ndarray) -> np.ndarray:
+        """How many tokens each row allows, (n,) int32; -1 where these are not few."""
+        if len(self._open) == 1:
+            (opened,) = self._open.values()
+            return opened.batch.n_few(rows & _ROW_MASK)
+        found = np.empty(len(rows), np.int32)
+        for number, opened in self._open.items():
+            at = rows >> _ROW_BITS == number
+            found[at] = opened.batch.n_few(rows[at] & _ROW_MASK)
+        return found
+
     def row(self, row: int) -> np.ndarray:
         """A mask row, (words,) int32."""
         return self._open[row >> _ROW_BITS].generation.automaton.rows[row & _ROW_MASK]

@@ -69,6 +69,11 @@ class Rows:
             known = self._sparse[row] = _tokens_of(self._bits[row], size)
         return known
 
+    def n_few(self, rows: np.ndarray) -> np.ndarray:
+        """How many tokens each row allows, (n,) int32; -1 where `allowed` has no list of them."""
+        sizes = self._sizes[rows]
+        return np.where(sizes <= _SPARSE, sizes, np.int32(-1))
+
     def add(self, words: np.ndarray, accepts: bool) -> int:
         """The id of the row for a mask, (words,) uint32. accepts: the EOS tokens are among the allowed."""
         self.make_room()

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rootform.engine.grammars import Grammars
+from rootform.engine.ports import Few
 from rootform.engine.sample import Scores
 from rootform.engine.types import RootformError, Sampling
 from rootform.grammar.constraints import JsonSchema, Regex
@@ -157,7 +158,7 @@ def test_far_from_the_limit_nothing_changes(make, name, limit, seed, sampling):
 def test_the_first_allowed_of_the_preferred_tokens_is_drawn_as_from_a_masked_row(few):
     logits = torch.tensor([[0.5, -1.0, 2.0, 0.0, 1.5, -torch.inf]])
     allowed = np.array([0, 1, 2, 3, 4])
-    scores = Scores(logits, [allowed if few else None])
+    scores = Scores(logits, Few.of([allowed if few else None]))
     sampling, good = Sampling(temperature=1.3), [1, 3, 4]
     counts = np.zeros(6)
     for seed in range(1000):

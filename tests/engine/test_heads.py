@@ -14,6 +14,7 @@ from torch import nn
 
 from rootform import Engine
 from rootform.engine.heads import Head
+from rootform.engine.ports import Few
 
 VOCAB, WIDTH = 50, 24
 
@@ -34,13 +35,13 @@ few = st.none() | st.sets(st.integers(0, VOCAB - 1), min_size=1, max_size=8).map
 def test_wanted_logits_are_those_of_the_full_product_and_none_depends_on_other_rows(wanted, seed):
     head, linear = make()
     hidden = torch.randn(len(wanted), WIDTH, generator=torch.Generator().manual_seed(seed))
-    logits, full = head(hidden, wanted), hidden @ linear.weight.T
+    logits, full = head(hidden, Few.of(wanted)), hidden @ linear.weight.T
     assert logits.shape == full.shape
     for row, ids in enumerate(wanted):
         columns = slice(None) if ids is None else ids
         torch.testing.assert_close(logits[row, columns], full[row, columns])
         if ids is not None:
-            alone = head(hidden[row : row + 1], [ids])
+            alone = head(hidden[row : row + 1], Few.of([ids]))
             assert torch.equal(alone[0, ids], logits[row, ids])
 
 
@@ -48,7 +49,7 @@ def test_wanted_logits_are_those_of_the_full_product_and_none_depends_on_other_r
 def test_a_layer_that_cannot_be_read_by_rows_gives_all_logits(layer):
     head, linear = make(**layer)
     hidden = torch.randn(3, WIDTH)
-    torch.testing.assert_close(head(hidden, [np.array([4])] * 3), linear(hidden))
+    torch.testing.assert_close(head(hidden, Few.of([np.array([4])] * 3)), linear(hidden))
 
 
 def test_bfloat16_rows_are_summed_in_float32():
@@ -56,7 +57,7 @@ def test_bfloat16_rows_are_summed_in_float32():
     hidden = torch.randn(4, WIDTH).bfloat16()
     ids = np.array([3, 9])
     want = (hidden.float() @ linear.weight.float().T)[:, ids]
-    torch.testing.assert_close(head(hidden, [ids] * 4)[:, ids].float(), want.bfloat16().float())
+    torch.testing.assert_close(head(hidden, Few.of([ids] * 4))[:, ids].float(), want.bfloat16().float())
 
 
 @pytest.mark.parametrize("width", [768, 2048])
@@ -68,10 +69,10 @@ def test_rows_as_wide_as_models_do_not_depend_on_others_either(width):
     linear.weight = nn.Parameter(embedding, requires_grad=False)
     head, hidden = Head(linear, embedding, wide=0), torch.randn(40, width)
     wanted = [np.arange(n, n + 1 + n * n % 60) for n in range(40)]
-    together = head(hidden, wanted)
+    together = head(hidden, Few.of(wanted))
     for row, ids in enumerate(wanted):
-        assert torch.equal(head(hidden[row : row + 1], [ids])[0, ids], together[row, ids])
-        assert torch.equal(head(hidden[row : row + 1], [ids[:1]])[0, ids[:1]], together[row, ids[:1]])
+        assert torch.equal(head(hidden[row : row + 1], Few.of([ids]))[0, ids], together[row, ids])
+        assert torch.equal(head(hidden[row : row + 1], Few.of([ids[:1]]))[0, ids[:1]], together[row, ids[:1]])
 
 
 # -- a model -----------------------------------------------------------------------------------------------------------

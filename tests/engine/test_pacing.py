@@ -20,6 +20,12 @@ LIMITS = derive_limits(context_tokens=20_000, page_tokens=1, total_pages=100_000
 LONG = 99  # the key of the prompt
 
 
+def work_of(rows):
+    """rows: tokens in the pass, those in memory before, and whether it decodes, of each sequence."""
+    lengths, before, is_decoding = np.array(rows, dtype=np.int64).reshape(-1, 3).T
+    return Work.of(lengths, before, is_decoding=is_decoding > 0)
+
+
 class Pass(NamedTuple):
     """seconds: that it took.  alone: that its decoding tokens would have taken without the prompt, and without noise.
     known: that the pacer thinks they would."""
@@ -42,12 +48,12 @@ class World:
 
     def run(self) -> Pass:
         plan = choose([], self.sequences.values(), LIMITS, self.pacer.pace)
-        decoded, prompts = [], []
+        rows = []
         for key, n_tokens in plan.tokens.items():
             before = self.sequences[key]
-            (prompts if before.prefilling else decoded).append((n_tokens, before.n_computed))
+            rows.append((n_tokens, before.n_computed, not before.prefilling))
             self.sequences[key] = self._after(before, n_tokens)
-        alone, work = Work.of(decoded, []), Work.of(decoded, prompts)
+        alone, work = work_of([each for each in rows if each[2]]), work_of(rows)
         seconds = self.prices.whole(work) * float(np.exp(self._rng.normal(0, self._noise)))
         self.pacer.note(work, None, seconds)
         known = self.pacer.pace.prices.whole(alone)

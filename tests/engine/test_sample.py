@@ -9,9 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rootform.engine.kernels.mask import apply_mask
+from rootform.engine.kernels.sampling import draw_sorted
 from rootform.engine.loops import forbid, likeliest
-from rootform.engine.sample import MaskTables, Scores, draw, mask_rows
+from rootform.engine.ports import Few
+from rootform.engine.sample import MaskTables, Scores, Ways, mask_rows
 from rootform.engine.types import Sampling
+
+GREEDY = Ways.of_each([Sampling()], [0.0])
 
 
 def bit_rows(allowed_sets, n_tokens):
@@ -53,7 +57,8 @@ def test_drawing_follows_the_filtered_distribution(sampling):
     logits = np.random.default_rng(3).normal(size=17).astype(np.float32) * 2
     n = 4000
     uniforms = ((np.arange(n) + 0.5) / n).tolist()
-    drawn = draw(torch.from_numpy(logits).expand(n, -1), [sampling] * n, uniforms)
+    draws = Ways.of_each([sampling] * n, uniforms).draws(torch.device("cpu"))
+    drawn = draw_sorted(torch.from_numpy(logits).expand(n, -1), draws)
     share = np.bincount(drawn.numpy(), minlength=17) / n
     np.testing.assert_allclose(share, plain_distribution(logits, sampling), atol=1.01 / n)
 
@@ -77,10 +82,11 @@ def test_only_allowed_tokens_and_a_row_never_sees_its_neighbours(seed, n_tokens,
     samplings = [Sampling(temperature=temperature, top_p=0.9, seed=1) for _ in range(rows)]
     uniforms = rng.random(rows).tolist()
 
-    together = mask_rows(logits.clone(), [(table, row_ids)], few).choose(samplings, uniforms)
+    ways = Ways.of_each(samplings, uniforms)
+    together = mask_rows(logits.clone(), [(table, row_ids)], Few.of(few)).choose(ways)
     for n in range(rows):
-        alone = mask_rows(logits[n : n + 1].clone(), [(table, row_ids[n : n + 1])], few[n : n + 1])
-        assert alone.choose(samplings[n : n + 1], uniforms[n : n + 1])[0] == together[n]
+        alone = mask_rows(logits[n : n + 1].clone(), [(table, row_ids[n : n + 1])], Few.of(few[n : n + 1]))
+        assert alone.choose(ways.of(np.array([n])))[0] == together[n]
         allowed = np.arange(n_tokens) if kinds[n] == 0 else sets[n]
         assert together[n] in allowed
         if temperature == 0:
@@ -91,7 +97,7 @@ def test_only_allowed_tokens_and_a_row_never_sees_its_neighbours(seed, n_tokens,
 def test_logprobs_are_over_the_allowed_tokens(by_bits):
     logits = torch.tensor([[1.0, 2.0, 3.0, 4.0]])
     allowed = np.array([0, 2])
-    few = [None] if by_bits else [allowed]
+    few = Few.of([None] if by_bits else [allowed])
     scores = mask_rows(logits, [(torch.from_numpy(bit_rows([allowed], 4)), np.array([0], dtype=np.int32))], few)
     want = np.log(np.exp([1.0, 3.0]) / np.exp([1.0, 3.0]).sum())
     got = scores.logprob(0, 0, n_top=10)
@@ -102,8 +108,8 @@ def test_logprobs_are_over_the_allowed_tokens(by_bits):
 
 def test_ties_go_to_the_lowest_id_either_way():
     logits = torch.zeros((2, 40))
-    scores = Scores(logits, [None, np.array([7, 9, 30])])
-    assert scores.choose([Sampling(), Sampling()], [0.0, 0.0]).tolist() == [0, 7]
+    scores = Scores(logits, Few.of([None, np.array([7, 9, 30])]))
+    assert scores.choose(GREEDY.of(np.zeros(2, dtype=np.int64))).tolist() == [0, 7]
 
 
 @given(
@@ -129,8 +135,9 @@ def test_the_compiled_loops_do_what_torch_does(seed, vocab, words):
 
 
 def test_a_row_that_is_not_in_the_table_is_refused():
+    masks = [(torch.zeros(2, 1, dtype=torch.int32), np.array([2], dtype=np.int32))]
     with pytest.raises(ValueError, match="mask row 2 is not in a table of 2 rows"):
-        mask_rows(torch.zeros(1, 4), [(torch.zeros(2, 1, dtype=torch.int32), np.array([2], dtype=np.int32))], [None])
+        mask_rows(torch.zeros(1, 4), masks, Few.of([None]))
 
 
 def test_mask_tables_on_another_device_follow_the_grammars_rows():
@@ -147,5 +154,5 @@ def test_rows_masked_by_different_tables():
     logits = torch.zeros((3, 4))
     tables = [torch.from_numpy(bit_rows([np.array([allowed])], 4)) for allowed in (1, 2)]
     ids = [np.array([0, -1, -1], dtype=np.int32), np.array([-1, -1, 0], dtype=np.int32)]
-    scores = mask_rows(logits, zip(tables, ids, strict=True), [None, None, None])
-    assert scores.choose([Sampling()] * 3, [0.0] * 3).tolist() == [1, 0, 2]
+    scores = mask_rows(logits, zip(tables, ids, strict=True), Few.of([None, None, None]))
+    assert scores.choose(GREEDY.of(np.zeros(3, dtype=np.int64))).tolist() == [1, 0, 2]

@@ -9,8 +9,9 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rootform.engine.book import Book
 from rootform.engine.limits import derive_limits
-from rootform.engine.running import Draws, Sequence, TokenIds
+from rootform.engine.running import Draws, Sequence
 from rootform.engine.types import Request
 from rootform.engine.waiting import Waiting
 
@@ -20,7 +21,7 @@ FEW = msgspec.structs.replace(LIMITS, overtaken=3, overtaken_offline=5)
 
 def sequence(key, ids=(1,), priority="online", namespace=""):
     request = Request(request_id=key, prompt_ids=tuple(ids), max_new_tokens=4, priority=priority, namespace=namespace)
-    return Sequence(request=request, ids=TokenIds(request.prompt_ids), text=None, draws=Draws(1))
+    return Sequence(request, Book(1), text=None, draws=Draws(1))
 
 
 def order(waiting, cached=None):

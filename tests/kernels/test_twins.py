@@ -371,7 +371,8 @@ def test_tokens_come_as_often_as_they_should(filters, kept):
 
 
 def test_tokens_are_those_the_engine_draws_ties_and_all():
-    from rootform.engine.sample import Scores
+    from rootform.engine.ports import Few
+    from rootform.engine.sample import Scores, Ways
     from rootform.engine.types import Sampling
 
     torch.manual_seed(0)
@@ -394,7 +395,7 @@ def test_tokens_are_those_the_engine_draws_ties_and_all():
     mask.apply_mask(masked, table, torch.tensor(rows))
     allowed = np.flatnonzero(np.unpackbits(table.numpy().view(np.uint8), bitorder="little")[:24])
     for few in ([None] * n, [allowed if row == 0 else None for row in rows]):
-        assert Scores(masked, few).choose(samplings, uniforms).tolist() == got.tolist()
+        assert Scores(masked, Few.of(few)).choose(Ways.of_each(samplings, uniforms)).tolist() == got.tolist()
 
 
 def test_a_row_is_drawn_by_its_own_number_alone():
