@@ -242,17 +242,22 @@ HEADER = """\
 |---|---|---|---|---|---|"""
 
 
+def row(name: str, found: Count, line: Count, pass_rows: float) -> str:
+    """A row of the table. line: what is counted with lines alone. pass_rows: as in Count.cost()."""
+    n = max(found.tokens, 1)
+    return (
+        f"| {name} | {found.passes / n:.4f} | {found.branches / n:.4f} "
+        f"| {100 * found.kept / max(found.branches, 1):.0f} | {found.wasted / n:.2f} "
+        f"| {found.cost(pass_rows) / line.cost(pass_rows):.3f}x |"
+    )
+
+
 def table(
     name: str, make: Callable[[], Engine], tasks: Sequence[Task], known: Known, pass_rows: float
 ) -> Iterator[str]:
-    """A row for each rule. cost: rows, and passes as so many rows."""
+    """A row for each rule."""
     line: Count | None = None
     for rule in RULES:
         found = count(make, tasks, known, rule)
         line = line or found
-        n = max(found.tokens, 1)
-        yield (
-            f"| {name}: {rule.name} | {found.passes / n:.4f} | {found.branches / n:.4f} "
-            f"| {100 * found.kept / max(found.branches, 1):.0f} | {found.wasted / n:.2f} "
-            f"| {found.cost(pass_rows) / line.cost(pass_rows):.3f}x |"
-        )
+        yield row(f"{name}: {rule.name}", found, line, pass_rows)

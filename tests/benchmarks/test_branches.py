@@ -11,9 +11,7 @@ from rootform.benchmarks import branches, drafts
 from rootform.benchmarks.drafts_tasks import WARM, Task, ask
 from rootform.engine.api import Engine
 
-TASK = Task(
-    "words", '{"type": "string", "pattern": "^[ab]{40}$"}', ["a b c", "b c d", "c d e", "d e f", "e f g", "f g"]
-)
+TASK = Task("words", '{"type": "string", "pattern": "^[ab]{16}$"}', ["a b c", "b c d", "c d e", "d e f", "e f g"])
 LINE, MANY = branches.RULES[0], branches.RULES[-1]
 
 
@@ -51,10 +49,11 @@ def test_a_branch_that_is_kept_saves_passes_and_one_that_is_not_wastes_rows(
     assert many.passes < line.passes
 
 
-def test_the_table_holds_costs_against_a_line(make: partial[Engine], known: branches.Known) -> None:
-    rows = list(branches.table("words", make, [TASK], known, 20.0))
-    assert len(rows) == len(branches.RULES)
-    assert rows[0].endswith("| 1.000x |")
+def test_costs_are_rows_and_passes_against_a_line() -> None:
+    line = branches.Count(tokens=100, passes=20, wasted=50)
+    found = branches.Count(tokens=100, passes=18, wasted=60, branches=10, kept=2)
+    assert line.cost(20.0) == 100 + 50 + 20 * 20
+    assert branches.row("words", found, line, 20.0) == "| words | 0.1800 | 0.1000 | 20 | 0.60 | 0.945x |"
 
 
 def test_an_answer_that_comes_out_different_is_an_error(make: partial[Engine], known: branches.Known) -> None:
