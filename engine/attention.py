@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from .attention_few import MOST_ROWS, attend_few, suits
 from .attention_loops import UNSEEN, attend_rows, merge, soften
 from .attention_pairs import attend_pairs, can_attend
 from .cascade import Kind, NearPart, ProductPart, Rows, Sight, StepPlan, Tokens, make_sight
@@ -166,7 +167,7 @@ class Found:
         values: torch.Tensor,
         scoring: Scoring,
     ) -> None:
-        attend_pairs(
+        arguments = (
             bits(queries.contiguous()),
             bits(keys),
             bits(values),
@@ -181,6 +182,12 @@ class Found:
             self.out,
             self.lse,
         )
+        rows = np.diff(first_token) * queries.shape[2]
+        most_few = MOST_ROWS if suits(queries.shape[3], values.shape[2]) else 0
+        if rows.min() <= most_few:
+            attend_few(*arguments)
+        if rows.max() > most_few:
+            attend_pairs(*arguments, most_few)
 
 
 def is_paired(queries: torch.Tensor, values: torch.Tensor) -> bool:

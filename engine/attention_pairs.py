@@ -3,7 +3,7 @@
 Tokens that read the same keys are attended together: each head of each of them is a lane of vectors, so that keys and
 values are read where they are, once, in blocks that stay in the nearest caches (FlashAttention, arXiv:2205.14135). Half
 to three quarters of the time of two products by oneDNN with what stands between them, and scores are never rounded.
-Numbers and rules as in `loops`.
+For few rows of queries see attention_few. Numbers and rules as in `loops`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 
 from .attention_loops import UNSEEN, capped, merge
 from .loops import LOG2_E, compiled
-from .vectors import KEYS, ROWS, VALUES, add_values, available, dots, soften
+from .vectors import KEYS, ROWS, VALUES, add_values, available, dots, fetch, soften
 
 _f32, _u32 = np.float32, np.uint32
 _BLOCK = 128  # keys
@@ -68,8 +68,9 @@ def attend_pairs(
     cap: float,
     out: np.ndarray,
     lse: np.ndarray,
+    most_few: int,
 ) -> None:
-    """Attention of groups of tokens, merged with what stands in out and lse.
+    """Attention of groups of tokens, merged with what stands in out and lse: of more rows than most_few.
 
     queries (T, kv_heads, groups, key_dim), keys and values (kv_heads, rows, dim): bfloat16 as uint16. Group o is tokens
     first_token[o] .. first_token[o + 1] - 1 of tokens (n,). The rest: see attention_loops.attend_rows().
@@ -88,13 +89,15 @@ def attend_pairs(
     state = np.empty(3 * most_lanes, np.float32)
     total = np.empty(most_lanes * value_dim, np.float32)
     for o in range(len(first_token) - 1):
+        if (first_token[o + 1] - first_token[o]) * groups <= most_few:
+            continue
         some = slice(first_token[o], first_token[o + 1])
         group = _Group(tokens[some], low[some], high[some], packed, state, total)
         begin, end = group.low.min(), group.high.max()
         most = _SMALL_BLOCK if len(group.tokens) * groups <= 8 else _BLOCK
         for h in range(keys.shape[0]):
             _open(queries, h, value_dim, group)
-            n = 0
+            n, first = 0, -1
             for s in range(first_segment[o], first_segment[o + 1]):
                 position, stop, shift = max(segments[s, 0], begin), min(segments[s, 1], end), segments[s, 2]
                 while position < stop:
@@ -104,11 +107,14 @@ def attend_pairs(
                         block.positions[n + j] = position + j
                     n += take
                     position += take
+                    first = block.rows[0] if first < 0 else first
                     if n == most:
-                        _attend_block(keys, values, h, groups, n, scale, cap, group, block)
+                        ahead = h * keys.shape[1] + position + shift
+                        _attend_block(keys, values, h, groups, n, scale, cap, ahead, group, block)
                         n = 0
             if n:
-                _attend_block(keys, values, h, groups, n, scale, cap, group, block)
+                ahead = (h + 1) * keys.shape[1] + first
+                _attend_block(keys, values, h, groups, n, scale, cap, ahead, group, block)
             _close(out, lse, h, groups, group)
 
 
@@ -149,10 +155,14 @@ def _attend_block(
     n: int,
     scale: float,
     cap: float,
+    ahead: int,
     group: _Group,
     block: _Block,
 ) -> None:
-    """Add n keys to what the group has found. Those that are no neighbours, or no multiple of KEYS, are copied."""
+    """Add n keys to what the group has found. Those that are no neighbours, or no multiple of KEYS, are copied.
+
+    ahead: the row, of all heads' rows one after another, from which on the next keys stand, most likely.
+    """
     key_dim, value_dim = keys.shape[2], values.shape[2]
     n_pairs, n_keys = key_dim // 2, (n + KEYS - 1) // KEYS * KEYS
     in_place = _copy_keys(keys[head], n, block)
@@ -161,13 +171,17 @@ def _attend_block(
     factor = _f32(scale) if cap > _f32(0) else _f32(scale) * LOG2_E
     n_lanes = _lanes(len(group.tokens) * groups)
     oldest, newest = block.positions[0], block.positions[n - 1]
+    is_first = True
     for at in range(0, n_lanes, _LANES):
         lanes = min(_LANES, n_lanes - at)
         some = slice(at // groups, min((at + lanes - 1) // groups + 1, len(group.tokens)))
         low, high = group.low[some], group.high[some]
         if newest < low.min() or high.max() <= oldest:
             continue
+        n_fetched, is_first = KEYS if is_first else 0, False
         for j in range(0, in_place, KEYS):
+            fetch(keys, (ahead + j) * key_dim, n_fetched * key_dim)
+            fetch(values, (ahead + j) * value_dim, n_fetched * value_dim)
             dots(group.packed, at * n_pairs, keys, key + j * key_dim, block.scores, j * lanes, n_pairs, lanes, factor)
         for j in range(in_place, n_keys, KEYS):
             dots(group.packed, at * n_pairs, block.keys, j * key_dim, block.scores, j * lanes, n_pairs, lanes, factor)

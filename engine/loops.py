@@ -17,7 +17,14 @@ from numba.extending import overload
 
 from ..grammar.machine_code import MachineCode
 
-_SOURCES = ("loops.py", "attention_loops.py", "attention_pairs.py", "vectors.py")
+_SOURCES = (
+    "loops.py",
+    "attention_loops.py",
+    "attention_few.py",
+    "attention_pairs.py",
+    "vectors.py",
+    "vectors_few.py",
+)
 _CODE = MachineCode(Path(__file__).with_name(name) for name in _SOURCES)
 
 _f32, _i32, _u32, _u16 = np.float32, np.int32, np.uint32, np.uint16

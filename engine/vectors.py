@@ -26,6 +26,7 @@ VALUES = 16
 
 _F32, _I32, _I64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
 _LOWEST, _LEAST = -3.0e38, -125.0
+_LINE = 32  # bfloat16 numbers that are fetched at once
 _LLVM = (20, 0, 0)  # older ones take other types of vectors
 _USUAL_PAIRS = (32, 64)  # of keys; with others addresses are computed as it goes
 _POLYNOMIAL = (
@@ -60,12 +61,12 @@ def available() -> bool:
     return bool(binding.get_host_cpu_features().get("avx512bf16", False))
 
 
-def _emitted(function: Callable[..., Any]) -> Any:
+def emitted(function: Callable[..., Any]) -> Any:
     """The function that gives what to emit, as one for compiled loops, which give it all arguments but the first."""
     return intrinsic(function)
 
 
-class _Emit:
+class Emit:
     """What all of them need while their instructions are written."""
 
     def __init__(self, context: Any, builder: Any, signature: Any, arguments: Any) -> None:
@@ -85,8 +86,12 @@ class _Emit:
 
     def start(self, n: int) -> Any:
         """The address of the array that is argument n, at the element that argument n + 1 says."""
+        return self.array(n, self.arguments[n + 1])
+
+    def array(self, n: int, first: Any) -> Any:
+        """The address of the array that is argument n, at an element."""
         array = self.context.make_array(self.types[n])(self.context, self.b, self.arguments[n])
-        return self.b.gep(array.data, [self.arguments[n + 1]])
+        return self.b.gep(array.data, [first])
 
     def at(self, address: Any, index: Any) -> Any:
         return self.b.gep(address, [index if isinstance(index, ir.Value) else _I64(index)])
@@ -142,6 +147,25 @@ class _Emit:
         is_nothing = b.fcmp_ordered("<", x, self.constant(_LEAST, lanes))  # the rest may be anything then
         return b.select(is_nothing, self.constant(0.0, lanes), b.bitcast(power, x.type))
 
+    def across(self, x: Any, join: Callable[[Any, Any], Any]) -> Any:
+        """One number of all lanes, which are joined by twos."""
+        lanes = x.type.count
+        kind, nothing = ir.VectorType(_I32, lanes), ir.Constant(x.type, ir.Undefined)
+        step = lanes // 2
+        while step:
+            others = ir.Constant(kind, [n ^ step for n in range(lanes)])
+            x = join(x, self.b.shuffle_vector(x, nothing, others))
+            step //= 2
+        return self.b.extract_element(x, _I32(0))
+
+    def fetch(self, place: Any, n: Any) -> None:
+        """Have n bfloat16 numbers from there on on their way to the second nearest cache."""
+        byte = ir.IntType(8).as_pointer()
+        kind = ir.FunctionType(ir.VoidType(), [byte, _I32, _I32, _I32])
+        prefetch = cgutils.get_or_insert_function(self.b.module, kind, "llvm.prefetch.p0")
+        with cgutils.for_range_slice(self.b, _I64(0), n, _I64(_LINE), _I64) as (at, _):
+            self.b.call(prefetch, [self.b.bitcast(self.at(place, at), byte), *map(_I32, (0, 2, 1))])
+
     def variables(self, n: int, initial: Any) -> list[Any]:
         found = [cgutils.alloca_once(self.b, initial.type) for _ in range(n)]
         for each in found:
@@ -149,7 +173,7 @@ class _Emit:
         return found
 
 
-@_emitted
+@emitted
 def dots(
     typing: Any,
     queries: Any,
@@ -165,8 +189,8 @@ def dots(
     """into (KEYS, lanes) float32: the products of KEYS keys, one after another, each 2 * n_pairs bfloat16 numbers as
     uint16, with queries (n_pairs, lanes), pairs; times factor, float32."""
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        e = _Emit(context, builder, signature, arguments)
+    def generate(context: Any, builder: Any, signed: Any, arguments: Any) -> Any:
+        e = Emit(context, builder, signed, arguments)
 
         def emit(n_lanes: int | None) -> None:
             e.when(e.arguments[6], _USUAL_PAIRS, lambda n: _dots(e, n_lanes or 0, n), otherwise=True)
@@ -174,10 +198,10 @@ def dots(
         e.when(e.arguments[7], LANES, emit, otherwise=False)
         return context.get_dummy_value()
 
-    return _signature(queries, keys, into, numbers=(types.int64, types.int64, types.float32)), generate
+    return signature(queries, keys, into, numbers=(types.int64, types.int64, types.float32)), generate
 
 
-@_emitted
+@emitted
 def soften(
     typing: Any, scores: Any, score: Any, rows: Any, row: Any, weights: Any, weight: Any, n_pairs: Any, lanes: Any
 ) -> Any:
@@ -188,15 +212,15 @@ def soften(
     far below all others, and below -1e35, has a weight of 0.
     """
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        e = _Emit(context, builder, signature, arguments)
+    def generate(context: Any, builder: Any, signed: Any, arguments: Any) -> Any:
+        e = Emit(context, builder, signed, arguments)
         e.when(e.arguments[7], LANES, lambda n: _soften(e, n or 0), otherwise=False)
         return context.get_dummy_value()
 
-    return _signature(scores, rows, weights, numbers=(types.int64,) * 2), generate
+    return signature(scores, rows, weights, numbers=(types.int64,) * 2), generate
 
 
-@_emitted
+@emitted
 def add_values(
     typing: Any,
     weights: Any,
@@ -217,8 +241,8 @@ def add_values(
     value_dim): pairs along the keys.
     """
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        e = _Emit(context, builder, signature, arguments)
+    def generate(context: Any, builder: Any, signed: Any, arguments: Any) -> Any:
+        e = Emit(context, builder, signed, arguments)
         value_dim, wide = e.arguments[10], 4 * VALUES
         whole = builder.and_(value_dim, _I64(-wide))
         with cgutils.for_range_slice(builder, _I64(0), whole, _I64(wide), _I64) as (at, _):
@@ -227,16 +251,28 @@ def add_values(
             _add_values(e, at, 1)
         return context.get_dummy_value()
 
-    return _signature(weights, values, shrinks, totals, numbers=(types.int64,) * 3), generate
+    return signature(weights, values, shrinks, totals, numbers=(types.int64,) * 3), generate
 
 
-def _signature(*arrays: Any, numbers: tuple[Any, ...]) -> Any:
+@emitted
+def fetch(typing: Any, rows: Any, first: Any, n: Any) -> Any:
+    """Have n bfloat16 numbers on their way to a near cache; where there are none, nothing happens."""
+
+    def generate(context: Any, builder: Any, signed: Any, arguments: Any) -> Any:
+        e = Emit(context, builder, signed, arguments)
+        e.fetch(e.start(0), arguments[2])
+        return context.get_dummy_value()
+
+    return signature(rows, numbers=(types.int64,)), generate
+
+
+def signature(*arrays: Any, numbers: tuple[Any, ...]) -> Any:
     """Of arrays, each followed by a place in it, and then of numbers."""
     placed = [each for array in arrays for each in (array, types.int64)]
     return types.void(*placed, *numbers)
 
 
-def _dots(e: _Emit, lanes: int, known_pairs: int | None) -> None:
+def _dots(e: Emit, lanes: int, known_pairs: int | None) -> None:
     queries, keys, into = e.start(0), e.start(2), e.start(4)
     n_pairs = e.arguments[6] if known_pairs is None else _I64(known_pairs)
     totals = e.variables(KEYS, e.constant(0.0, lanes))
@@ -251,7 +287,7 @@ def _dots(e: _Emit, lanes: int, known_pairs: int | None) -> None:
         e.write(e.b.fmul(e.b.load(total), factor), e.at(into, n * lanes))
 
 
-def _soften(e: _Emit, lanes: int) -> None:
+def _soften(e: Emit, lanes: int) -> None:
     b, vector = e.b, ir.VectorType(_F32, lanes)
     scores, rows, weights, n_pairs = e.start(0), e.start(2), e.start(4), e.arguments[6]
     (most,) = e.variables(1, e.constant(_LOWEST, lanes))
@@ -278,7 +314,7 @@ def _soften(e: _Emit, lanes: int) -> None:
     e.write(shrink, e.at(rows, 2 * lanes))
 
 
-def _add_values(e: _Emit, first: Any, n_vectors: int) -> None:
+def _add_values(e: Emit, first: Any, n_vectors: int) -> None:
     """Of 16 * n_vectors numbers of each value, from the first on."""
     b, vector = e.b, ir.VectorType(_F32, 16)
     weights, values, shrinks, totals = e.start(0), e.at(e.start(2), first), e.start(4), e.at(e.start(6), first)

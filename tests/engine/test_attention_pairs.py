@@ -29,7 +29,15 @@ class Heads(NamedTuple):
     value_dim: int
 
 
-HEADS = [Heads(2, 3, 64, 64), Heads(1, 1, 16, 16), Heads(1, 7, 128, 128), Heads(2, 5, 80, 48), Heads(1, 2, 6, 96)]
+HEADS = [
+    Heads(2, 3, 64, 64),
+    Heads(1, 1, 16, 16),
+    Heads(1, 7, 128, 128),
+    Heads(2, 5, 80, 48),
+    Heads(1, 2, 6, 96),
+    Heads(3, 1, 32, 96),
+    Heads(2, 4, 96, 32),
+]
 
 
 class Case(NamedTuple):
@@ -158,3 +166,18 @@ def test_scores_far_apart_and_equal():
     for n, wanted in ((ROWS, float(values[0, 300, 0])), (300, float(values[0, :300, 0].float().mean()))):
         found = attention.attend_product(queries, keys[:, :n], values[:, :n])
         np.testing.assert_allclose(found.out, wanted, rtol=2e-3)
+
+
+@needs_pairs
+def test_what_a_token_does_not_see_does_not_matter():
+    """A key far above all others, the last of a block that is no multiple of any vector, hidden from one token."""
+    queries = torch.full((2, 1, 1, 64), 100.0).bfloat16()
+    keys, values = torch.zeros(1, 21, 64).bfloat16(), torch.ones(1, 21, 64).bfloat16()
+    keys[0, 20], values[0, 20] = 100.0, 7.0
+    part = NearPart(np.arange(2), np.zeros(2, dtype=np.int64), np.array([0, 1]), np.array([[0, 21, 0]]))
+    found = Found(2, 1, 64)
+    found.near(
+        part, make_sight(np.zeros(2, dtype=np.int64), np.array([20, 21])), queries, keys, values, Scoring(1.0, 0.0)
+    )
+    np.testing.assert_allclose(found.out[0], 1.0, rtol=1e-6)
+    np.testing.assert_allclose(found.out[1], 7.0, rtol=1e-6)
