@@ -82,14 +82,15 @@ class CaptureMasks:
         if not tokens or place.text == NO_TEXT:
             return {}
         marks = self._frames.marks(place, reader)
-        _, _, body, begun, rule = self._frames.exprs.node(marks[0])
+        _, _, whole, begun, rule = self._frames.exprs.node(marks[0])
         if len(marks) > 1 or not is_free(rule):
             return {}
         text = self._frames.texts.read(place.text)
-        body = derived(body, text[len(begun) :])
+        body = derived(whole, text[len(begun) :])
         told: dict[int, bool] = {}
         for token in tokens:
-            found = has_others(rule, self._rest(body, token), text + self._vocabulary.tokens[token])
+            after = text + self._vocabulary.tokens[token]
+            found = has_others(rule, self._rest(body, token), after, EMPTY if begun else whole)
             if found is not None:
                 told[token] = found
         return told

@@ -6,7 +6,9 @@ A capture is an element whose text is remembered until it ends; a `Rule` then sa
 from __future__ import annotations
 
 import heapq
+import json
 import re
+import threading
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
@@ -30,6 +32,8 @@ _EXPONENT_MARKS = sum(1 << byte for byte in b"eE")
 _NODES_SEEN = 1000
 _FEWEST = 16  # values for which there are expansions at least
 _UNESCAPED = ALL_BYTES & ~(1 << ord("\\"))  # nearly all values can be spelled so
+_LISTED = "all values of"
+_MOST_ASKED = 3  # rules that ask each for the next whether it is free
 _NEEDED_ESCAPES = sum(1 << byte for byte in b'"\\bfnrt')  # behind a backslash: whatever else is there needs none
 
 
@@ -304,10 +308,31 @@ def _some_bytes(mask: int) -> list[int]:
     return found
 
 
-@memo
+class _Asking(threading.local):
+    """How many rules are being asked whether they are free, each on behalf of the one before."""
+
+    depth = 0
+
+
+_asking = _Asking()
+
+
 def is_free(rule: Rule) -> bool:
-    """`Rule.is_free`, found once."""
-    return rule.is_free()
+    """`Rule.is_free`, found once. Errs towards no where it is asked for by `_MOST_ASKED` others.
+
+    What is captured may hold a text captured by the same rule, and so on: then to know whether a rule is free would be
+    to know it first. Whether there is a text at all is found out in another way where a rule is not free.
+    """
+    return _asking.depth < _MOST_ASKED and _is_free(rule)
+
+
+@memo
+def _is_free(rule: Rule) -> bool:
+    _asking.depth += 1
+    try:
+        return rule.is_free()
+    finally:
+        _asking.depth -= 1
 
 
 def derived(expression: int, text: bytes) -> int:
@@ -335,23 +360,34 @@ def _behind(expression: int, text: bytes) -> int:
     return derived(expression, text)
 
 
-def has_others(rule: Rule, body: int, text: bytes) -> bool | None:
+def note_listed(expression: int, values: Iterable[str]) -> None:
+    """Say which strings the texts of an expression stand for, all of them."""
+    POOL.memos[_LISTED, expression] = frozenset(values)
+
+
+def has_others(rule: Rule, body: int, text: bytes, whole: int = EMPTY) -> bool | None:
     """Whether a captured text that begins with `text`, of which `body` is left, can become one that may be.
 
-    Told where it is a string that is open and has no escapes yet; None: not told. The rule is free.
+    Told where it is a string that is open, all of whose characters are whole; None: not told. The rule is free.
+    whole: what was captured, before anything of it was written; if known.
     """
     values = rule.values()
-    if values is None or body == EMPTY or not _is_open(text):
+    start = None if values is None or body == EMPTY else _start_of(text)
+    if values is None or start is None:
         return None
+    listed = POOL.memos.get((_LISTED, whole))
+    if listed is not None:
+        possible = _strings(listed)
+        return any(value not in values for value in possible.values[possible.begun_by(start)])
     strings = _strings(values)
-    begun = frozenset(strings.values[strings.begun_by(text)])
+    begun = frozenset(strings.values[strings.begun_by(start)])
     return _has_others(body, text, tuple(each.only(begun) for each in rule.excluded()))
 
 
 @memo
 def _has_others(body: int, text: bytes, excluded: tuple[Excluded, ...]) -> bool | None:
     """`has_others`, of the values that begin with the text."""
-    start, begun = text[1:].decode(), {value for each in excluded for value in each.values}
+    start, begun = str(read(text + b'"')), {value for each in excluded for value in each.values}
     found = _known_values(POOL.concat(POOL.literal(b'"'), body), len(begun) + 1, any_spelling=False)
     if any(start + str(each.value) not in begun for each in found.values):
         return True
@@ -362,15 +398,14 @@ def _has_others(body: int, text: bytes, excluded: tuple[Excluded, ...]) -> bool 
     return not POOL.is_empty(POOL.and_(body, POOL.not_(POOL.alt(*[r for each in excluded for r in each.rests(text)]))))
 
 
-def _is_open(text: bytes) -> bool:
-    """Whether a string is begun and not ended, without escapes, and all its characters are whole."""
-    if text[:1] != b'"' or b"\\" in text or text.find(b'"', 1) > 0:
-        return False
+def _start_of(text: bytes) -> bytes | None:
+    """The same string spelled without escapes; None where none is open, or its last character is not whole."""
+    if text[:1] != b'"' or (b"\\" not in text and text.find(b'"', 1) > 0):
+        return None
     try:
-        text.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
+        return text if b"\\" not in text and text.decode() else b'"' + str(json.loads(text + b'"')).encode()
+    except ValueError:
+        return None
 
 
 class _Strings(NamedTuple):
@@ -401,13 +436,13 @@ def can_end(marks: Sequence[tuple[Any, ...]], text: bytes, *, is_over: bool) -> 
         return False
     if all(is_free(rule) and not may_become_taken(rule, text[start:]) for _, start, _, _, rule in marks):
         return True
-    _, _, body, begun, rule = marks[-1]
-    body = derived(body, text[len(begun) :])
+    _, _, whole, begun, rule = marks[-1]
+    body = derived(whole, text[len(begun) :])
     if len(marks) == 1 and is_free(rule):
         shortest = POOL.shortest(body)
         if shortest is not None and rule.loosely(text + shortest) != EMPTY:
             return True
-        told = has_others(rule, body, text)
+        told = has_others(rule, body, text, EMPTY if begun else whole)
         if told is not None:
             return told
     return not POOL.is_empty(POOL.capture(body, text, rule))

@@ -20,7 +20,7 @@ from .tallied_lengths import Option, TalliedLengths
 from .witness import NEVER
 
 
-class _Entry(msgspec.Struct, eq=False, gc=False):
+class Entry(msgspec.Struct, eq=False, gc=False):
     """A member, or a kind of them, as a pool has it: made once, so that names of many hold no more than which ones.
 
     No work for the garbage collector, like all that there is one of for each set of members that was met.
@@ -50,8 +50,8 @@ class _Entry(msgspec.Struct, eq=False, gc=False):
 
 
 @memo
-def _entry(form: Layout, member: Member) -> _Entry:
-    return _Entry(member, written_ways(form, member))
+def entry_of(form: Layout, member: Member) -> Entry:
+    return Entry(member, written_ways(form, member))
 
 
 @memo
@@ -62,23 +62,23 @@ def _shortest(form: Layout) -> tuple[int, int]:
 
 def any_order(form: Layout, members: tuple[Member, ...], others: tuple[Member, ...], start: Point) -> int:
     """All behind the opening brace: `members` in any order, any number of `others` among them."""
-    entries = tuple(_entry(form, member) for member in members)
+    entries = tuple(entry_of(form, member) for member in members)
     return _rest(form, others).ref(entries, start)
 
 
 @memo
 def _rest(form: Layout, others: tuple[Member, ...]) -> _Rest:
-    return _Rest(form, tuple(_entry(form, other) for other in others))
+    return _Rest(form, tuple(entry_of(form, other) for other in others))
 
 
 class _Rest:
     """Writes what may follow in objects that have the same members besides those listed. There is one in a pool."""
 
-    def __init__(self, form: Layout, others: tuple[_Entry, ...]) -> None:
+    def __init__(self, form: Layout, others: tuple[Entry, ...]) -> None:
         self._form = form
         self._others = others
 
-    def ref(self, members: tuple[_Entry, ...], point: Point, length: int = -1) -> int:
+    def ref(self, members: tuple[Entry, ...], point: Point, length: int = -1) -> int:
         """What may follow: the rest of an object that has yet to write those of `members` that are required.
 
         length: of its shortest text, if known.
@@ -90,14 +90,14 @@ class _Rest:
             POOL.define(at, at, _Outline(at))
         return POOL.ref(at)
 
-    def outline(self, members: tuple[_Entry, ...], point: Point) -> int:
+    def outline(self, members: tuple[Entry, ...], point: Point) -> int:
         """One of the shortest: the order does not matter to the length."""
         needed = [entry.member for entry in members if entry.member.required]
         enough = not point.still.tallies and point.still.total.low <= len(needed)
         wanted = needed if enough else [entry.member for entry in _useful(members, point.still)]
         return in_order(self._form, wanted, [other.member for other in self._others], point, briefly=True)
 
-    def next(self, members: tuple[_Entry, ...], point: Point) -> int:
+    def next(self, members: tuple[Entry, ...], point: Point) -> int:
         """One of the members, and what may follow it; or the end."""
         lengths = _lengths_of(self._form, members, self._others, point.still)
         found: list[tuple[int, int]] = []
@@ -123,7 +123,7 @@ class _At(msgspec.Struct, frozen=True, gc=False):
     """A place in an object, which names and writes what may follow there."""
 
     rest: _Rest
-    members: tuple[_Entry, ...]
+    members: tuple[Entry, ...]
     point: Point
 
     def __call__(self) -> int:
@@ -139,7 +139,7 @@ class _Outline(msgspec.Struct, frozen=True, gc=False):
         return self.at.rest.outline(self.at.members, self.at.point)
 
 
-def _useful(members: tuple[_Entry, ...], still: Left) -> list[_Entry]:
+def _useful(members: tuple[Entry, ...], still: Left) -> list[Entry]:
     """Those of which the shortest rest is made: of optional ones that count alike no more than could have to come.
 
     Which of them are shortest is seen where that is known already, for what is asked for here may rest on this object.
@@ -164,7 +164,7 @@ def _useful(members: tuple[_Entry, ...], still: Left) -> list[_Entry]:
 
 
 def _lengths_of(
-    form: Layout, members: tuple[_Entry, ...], others: tuple[_Entry, ...], still: Left
+    form: Layout, members: tuple[Entry, ...], others: tuple[Entry, ...], still: Left
 ) -> _Lengths | _Tallied:
     return _Tallied(form, members, others, still) if still.tallies else _Lengths(form, members, others)
 
@@ -172,7 +172,7 @@ def _lengths_of(
 class _Lengths:
     """How many bytes the rest of an object has at least, when one member of some was just written."""
 
-    def __init__(self, form: Layout, members: tuple[_Entry, ...], others: tuple[_Entry, ...]) -> None:
+    def __init__(self, form: Layout, members: tuple[Entry, ...], others: tuple[Entry, ...]) -> None:
         self._comma, self._end = _shortest(form)
         required = [entry for entry in members if entry.member.required]
         self._count = len(required)
@@ -200,7 +200,7 @@ class _Lengths:
 
         return least
 
-    def _least(self, wanted: int, written: _Entry | None) -> int:
+    def _least(self, wanted: int, written: Entry | None) -> int:
         """Of so many members that need not come, but for the one that was written."""
         if self._optional is None:
             self._optional = sorted(entry.length for entry in self._members if not entry.member.required)
@@ -214,7 +214,7 @@ class _Lengths:
 class _Tallied:
     """The same where members count towards tallies."""
 
-    def __init__(self, form: Layout, members: tuple[_Entry, ...], others: tuple[_Entry, ...], still: Left) -> None:
+    def __init__(self, form: Layout, members: tuple[Entry, ...], others: tuple[Entry, ...], still: Left) -> None:
         comma, self._end = _shortest(form)
         n_tallies = len(still.tallies)
         left_out = [Option(0, (0,) * (1 + n_tallies))]

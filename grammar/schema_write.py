@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
+from .captures import note_listed
 from .chars import json_text
 from .constraints import JsonSchema
 from .counts import Way, left
@@ -101,9 +102,14 @@ class Writer:
         return parts + [self._object(conj, *pair) for pair in zip(shape.objects, planned.objects, strict=True)]
 
     def _these(self, values: Values) -> int:
-        if not self._any_spelling:
-            return these_values(self._form, [value.json for value in values])
-        return POOL.alt(*[values_equal(self._form, value.json) for value in values])
+        listed = [value.json for value in values]
+        if self._any_spelling:
+            found = POOL.alt(*[values_equal(self._form, value) for value in listed])
+        else:
+            found = these_values(self._form, listed)
+        if all(isinstance(value, str) for value in listed):
+            note_listed(found, listed)
+        return found
 
     def _number(self, rule: NumberRule) -> int:
         if rule.values is not None:

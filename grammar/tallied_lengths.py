@@ -71,6 +71,10 @@ class TalliedLengths:
         both = self._bounds.both(self._before[index], self._behind[index])
         return self._bounds.with_others(both, self._others)
 
+    def behind(self, index: int) -> Lengths:
+        """For the members behind one; -1: for all."""
+        return self._bounds.with_others(self._behind[index], self._others) if index >= 0 else self._all
+
     def least(self, lengths: Lengths, still: Left) -> int:
         """Of those after which nothing more has to come; NEVER where there are none."""
         return self._bounds.least(lengths, still)

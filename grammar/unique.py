@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from typing import NamedTuple
 
-from .captures import Excluded, derived, has_values, taken, values_of
+from .captures import Excluded, derived, has_values, is_free, taken, values_of
 from .counts import Left, Way
 from .errors import GrammarError
 from .expr import EMPTY, POOL
@@ -160,7 +160,7 @@ class Elements(NamedTuple):
 
     def _choices(self) -> int:
         """How many values of this element are to be tried, so that one of them leaves the others what they need."""
-        if (not self.prefix and not self.still.tallies) or self.is_free():
+        if (not self.prefix and not self.still.tallies) or is_free(self):
             return 1
         needed = max(tally.low for tally in (self.still.total, *self.still.tallies))
         if needed > _MOST_TO_MATCH:

@@ -82,11 +82,13 @@ class Witness:
             return any(self._is_free(member) for member in node[1])
         if node[0] != Kind.CAPTURE:
             return False
-        from .captures import is_free, may_become_taken  # which build expressions, too
+        from .captures import has_others, is_free, may_become_taken  # which build expressions, too
 
         _, body, text, rule = node
         with using(self._exprs):
-            return is_free(rule) and not may_become_taken(rule, text) and self.has_member(body)
+            if not is_free(rule) or not self.has_member(body):
+                return False
+            return not may_become_taken(rule, text) or bool(has_others(rule, body, text))
 
     def length(self, item: int) -> int:
         """Bytes of a shortest string, or NEVER."""

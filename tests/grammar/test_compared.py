@@ -49,12 +49,26 @@ SCHEMAS: list[Any] = [
     {"type": "object", "minProperties": 2, "not": {"propertyNames": {"not": {"enum": ["a", "b"]}}}},
     {"type": "object", "minProperties": 1, "not": {"patternProperties": {"^[ab]$": {"const": 1}}}},
     {"oneOf": [{"patternProperties": {"^[bc]$": {"const": 1}}}, AB], "type": "object"},
+    {
+        "type": "object", "additionalProperties": {"enum": [1, 2]},  # so one for each of the two at least
+        "allOf": [{"not": {"additionalProperties": {"const": 1}}}, {"not": {"additionalProperties": {"const": 2}}}],
+    },
+    {
+        "type": "object", "properties": {"c": {"enum": [1, 2]}}, "required": ["c"], "minProperties": 2,
+        "not": {"additionalProperties": {"const": 2}},
+    },
+    {
+        "type": "object", "properties": {"a": {"type": "array", "items": {"$ref": "#"}, "uniqueItems": True}},
+        "required": ["a"],
+    },
 ]  # fmt: skip
 VALUES: list[Any] = [
     [], ["a"], ["b"], [1], ["a", "b"], ["b", "a"], ["a", 1], [1, "a"], ["a", "b", 1], ["a", "a"], [1, 1], [1, 1, 1],
     [[]], [["a"]], [["a"], ["a"]], [["a", "b"]], [["a", "a"]], [[], ["a"]], {}, {"a": []}, {"a": ["a"]}, {"a": ["b"]},
     {"a": ["a", "b"]}, {"a": ["a"], "b": 1}, {"a": 1, "b": 1}, {"a": 2, "b": 1}, {"b": 1, "a": 1}, {"a": 1, "ab": 2},
     {"a": 1, "b": 1, "c": 1}, {"a": 1}, {"a": 2, "b": 2}, {"b": 2}, {"c": 2}, {"a": 1, "c": 2}, {"ab": 2, "a": 1},
+    {"c": 1, "a": 1}, {"a": 1, "b": 2, "c": 2}, {"c": 2, "b": 2}, {"a": [{"a": []}]}, {"a": [{"a": []}, {"a": []}]},
+    {"a": [{"a": []}, {"a": [{"a": []}]}]}, {"a": [{"b": 1}]},
 ]  # fmt: skip
 TOKENS = [
     *[bytes([byte]) for byte in b'01234567abc{}[]",:'],
