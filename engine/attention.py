@@ -243,7 +243,7 @@ def attend_product(queries: torch.Tensor, keys: torch.Tensor, values: torch.Tens
     n_tokens, kv_heads, groups, _ = queries.shape
     found = Found(n_tokens, kv_heads * groups, values.shape[2])
     n_keys, tokens = keys.shape[1], np.arange(n_tokens)
-    part = ProductPart(slice(0, n_keys), np.arange(n_keys), None, tokens)
+    part = ProductPart(slice(0, n_keys), np.array([[0, n_keys]]), None, tokens)
     sight = make_sight(np.zeros_like(tokens), np.full_like(tokens, n_keys))
     whole = [(slice(0, n_tokens), sight)]
     found.product(part, whole, queries, keys, values, Scoring(keys.shape[2] ** -0.5, 0.0))

@@ -64,13 +64,14 @@ class NearPart:
 
 @dataclass(slots=True)
 class ProductPart:
-    """Rows that several tokens read together. positions: (L,) of the rows' tokens, ascending.
+    """Rows that several tokens read together. runs: (S, 2), ascending, the positions that they stand for: the first of
+    some that follow each other, and how many.
 
     numbers: (n,), the same as tokens.
     """
 
     rows: Rows
-    positions: np.ndarray
+    runs: np.ndarray
     tokens: Tokens
     numbers: np.ndarray
 
@@ -131,10 +132,9 @@ class _Products:
         self._n_tokens = n_tokens
 
     def add(self, segments: Sequence[_Segment], spans: Sequence[slice]) -> None:
-        rows = np.concatenate([np.arange(each.row, each.row + each.n) for each in segments])
-        positions = np.concatenate([np.arange(each.position, each.position + each.n) for each in segments])
+        runs = np.array([(each.position, each.n) for each in segments])
         numbers = np.concatenate([np.arange(span.start, span.stop) for span in spans])
-        self.parts.append(ProductPart(_as_rows(rows), positions, _as_tokens(numbers, self._n_tokens), numbers))
+        self.parts.append(ProductPart(_rows(segments), runs, _as_tokens(numbers, self._n_tokens), numbers))
 
     def cover(self, number: int, segments: Iterable[_Segment]) -> None:
         self.covered[number] = sorted([*self.covered[number], *((s.position, s.position + s.n) for s in segments)])
@@ -266,10 +266,10 @@ def _near_part(segments: list[list[tuple[int, int, int]]], spans: list[slice], i
     )
 
 
-def _as_rows(rows: np.ndarray) -> Rows:
-    if rows[-1] - rows[0] + 1 == len(rows) and (np.diff(rows) == 1).all():
-        return slice(int(rows[0]), int(rows[-1]) + 1)
-    return torch.from_numpy(rows)
+def _rows(segments: Sequence[_Segment]) -> Rows:
+    if all(one.row + one.n == other.row for one, other in pairwise(segments)):
+        return slice(segments[0].row, segments[-1].row + segments[-1].n)
+    return torch.from_numpy(np.concatenate([np.arange(each.row, each.row + each.n) for each in segments]))
 
 
 def _as_tokens(numbers: np.ndarray, n_tokens: int) -> Tokens:
@@ -337,14 +337,22 @@ def _oldest(newest: np.ndarray, window: int | None) -> np.ndarray:
 
 def _product_call(part: ProductPart, positions: np.ndarray, windows: Sequence[int | None]) -> ProductCall:
     newest = positions[part.numbers]
-    high = np.searchsorted(part.positions, newest, side="right")
+    high = _rows_before(part.runs, newest + 1)
     sights: dict[int | None, list[tuple[slice, Sight]]] = {}
     for window in windows:
-        low = np.searchsorted(part.positions, _oldest(newest, window))
+        low = _rows_before(part.runs, _oldest(newest, window))
         if (low < high).any():
             some = [slice(at, min(at + _MOST_TOKENS, len(low))) for at in range(0, len(low), _MOST_TOKENS)]
             sights[window] = [(each, make_sight(low[each], high[each])) for each in some]
     return ProductCall(part, sights)
+
+
+def _rows_before(runs: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    """How many rows of runs (S, 2), see ProductPart, stand for positions before each of these (n,)."""
+    firsts, counts = runs[:, 0], runs[:, 1]
+    run = np.maximum(np.searchsorted(firsts, positions) - 1, 0)
+    before = np.cumsum(counts) - counts
+    return before[run] + np.clip(positions - firsts[run], 0, counts[run])
 
 
 def _write_rows(composition: Composition, positions: np.ndarray) -> np.ndarray:

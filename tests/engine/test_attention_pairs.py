@@ -123,7 +123,7 @@ def test_tokens_together(heads, seed, n_tokens, whole, cap):
         low, high = np.zeros(n_tokens, dtype=np.int64), np.full(n_tokens, n)
         if not whole:
             low, high = rng.integers(0, n, n_tokens), rng.integers(0, n + 1, n_tokens)
-        part = ProductPart(rows, np.arange(n), None, np.arange(n_tokens))
+        part = ProductPart(rows, np.array([[0, n]]), None, np.arange(n_tokens))
         some = [slice(at, min(at + 16, n_tokens)) for at in range(0, n_tokens, 16)]
         sights = [(each, make_sight(low[each], high[each])) for each in some]
         found.product(part, sights, these.queries, these.keys, these.values, these.scoring)
@@ -140,7 +140,7 @@ def test_some_tokens_by_either_way(paired, monkeypatch):
     these = case(rng, HEADS[0], 9, 0.0)
     found = Found(9, 6, 64)
     numbers = np.array([1, 2, 5, 8])
-    part = ProductPart(slice(20, 320), np.arange(300), torch.from_numpy(numbers), numbers)
+    part = ProductPart(slice(20, 320), np.array([[0, 300]]), torch.from_numpy(numbers), numbers)
     sight = make_sight(np.zeros(4, dtype=np.int64), np.array([300, 10, 0, 150]))
     found.product(part, [(slice(0, 4), sight)], these.queries, these.keys, these.values, these.scoring)
     high = dict(zip(numbers.tolist(), sight.high.tolist(), strict=True))

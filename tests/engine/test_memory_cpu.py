@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rootform.engine.attention import StepAttention
-from rootform.engine.cascade import Kind, compose, plan_step
+from rootform.engine.cascade import Kind, compose, groups_of, plan_step
 from rootform.engine.crossover import TYPICAL, Costs
 from rootform.engine.geometry import LayerGeometry, kv_tokens, token_bytes
 from rootform.engine.memory_cpu import CpuMemory
@@ -284,6 +285,23 @@ def test_a_prefix_many_read_is_read_once() -> None:
     assert alone.near.segments.tolist() == [[0, len(memory[writer].slab.rows), row]]
 
 
+def test_composing_takes_no_more_memory_for_longer_texts() -> None:
+    def most_bytes(n: int) -> int:
+        memory = memory_of(4 * n)
+        shared = np.arange(3 * n, 4 * n, dtype=np.int32)
+        slots = [memory[slot] for slot in (memory.open(shared, n, n + 8) for _ in range(4)) if slot is not None]
+        groups, lengths = groups_of(slots), np.ones(4, dtype=np.int64)
+        tracemalloc.start()
+        composition = compose(slots, lengths, COSTS[1], groups)
+        plan = plan_step(composition, np.full(4, n), [None, 100])
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert [sight.low.tolist() for _, sight in plan.products[0].sights[100]] == [[n - 99] * 4]
+        return most
+
+    assert most_bytes(40_000) <= most_bytes(400) + 4096  # a tenth of a byte for each token
+
+
 def test_each_level_of_the_tree_is_read_together_where_that_pays() -> None:
     """Eight sequences: all share 200 tokens, each half 100 more, each pair 4 more."""
     memory = memory_of(4000)
@@ -307,7 +325,7 @@ def test_each_level_of_the_tree_is_read_together_where_that_pays() -> None:
 
     def read_together(costs: Costs) -> list[tuple[int, int]]:
         composition = compose(slots, np.ones(8, dtype=np.int64), costs)
-        return sorted((len(part.numbers), len(part.positions)) for part in composition.products)
+        return sorted((len(part.numbers), int(part.runs[:, 1].sum())) for part in composition.products)
 
     free = Costs(near=1.0, call=0.0, key=0.0, pair=0.0)
     assert read_together(free) == [(2, 40)] * 4 + [(4, 100)] * 2 + [(8, 200)]
