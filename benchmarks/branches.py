@@ -17,7 +17,7 @@ from unittest import mock
 
 from rootform.engine import step
 from rootform.engine.drafts import Asked, Draft, Drafter, _Walker
-from rootform.engine.guesses import END, Guess, Records, Sort
+from rootform.engine.guesses import END, Guess, Records, Sort, sort_of
 from rootform.engine.types import Message
 
 from .drafts_tasks import WARM, ask
@@ -90,7 +90,7 @@ class _Fork:
     def sort(self, rank: int) -> Sort:
         """What other candidates are counted by."""
         other = self.others[rank]
-        return rank, 10 * round(9 * self.first) + round(9 * other.chance), other.place >= 0
+        return sort_of(rank, 10 * round(9 * self.first) + round(9 * other.chance), other.place >= 0)
 
 
 @dataclass(slots=True)

@@ -13,7 +13,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -80,10 +80,15 @@ class _Index:
         order = np.argsort(keys, kind="stable")
         self._places = _row(order)
         self._keys = _row(keys[order])
+        self._found: dict[int, list[int]] = {}  # places() of keys asked for: the same few, again and again
 
     def places(self, key: int) -> list[int]:
-        first = bisect_left(self._keys, key)
-        return self._places[first : min(bisect_right(self._keys, key, first), first + _MOST_PLACES)].tolist()
+        found = self._found.get(key)
+        if found is None:
+            first = bisect_left(self._keys, key)
+            last = min(bisect_right(self._keys, key, first), first + _MOST_PLACES)
+            found = self._found[key] = self._places[first:last].tolist()
+        return found
 
 
 def _row(numbers: np.ndarray) -> array[int]:
@@ -110,9 +115,16 @@ class Trail:
     anchor: tuple[int, ...] = ()
 
 
-Sort = tuple[int, int, bool]
-"""What guesses are alike in: the kind of their context (~ of it where they are literals), how often it was met, and
-whether it never misled."""
+Sort = int
+"""What guesses are alike in, as one number (see sort_of)."""
+
+_KIND = 8  # the bits of a sort below its kind
+
+
+def sort_of(kind: int, n: int, flag: bool) -> Sort:
+    """kind: of the guess's context (~ of it where it is a literal). n: how often it was met, up to 127.
+    flag: whether it never misled."""
+    return kind << _KIND | n << 1 | flag
 
 
 class Records:
@@ -123,13 +135,16 @@ class Records:
         self._kinds: dict[int, list[float]] = {}
 
     def chance(self, sort: Sort) -> float:
-        right, n = self._kinds.get(sort[0], _NO_RECORD)
+        right, n = self._kinds.get(sort >> _KIND, _NO_RECORD)
         of_kind = (right + 0.5) / (n + 1)
         right, n = self._records.get(sort, _NO_RECORD)
         return (right + of_kind) / (n + 1)
 
     def note(self, sort: Sort, was_right: bool) -> None:
-        for record in (self._kinds.setdefault(sort[0], [0.0, 0.0]), self._records.setdefault(sort, [0.0, 0.0])):
+        for records, key in ((self._kinds, sort >> _KIND), (self._records, sort)):
+            record = records.get(key)
+            if record is None:
+                record = records[key] = [0.0, 0.0]
             record[0] += was_right
             record[1] += 1
             if record[1] >= _FADE:
@@ -149,7 +164,8 @@ class _Habit:
         self.move, self.votes, self.n = move, 1, 1
 
     def sort(self, kind: int) -> Sort:
-        return kind if self.move == COPY else ~kind, min(self.n, 4), self.votes == self.n
+        n = self.n
+        return sort_of(kind if self.move == COPY else ~kind, n if n < 4 else 4, self.votes == n)
 
     def note(self, move: int) -> None:
         self.n += 1
@@ -182,7 +198,7 @@ class Contexts:
     def get(self, context: tuple) -> Any:
         """What put() was given, or None."""
         found = self._young.get(context)
-        if found is None and (found := self._old.pop(context, None)) is not None:
+        if found is None and self._old and (found := self._old.pop(context, None)) is not None:
             self._young[context] = found
         return found
 
@@ -208,11 +224,13 @@ class Habits:
     def guesses(self, prompt: Prompt, trail: Trail) -> Iterator[Guess]:
         """What may come next, likelier moves first."""
         moves: dict[int, float] = {}
-        for kind, context in self._present(prompt, trail):
+        first_kind, contexts = self._present(prompt, trail)
+        for kind, context in enumerate(contexts, first_kind):
             habit = self._contexts.get(context)
             if habit is not None:
-                chance = self._records.chance(habit.sort(kind))
-                moves[habit.move] = max(chance, moves.get(habit.move, 0.0))
+                chance, move = self._records.chance(habit.sort(kind)), habit.move
+                if chance > moves.get(move, 0.0):
+                    moves[move] = chance
         if trail.run and COPY not in moves:
             moves[COPY] = self._records.chance(_copied(trail))
         for move in sorted(moves, key=moves.__getitem__, reverse=True):
@@ -234,10 +252,12 @@ class Habits:
 
     def _start(self, prompt: Prompt, trail: Trail) -> tuple[int, Sort] | None:
         """The likeliest place for a value to begin after these literals, and how sure that is."""
-        starts = self._contexts.get(self._before(trail)) or {}
+        starts: Starts | None = self._contexts.get(self._before(trail))
+        if starts is None:
+            return None
         scores: dict[int, int] = {}
         for start, n in starts.items():
-            weight = min(n, 3) * (2 if len(start) == 2 else 1)
+            weight = (n if n < 3 else 3) * len(start)
             for place in prompt.places(start[0]) if len(start) == 1 else prompt.places_after(start):
                 scores[place] = scores.get(place, 0) + weight
         for near in range(1, _NEAR + 1):
@@ -247,22 +267,22 @@ class Habits:
         if not scores:
             return None
         place, score = max(scores.items(), key=lambda each: (each[1], each[0] > trail.place, -each[0]))
-        return place, (_START, min(score, 12), place > trail.place)
+        return place, sort_of(_START, min(score, 12), place > trail.place)
 
     # -- learning ---------------------------------------------------------------------------------------------
 
     def follow(self, prompt: Prompt, trail: Trail, token: int, *, is_forced: bool = False) -> Trail:
         """The trail after one more token of the output (or END), which is learned from."""
-        contexts = self._present(prompt, trail)
-        habits = [self._contexts.get(context) for _, context in contexts]
-        usual = is_forced or any(habit is not None and habit.move == token for habit in habits)
+        first_kind, contexts = self._present(prompt, trail)
+        habits: list[_Habit | None] = [self._contexts.get(context) for context in contexts]
+        usual = is_forced or token in [habit.move for habit in habits if habit is not None]
         after = step(prompt, trail, token, place=self._began(prompt, trail, token), may_start=not usual)
         move = COPY if after.run else token
         if trail.run:
             self._records.note(_copied(trail), move == COPY)
-        for (kind, context), habit in zip(contexts, habits, strict=True):
+        for kind, habit in enumerate(habits, first_kind):
             if habit is None:
-                self._contexts.put(context, _Habit(move))
+                self._contexts.put(contexts[kind - first_kind], _Habit(move))
             else:
                 self._records.note(habit.sort(kind), habit.move == move)
                 habit.note(move)
@@ -297,49 +317,49 @@ class Habits:
     def _before(self, trail: Trail) -> tuple:
         return self._number, trail.literals[-1:]
 
-    def _present(self, prompt: Prompt, trail: Trail) -> list[tuple[int, tuple]]:
-        """The contexts of the next move, each with its kind; most telling first."""
+    def _present(self, prompt: Prompt, trail: Trail) -> tuple[int, list[tuple]]:
+        """The contexts of the next move, most telling first, and the first one's kind; the others' kinds follow it."""
         mine = self._number
         ahead, then = prompt.ahead(trail.place + 1), prompt.ahead(trail.place + 2)
         if trail.run:
             key, here = trail.anchor[-2:], prompt.ids[trail.place]
-            return [
-                (0, (mine, 0, key, here, ahead, then)),
-                (1, (mine, 1, key, ahead, then)),
-                (2, (mine, 2, ahead, then)),
-                (3, (mine, 3, key, ahead)),
-                (4, (mine, 4, key)),
+            return 0, [
+                (mine, 0, key, here, ahead, then),
+                (mine, 1, key, ahead, then),
+                (mine, 2, ahead, then),
+                (mine, 3, key, ahead),
+                (mine, 4, key),
             ]
         literals = trail.literals
-        return [
-            (5, (mine, 5, literals, ahead, then)),
-            (6, (mine, 6, literals[-2:], ahead, then)),
-            (7, (mine, 7, literals)),
-            (8, (mine, 8, literals[-3:])),
-            (9, (mine, 9, literals[-2:])),
-            (10, (mine, 10, literals[-1:])),
+        return 5, [
+            (mine, 5, literals, ahead, then),
+            (mine, 6, literals[-2:], ahead, then),
+            (mine, 7, literals),
+            (mine, 8, literals[-3:]),
+            (mine, 9, literals[-2:]),
+            (mine, 10, literals[-1:]),
         ]
 
 
-_START, _COPIED = 20, 21  # sorts of guesses beside those of the contexts' kinds
+_START, _COPIED = 20, 21  # kinds of guesses beside those of the contexts
 
 
 def _copied(trail: Trail) -> Sort:
-    return _COPIED, min(trail.run, 8), True
+    return sort_of(_COPIED, min(trail.run, 8), True)
 
 
 def step(prompt: Prompt, trail: Trail, token: int, *, place: int | None = None, may_start: bool = True) -> Trail:
     """The trail after a token. place: where it stands if a copied run begins with it; None: a literal then."""
     if trail.run:
         if prompt.has(trail.place + 1, token):
-            return replace(trail, place=trail.place + 1, run=trail.run + 1)
+            return Trail(trail.place + 1, trail.run + 1, trail.literals, trail.anchor)
         elsewhere = _relocated(prompt, trail, token)
         if elsewhere is not None:
-            return replace(trail, place=elsewhere, run=trail.run + 1)
+            return Trail(elsewhere, trail.run + 1, trail.literals, trail.anchor)
         return Trail(place=trail.place, literals=(token,))
     if may_start and place is not None:
         return Trail(place=place, run=1, anchor=trail.literals)
-    return replace(trail, literals=(*trail.literals, token)[-_LITERALS:])
+    return Trail(trail.place, trail.run, (*trail.literals, token)[-_LITERALS:], trail.anchor)
 
 
 def _relocated(prompt: Prompt, trail: Trail, token: int) -> int | None:
