@@ -37,8 +37,9 @@ MAX_COMPARED = 32
 _FEW_EVENTS = 3
 """Up to so many, ways that overlap are fewer than ways that exclude each other."""
 
-_FEW_BROKEN = 9
-"""Up to so many parts of which some member breaks each are counted; more are choices."""
+_FEW_BROKEN, _FEW_OF_FEW_NAMES, _FEW_NAMES = 9, 3, 2
+"""Up to so many parts of which some member breaks each are counted, of parts that speak of few names each; more are
+choices, which are the fewer the fewer names there are."""
 
 MAX_COUNTED = 100_000
 """Members listed times members counted, for minProperties and maxProperties."""
@@ -158,6 +159,12 @@ class ObjectPlan(msgspec.Struct, frozen=True, gc=False):
         return [way.conj for member in (*self.members, *self.others) for way in member.ways]
 
 
+def _most_counted(parts: Sequence[Members]) -> int:
+    """Up to how many of these parts that some member breaks each are counted."""
+    has_few = all(sum(map(bool, part.properties.values())) <= _FEW_NAMES for part in parts)
+    return _FEW_OF_FEW_NAMES if has_few else _FEW_BROKEN
+
+
 class Planner:
     """Plans the arrays and objects of one schema document. What cannot be planned is refused, and left out."""
 
@@ -273,7 +280,7 @@ class Planner:
     def object(self, conj: Conj, rule: ObjectRule) -> ObjectPlan | None:
         """How objects that follow a rule are written; None: there are none. conj: where the rule is from."""
         part = _FREE if not rule.members else rule.members[0]
-        if rule.choices or (len(rule.broken) > _FEW_BROKEN and can_be_chosen(rule)):
+        if rule.choices or (len(rule.broken) > _most_counted(rule.broken) and can_be_chosen(rule)):
             return self._object_with_choices(conj, rule)
         if len(rule.members) <= 1 and not rule.broken and not part.patterns and not part.names:
             return self._object_by_names(conj, part, rule)
