@@ -67,6 +67,7 @@ class PagedMemory:
         self._is_own = np.zeros((0, 0), dtype=bool)
         self._n_pages = np.zeros(0, dtype=np.int64)
         self._n_tokens = np.zeros(0, dtype=np.int64)
+        self._n_fixed = np.zeros(0, dtype=np.int64)  # pages up to the last one that is the tree's
         self._n_opened = 0
 
     @property
@@ -92,7 +93,7 @@ class PagedMemory:
             return None
         self._n_opened += 1
         row = self._row_of[self._n_opened] = self._new_row()
-        self._n_pages[row], self._n_tokens[row] = 0, n_cached
+        self._n_pages[row], self._n_tokens[row], self._n_fixed[row] = 0, n_cached, len(pages)
         self._append(row, np.asarray(pages, dtype=np.int32), is_own=False)
         self._append(row, own, is_own=True)
         self.version += 1
@@ -107,6 +108,7 @@ class PagedMemory:
         if not is_whole or not start <= stop <= state.n_tokens or not state.is_own[first:last].all():
             raise ValueError(f"share: tokens {start}..{stop} of slot {slot} are not its own whole pages")
         state.is_own[first:last] = False
+        self._fix(slot, last if last > first else 0)
         return state.pages[first:last].copy()
 
     def adopt(self, slot: int, pages: np.ndarray, n_cached: int) -> None:
@@ -121,6 +123,7 @@ class PagedMemory:
         self._allocator.give(state.pages[:n][differs])
         state.pages[:n] = pages
         state.is_own[:n] = False
+        self._fix(slot, n)
         if differs.any():
             self.version += 1
             self.shared_version += 1
@@ -140,11 +143,10 @@ class PagedMemory:
 
     def truncate(self, slot: int, n_tokens: int) -> None:
         """See ports.Memory. Tokens in pages that are the tree's cannot be forgotten: ValueError."""
-        row, state = self._row(slot), self[slot]
-        not_own = np.flatnonzero(~state.is_own)
-        fixed = 0 if not len(not_own) else (int(not_own[-1]) + 1) * self.page_tokens
-        if not fixed <= n_tokens <= state.n_tokens:
-            raise ValueError(f"truncate: slot {slot} to {n_tokens} tokens; it owns {fixed}..{state.n_tokens}")
+        row = self._row(slot)
+        fixed, n_now = int(self._n_fixed[row]) * self.page_tokens, int(self._n_tokens[row])
+        if not fixed <= n_tokens <= n_now:
+            raise ValueError(f"truncate: slot {slot} to {n_tokens} tokens; it owns {fixed}..{n_now}")
         self._n_tokens[row] = n_tokens
 
     def close(self, slot: int) -> None:
@@ -235,8 +237,14 @@ class PagedMemory:
             self._free_rows = list(range(n + more - 1, n - 1, -1))
             self._pages = np.pad(self._pages, ((0, more), (0, 0)))
             self._is_own = np.pad(self._is_own, ((0, more), (0, 0)))
-            self._n_pages, self._n_tokens = np.pad(self._n_pages, (0, more)), np.pad(self._n_tokens, (0, more))
+            per_row = (self._n_pages, self._n_tokens, self._n_fixed)
+            self._n_pages, self._n_tokens, self._n_fixed = (np.pad(each, (0, more)) for each in per_row)
         return self._free_rows.pop()
+
+    def _fix(self, slot: int, n_pages: int) -> None:
+        """So many pages of the sequence are up to where the tree's go at least."""
+        row = self._row(slot)
+        self._n_fixed[row] = max(int(self._n_fixed[row]), n_pages)
 
     def _append(self, row: int, pages: np.ndarray, *, is_own: bool) -> None:
         start = int(self._n_pages[row])

@@ -163,12 +163,11 @@ class OverlappedLoop(StepLoop):
         those that find no room can be put elsewhere."""
         if self._flying is None:
             return True
-        unseen = self._flying.rows
-        for running in self.places.running.values():
-            needed = len(running.sequence.ids) + (running in unseen)
-            if needed > running.capacity and not self._grow(running, needed):
-                return False
-        return True
+        seats = self.places.seats
+        needed = self.book.n_tokens[seats] + self._n_unseen(seats)
+        short = np.flatnonzero(needed > self.book.capacity[seats]).tolist()
+        running = list(self.places.running.values()) if short else []
+        return all(self._grow(running[n], int(needed[n])) for n in short)
 
     def _grow(self, running: Running, needed: int) -> bool:
         request, memory = running.sequence.request, self.model.memory
@@ -186,12 +185,15 @@ class OverlappedLoop(StepLoop):
     def _launch(self, loaded: SequenceOf[Running], began: float) -> _Pass | None:
         """Queue the next pass; None when those in it end with the token that is in flight."""
         unseen = self._in_the_air
-        loaded = [each for each in loaded if each not in unseen or each.sequence.remaining > 1]
+        is_unseen = np.array([each in unseen for each in loaded], dtype=bool)
+        seats = self.book.seats_of(each.sequence for each in loaded)
+        goes_on = ~is_unseen | (self.book.remaining(seats) > 1)
+        if not goes_on.all():
+            loaded = [loaded[n] for n in np.flatnonzero(goes_on).tolist()]
+            is_unseen, seats = is_unseen[goes_on], seats[goes_on]
         if not loaded:
             return None
         lanes = self._give_lanes(loaded)
-        is_unseen = np.array([each in unseen for each in loaded])
-        seats = self.book.seats_of(each.sequence for each in loaded)
         batch, sources, is_last = self._packed(loaded, seats, lanes, is_unseen)
         chosen_for = loaded if is_last.all() else [loaded[n] for n in np.flatnonzero(is_last).tolist()]
         there = self._tables(chosen_for)
@@ -296,32 +298,33 @@ class OverlappedLoop(StepLoop):
     def _settle_rows(self, landed: _Pass, held: SequenceOf[Running], became: Became) -> Ends:
         rows = [landed.rows[each] for each in held]
         told = Became(*(each[rows] for each in became)) if rows else became
-        sequences, tokens = [each.sequence for each in held], told.tokens[: len(held)].astype(np.int64)
-        before = [len(each.ids) for each in sequences]
+        tokens = told.tokens[: len(held)].astype(np.int64)
+        book, seats = self.book, self.book.seats_of(each.sequence for each in held)
+        before = book.n_tokens[seats]
         self._count_misses(landed, held, told.outcomes)
-        seats, at = self.book.seats_of(sequences), np.array(rows, dtype=np.int64)
-        ends = self._settler.settle(seats, at, tokens, _Told(became.logprobs))
-        agreed = self._agreed(held, told)
-        for running, token, n_before, is_same in zip(held, tokens.tolist(), before, agreed, strict=True):
-            sequence = running.sequence
-            is_one = len(sequence.ids) == n_before + 1
-            if not (is_same and is_one) or sequence.key in ends:
-                self._part_ways(running, token, n_before, ends)
-            if not isinstance(ends.get(sequence.key), LogitsGone):
-                self._learn(sequence, ends)
-            else:
-                del ends[sequence.key]
-                self._ask_again(running)
+        ends = self._settler.settle(seats, np.array(rows, dtype=np.int64), tokens, _Told(became.logprobs))
+        differs = (book.n_tokens[seats] != before + 1) | ~self._agreed(seats, told)
+        if ends:
+            differs |= [each.key in ends for each in held]
+        for n in np.flatnonzero(differs).tolist():
+            self._part_ways(held[n], int(tokens[n]), int(before[n]), ends)
+        gone = [each for each in held if isinstance(ends.get(each.key), LogitsGone)] if ends else []
+        self._learn(seats[[each not in gone for each in held]] if gone else seats, ends)
+        for running in gone:
+            del ends[running.key]
+            self._ask_again(running)
         return ends
 
-    def _agreed(self, held: SequenceOf[Running], told: Became) -> list[bool]:
-        """Whether the device has each sequence's grammar where the host has it now."""
-        agreed = np.ones(len(held), dtype=bool)
-        at = [n for n, each in enumerate(held) if each.sequence.grammar is not None]
-        if at and self._grammars is not None:
-            known = self._grammars.row_ids(_places([held[n] for n in at]))
+    def _agreed(self, seats: np.ndarray, told: Became) -> np.ndarray:
+        """(n,) bool: whether the device has each sequence's grammar where the host has it now."""
+        agreed = np.ones(len(seats), dtype=bool)
+        at = np.flatnonzero(self.book.grammar[seats] >= 0)
+        if len(at) and self._grammars is not None:
+            rows = self.book.row_id[seats[at]]
+            tables = self._grammars.split_rows(rows)  # one, as the device takes on
+            known = tables[0][2] if tables else rows
             agreed[at] = (told.outcomes[at] == ADVANCED) & (told.row_ids[at] == known)
-        return agreed.tolist()
+        return agreed
 
     def _count_misses(self, landed: _Pass, held: SequenceOf[Running], outcomes: np.ndarray) -> None:
         """To be called while the host still has the places at which the tables were missing something."""
@@ -344,14 +347,18 @@ class OverlappedLoop(StepLoop):
         if added[:1] != [token] or (len(added) == 1 and sequence.key not in ends):
             self._forget_last(running)  # its KV is of another token, or is asked for again
 
-    def _learn(self, sequence: Sequence, ends: Ends) -> None:
-        """A token of it was settled."""
-        if sequence.request.sampling.temperature:
+    def _learn(self, seats: np.ndarray, ends: Ends) -> None:
+        """A token of each was settled."""
+        book = self.book
+        for sequence in book.at(seats[book.temperature[seats] > 0]):
             sequence.draws.use(1)
-        end = ends.get(sequence.key)
-        if self._drafter is not None and not isinstance(end, Exception):
-            said_so = end == "stop" and sequence.text.matched_stop is None
-            self._drafter.follow(sequence, plain(sequence), 0, ended_itself=said_so)
+        if self._drafter is None:
+            return
+        for sequence in book.at(seats):
+            end = ends.get(sequence.key)
+            if not isinstance(end, Exception):
+                said_so = end == "stop" and sequence.text.matched_stop is None
+                self._drafter.follow(sequence, plain(sequence), 0, ended_itself=said_so)
 
     def _forget_last(self, running: Running) -> None:
         running.n_computed -= 1
