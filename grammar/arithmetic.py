@@ -214,6 +214,10 @@ class Arithmetic:
         """One of the shortest strings of the language, of plain letters and digits where it may; None: empty."""
         return self._witness.shortest(item)
 
+    def seen(self, item: int) -> bytes | None:
+        """Some string of the language that is found without a search; None: none is, though there may be one."""
+        return self._witness.seen(item)
+
     def known_length(self, item: int) -> int | None:
         """Bytes of the shortest string, if that is known."""
         length = self._store.length(item)
@@ -338,6 +342,8 @@ class Arithmetic:
             known = self._object_ids.get(node)
             if known is None:
                 body, text = (node[1], self._text_number(node[2])) if kind == Kind.CAPTURE else (0, 0)
+                if kind == Kind.MACHINE:
+                    body = int(node[1].is_limit)
                 number = len(self._objects)
                 self._objects.append(node)
                 known = self._object_ids[node] = self.run(nk.add_opaque, kind, number, body, text, flags)

@@ -25,6 +25,7 @@ from .node_layout import (
     EPSILON,
     FRAME,
     KIND,
+    MACHINE,
     NOT,
     NOTHING,
     PARTITIONS,
@@ -66,6 +67,18 @@ def _begins_frame(pool: np.ndarray, item: int) -> bool:
     return kind in (FRAME, REF, COUNTED, CAPTURE)
 
 
+@compiled_as("boolean(int64[::1], int64)")
+def _is_limited(pool: np.ndarray, item: int) -> bool:
+    """Whether a machine that limits lengths stands beside conditions (`machine.AnyMachine.is_limit`)."""
+    if field(pool, item, KIND) != AND:
+        return False
+    for i in range(field(pool, item, B)):
+        each = member(pool, item, i)
+        if field(pool, each, KIND) == MACHINE and field(pool, each, B) == 1:
+            return True
+    return False
+
+
 @compiled_as("int64(int64[::1], int64)")
 def _kind_of(pool: np.ndarray, item: int) -> int:
     """The bits of `Dfa.kinds`, or REFUSED."""
@@ -81,7 +94,7 @@ def _kind_of(pool: np.ndarray, item: int) -> int:
                     return REFUSED
             if kind == AND and inner == COUNTED and field(pool, each, B) == 0 and field(pool, each, C) != UNBOUNDED:
                 bits |= APART
-    if kind == VERBATIM:
+    if kind == VERBATIM or _is_limited(pool, item):
         bits |= APART
     if _begins_frame(pool, item):
         bits |= HALTS
@@ -90,6 +103,8 @@ def _kind_of(pool: np.ndarray, item: int) -> int:
             if _begins_frame(pool, member(pool, item, i)):
                 bits |= HALTS | SPLITS
                 break
+            if _is_limited(pool, member(pool, item, i)):
+                bits |= APART
     if nullable(pool, item):
         bits |= NULLABLE
         if bits & HALTS == 0:

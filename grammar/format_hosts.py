@@ -2,8 +2,8 @@
 
 Sources: RFC 1123 and 5890 (names), RFC 5891 (encoded labels, each by itself), RFC 5892 (which characters, and beside
 which others), RFC 5893 (right-to-left), RFC 6531 (e-mail). All that is let through is valid. Left out, though valid:
-names with characters outside of ASCII that have more than three labels, an encoded one among them, or a label that
-might be longer than 63 characters once it is encoded, as `label_bounds` has it; and what `punycode` says.
+names that have both encoded labels and some with characters outside of ASCII; and what `name_lengths` and `punycode`
+say.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from functools import cache
 
 from .chars import (
     ANY_CHARACTER,
-    JSON_CHAR,
     CodePoints,
     category,
     characters,
@@ -26,10 +25,10 @@ from .chars import (
     json_char,
     union,
 )
-from .expr import EMPTY, EPSILON, POOL
-from .idna import LAST, LONGEST, PREFIX, allowed
-from .label_bounds import fits
+from .expr import POOL
+from .idna import LONGEST, allowed
 from .machine import Machine, machine_of
+from .name_lengths import NAME_LENGTHS, Name
 from .pools import memo
 from .punycode import ENCODED
 from .regex import compile_pattern
@@ -37,15 +36,6 @@ from .unicode_joining import joins
 from .unicode_scripts import script
 
 _LETTERS_OR_DIGITS = sum(1 << byte for byte in (string.ascii_letters + string.digits).encode())
-_RANGES = (
-    (0x80, 0x24F),  # Latin
-    (0x370, 0x4FF),  # Greek, Cyrillic
-    (0x590, 0x6FF),  # Hebrew, Arabic
-    (0x900, 0xE7F),  # Indic, Thai
-    (0x3040, 0x30FF),  # kana
-)
-"""In which the characters of labels are near each other, so that more of them fit."""
-_ANYWHERE = (0x80, LAST)
 _ASCII_LENGTH = POOL.counted(POOL.byte_set(range(0x20, 0x7F)), 0, 253)
 _LAST_THAT_JOINS = 0x1FFFF  # behind it are ideographs
 _RIGHT_TO_LEFT = ("R", "AL", "AN")
@@ -54,7 +44,7 @@ _RIGHT_TO_LEFT = ("R", "AL", "AN")
 @memo
 def hostname() -> int:
     """Host names of ASCII alone, without needless escapes."""
-    return POOL.and_(_labels(POOL.alt(_machine_label(), _encoded_label()), POOL.literal(b"."), None), _ASCII_LENGTH)
+    return POOL.and_(_labels(POOL.alt(_machine_label(), _encoded_label()), POOL.literal(b".")), _ASCII_LENGTH)
 
 
 def _machine_label() -> int:
@@ -86,8 +76,8 @@ def _encoded_label() -> int:
 
 
 def _plain_label() -> int:
-    chars = code_points([(0x2D, 0x2D), (0x30, 0x39), (0x41, 0x5A), (0x61, 0x7A)])
-    return POOL.and_(_hyphens(chars), POOL.counted(json_char(chars), 1, LONGEST))
+    """A label of ASCII, of any length, in any spelling."""
+    return _hyphens(code_points([(0x2D, 0x2D), (0x30, 0x39), (0x41, 0x5A), (0x61, 0x7A)]))
 
 
 def _hyphens(chars: CodePoints) -> int:
@@ -106,18 +96,22 @@ def _hyphens(chars: CodePoints) -> int:
 @memo
 def idn_hostname(*, composed: bool = True) -> int:
     """International host names, in any spelling that JSON allows. composed: in NFC; mail takes others, too."""
-    dot = json_char(characters(".\u3002\uff0e\uff61"))
-    plain = _plain_label()
-    ascii_name = POOL.and_(_labels(POOL.alt(plain, _encoded_label()), dot, None), POOL.counted(JSON_CHAR, 1, 253))
+    return POOL.and_(POOL.machine(NAME_LENGTHS, Name(0, "")), _names(composed))
+
+
+def _names(composed: bool) -> int:
+    """Names of any length."""
+    dot, plain = json_char(characters(".\u3002\uff0e\uff61")), _plain_label()
+    ascii_name = _labels(POOL.alt(plain, _encoded_label()), dot)
     left = POOL.alt(plain, POOL.and_(_label(composed), _all(complement(_of_direction(_RIGHT_TO_LEFT)))))
     both = POOL.alt(
         POOL.and_(plain, _left_to_right()), POOL.and_(_label(composed), POOL.alt(_left_to_right(), _right_to_left()))
     )
-    return POOL.alt(ascii_name, _labels(left, dot, 3), _labels(both, dot, 3))
+    return POOL.alt(ascii_name, _labels(left, dot), _labels(both, dot))
 
 
-def _labels(label: int, dot: int, most: int | None) -> int:
-    return POOL.concat(label, POOL.repeat(POOL.concat(dot, label), 0, None if most is None else most - 1))
+def _labels(label: int, dot: int) -> int:
+    return POOL.concat(label, POOL.repeat(POOL.concat(dot, label), 0, None))
 
 
 @memo
@@ -153,56 +147,12 @@ def _label(composed: bool) -> int:
             _all(_minus(ANY_CHARACTER, code_points([(0x660, 0x669)]))),
             _all(_minus(ANY_CHARACTER, code_points([(0x6F0, 0x6F9)]))),
         ),
-        _short_enough(),
     ]
     return POOL.and_(*rules)
 
 
 def _any_letter() -> CodePoints:
     return code_points([*allowed(), (0x2D, 0x2D), (0x30, 0x39), (0x61, 0x7A)])
-
-
-@memo
-def _short_enough() -> int:
-    """Labels of the right characters that are short enough once encoded, wherever which of them stands.
-
-    A state is how many characters of ASCII there are, and others, and the range in which all of these are.
-    """
-    others = _minus(_any_letter(), code_points([(0, 0x7F)]))
-    anywhere = _by_counts(others, _ANYWHERE, [])
-    ways = [(_minus(others, _RANGES), anywhere)]
-    ways += [(intersection(others, (run,)), _by_counts(others, run, anywhere)) for run in _RANGES]
-    first = [(json_char(chars), tails[1]) for chars, tails in ways]
-    return _behind(LONGEST - len(PREFIX), first)[0]
-
-
-def _by_counts(others: CodePoints, run: tuple[int, int], anywhere: list[list[int]]) -> list[list[int]]:
-    """What may follow characters that are all in a range, by how many there are, and then by how many of ASCII.
-
-    anywhere: the same of those that are in no range, which they are with one more from outside.
-    """
-    inside, outside = json_char(intersection(others, (run,))), json_char(_minus(others, (run,)))
-    count = next(n for n in range(1, LONGEST) if not fits(0, n, *run))
-    found: list[list[int]] = [[]]
-    while count > 1:
-        count -= 1
-        most = next(n for n in range(LONGEST) if not fits(n, count, *run)) - 1
-        further = anywhere[count + 1] if count + 1 < len(anywhere) else []
-        found.append(_behind(most, [(inside, found[-1]), (outside, further)]))
-    return [[], *reversed(found[1:])]
-
-
-def _behind(most: int, ways: list[tuple[int, list[int]]]) -> list[int]:
-    """What may follow, by how many characters of ASCII there are, of which `most` fit.
-
-    ways: characters outside of ASCII, and what may follow them, by how many of ASCII there are.
-    """
-    plain = json_char(code_points([(0x2D, 0x2D), (0x30, 0x39), (0x61, 0x7A)]))
-    tails = [EMPTY]
-    for count in range(most, -1, -1):
-        others = [POOL.concat(char, behind[count]) for char, behind in ways if count < len(behind)]
-        tails.append(POOL.alt(EPSILON, POOL.concat(plain, tails[-1]), *others))
-    return tails[:0:-1]
 
 
 def _not_composed() -> list[int]:

@@ -60,6 +60,7 @@ def least_numbers() -> tuple[int, ...]:
     return tuple(found)
 
 
+@cache
 def _first_longer(bias: int, size: int) -> int:
     """The least number of more than `size` digits."""
     number, weight = 0, 1

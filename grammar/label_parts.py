@@ -77,7 +77,7 @@ class OpenLabel(NamedTuple):
 def open_label(dfa: Dfa, local: int) -> OpenLabel | None:
     """The label that is open in a state; None: none is, or more is asked of it than a limit."""
     exprs, item = dfa.exprs, dfa.expression(local)
-    if exprs.kind(item) not in (Kind.AND, Kind.ALT):
+    if exprs.kind(item) not in (Kind.AND, Kind.ALT, Kind.CAT):
         return None
     node = exprs.node(item)
     members = node[1] if node[0] == Kind.ALT else (item,)

@@ -19,18 +19,19 @@ MOST_STATES = 20_000
 class AnyMachine(Protocol):
     """A deterministic automaton, of states that are known or made as they are met; from each there is a way to an end.
 
-    States are hashable; equal ones are the same. is_made: whether states are made as they are met, so that there may be
-    one for every text; those are texts of one byte for each character.
+    States are hashable; equal ones are the same. is_made: whether states are texts, of one byte for each character, and
+    made as they are met. is_limit: whether it is a `LimitMachine`.
     """
 
     is_made: bool
+    is_limit: bool
 
     def after(self, state: Any, byte: int) -> Any | None:
         """The state after a byte; None: no text goes on with it."""
         ...
 
     def first(self, state: Any) -> int:
-        """Mask of the bytes that may come next."""
+        """Mask of the bytes that may come next, and perhaps of some others."""
         ...
 
     def classes(self, state: Any) -> tuple[int, ...]:
@@ -50,6 +51,31 @@ class AnyMachine(Protocol):
         ...
 
 
+class LimitMachine(AnyMachine, Protocol):
+    """One that mostly accepts what else is asked for, and only limits its length; its states are made as they are met.
+
+    relieved: the state in which there is as much room as ever.
+    """
+
+    relieved: Any
+
+    def ends(self, state: Any) -> list[bytes]:
+        """Texts, a shortest one among them, behind which a text may be over, or goes on more freely; none if it may."""
+        ...
+
+    def reliefs(self, state: Any) -> tuple[bytes, ...]:
+        """Texts that take little, and behind which there may be as much room as ever."""
+        ...
+
+    def most(self, state: Any) -> int:
+        """Whole characters that may come at most."""
+        ...
+
+    def is_tight(self, state: Any) -> bool:
+        """Whether so little room is left that most texts do not fit."""
+        ...
+
+
 class Machine:
     """A deterministic automaton; from each of its states an accepting one can be reached. Never changed.
 
@@ -58,6 +84,7 @@ class Machine:
     """
 
     is_made = False
+    is_limit = False
 
     def __init__(self, moves: tuple[Moves, ...], accepting: tuple[bool, ...], lengths: tuple[int, ...]) -> None:
         self.moves = moves

@@ -16,6 +16,8 @@ from . import kernels, walk_kernels
 from . import wide_kernels as wk
 from .dfa import APART, DEAD
 from .label_parts import QUOTE, OpenLabel, open_label
+from .name_parts import OpenName, open_name
+from .name_walks import NameWalks
 from .nodes import ALL_BYTES, EMPTY, EPSILON, Kind
 from .places import NO_UNIT, Frames, Place
 from .punycode import BYTES
@@ -128,6 +130,8 @@ class Parts:
         self._base_rows = np.zeros((0, 3), np.int64)  # for `wide_kernels`
         self._limits: dict[int, tuple[int, int] | None] = {}
         self._labels: dict[int, OpenLabel | None] = {}
+        self._names: dict[int, OpenName | None] = {}
+        self._name_walks: NameWalks | None = None
         self._reaches: dict[tuple[int, bytes], int] = {}
         self._root_weights = _root_weights(vocabulary)
         self._kept_bytes = 0
@@ -156,15 +160,15 @@ class Parts:
 
     def part(self, local: int, unit: int, nodes: np.ndarray) -> Part:
         """The walk of one frame from given trie nodes."""
-        label = self._label_of(local) if unit == NO_UNIT else None
-        if label is None and unit == NO_UNIT and self._frames.dfa.kinds[local] & APART:
-            limit = self._limit_of(local)
-            if limit and limit[1] >= self._reach(limit[0], nodes):
-                local = limit[0]
+        if unit == NO_UNIT:
+            local = self.walked_from(local, nodes)
         key = (local, unit, nodes.tobytes())
         known = self._parts.get(key)
         if known is None:
-            known = self._walk(local, unit, nodes) if label is None else self._walk_label(label, nodes)
+            known = self._walk_name(local, nodes) if unit == NO_UNIT else None
+            if known is None:
+                label = self.label_of(local) if unit == NO_UNIT else None
+                known = self._walk(local, unit, nodes) if label is None else self.walk_label(label, nodes)
             self._parts[key] = known
             self._kept_bytes += _PART_OVERHEAD + known.nbytes
             if self._kept_bytes > _PART_BYTES_LIMIT:
@@ -183,6 +187,14 @@ class Parts:
 
     # -- limits -----------------------------------------------------------------------------------------------
 
+    def walked_from(self, local: int, nodes: np.ndarray) -> int:
+        """The state of which the walk is that of a state: without its limit on characters, where that is far off."""
+        if self._frames.dfa.kinds[local] & APART and self._name_of(local) is None and self.label_of(local) is None:
+            limit = self._limit_of(local)
+            if limit and limit[1] >= self._reach(limit[0], nodes):
+                return limit[0]
+        return local
+
     def _limit_of(self, local: int) -> tuple[int, int] | None:
         """Of a state in which a limit on characters stands beside conditions: the state without it, and the limit.
 
@@ -198,11 +210,17 @@ class Parts:
         self._limits[local] = found
         return found
 
-    def _label_of(self, local: int) -> OpenLabel | None:
+    def label_of(self, local: int) -> OpenLabel | None:
         """`open_label`, remembered."""
         if local not in self._labels:
             self._labels[local] = open_label(self._frames.dfa, local)
         return self._labels[local]
+
+    def _name_of(self, local: int) -> OpenName | None:
+        """`open_name`, remembered."""
+        if local not in self._names:
+            self._names[local] = open_name(self._frames.dfa, local)
+        return self._names[local]
 
     def _reach(self, local: int, nodes: np.ndarray) -> int:
         """A bound on the characters that a token allowed at a place, and the shortest rest behind it, come to.
@@ -250,6 +268,10 @@ class Parts:
                 part.towards.clear()
             known = part.towards[key] = self._exits_towards(part, at, first)
         return known
+
+    def exits_to(self, part: Part, first: int) -> np.ndarray:
+        """`exits_towards`, of a part that counts nothing."""
+        return self.exits_towards(part, _ANYWHERE, first)
 
     def _exits_towards(self, part: Part, at: Place, first: int) -> np.ndarray:
         exits = part.exits
@@ -438,7 +460,20 @@ class Parts:
         none = np.zeros(len(tokens), np.int32)
         return Part(tokens, none - 1, none, 0, None, exits, np.zeros(len(exits), np.int32), None, (), {})
 
-    def _walk_label(self, label: OpenLabel, nodes: np.ndarray) -> Part:
+    def _walk_name(self, local: int, nodes: np.ndarray) -> Part | None:
+        """`_walk` where an international host name is open; None: none is. See `name_walks`."""
+        name = self._name_of(local) if self._frames.dfa.kinds[local] & APART else None
+        if name is None:
+            return None
+        if self._name_walks is None:
+            self._name_walks = NameWalks(self, self._frames.dfa, self._vocabulary)
+        found = self._name_walks.walk(local, name, nodes)
+        if not isinstance(found, tuple):
+            return found
+        tokens, exits = found
+        return self._of_tokens(tokens, exits, [])
+
+    def walk_label(self, label: OpenLabel, nodes: np.ndarray) -> Part:
         """`_walk` where an encoded label is open: no state is made for what might be written. See `label_parts`."""
         dfa, vocabulary = self._frames.dfa, self._vocabulary
         characters = dfa.state(dfa.exprs.repeat(dfa.exprs.byte_set(BYTES.encode()), 0, None))
@@ -447,7 +482,7 @@ class Parts:
         for node in nodes:
             depth = int(vocabulary.node_depth[node])
             part = self.part(characters, NO_UNIT, np.array([node], np.int32))
-            tokens.append(label.goes_on(vocabulary, self._tokens_of(part), depth))
+            tokens.append(label.goes_on(vocabulary, self.tokens_of(part), depth))
             ends = self.exits_towards(part, _ANYWHERE, behind)
             for count, group in label.ends(vocabulary, ends, depth).items():
                 over = np.array(group, np.int32)
@@ -455,21 +490,23 @@ class Parts:
                     exits.append(over)
                     continue
                 after = self.part(dfa.state(label.behind(dfa.exprs, count)), NO_UNIT, over)
-                tokens.append(self._tokens_of(after))
+                tokens.append(self.tokens_of(after))
                 exits.append(self.exits_towards(after, _ANYWHERE, ALL_BYTES))
                 entries += after.entries
         if label.others != EMPTY:
             instead = self.part(dfa.state(label.others), NO_UNIT, nodes)
-            tokens.append(self._tokens_of(instead))
+            tokens.append(self.tokens_of(instead))
             exits.append(self.exits_towards(instead, _ANYWHERE, ALL_BYTES))
             entries += instead.entries
-        found = np.unique(np.concatenate(tokens))
-        words = self._bits(found) if len(found) > _FEW_TOKENS else None
-        over = np.unique(np.concatenate(exits))
-        none = np.zeros(len(found), np.int32)
-        return Part(found, none - 1, none, 0, words, over, np.zeros_like(over), None, tuple(entries), {})
+        return self._of_tokens(np.unique(np.concatenate(tokens)), np.unique(np.concatenate(exits)), entries)
 
-    def _tokens_of(self, part: Part) -> np.ndarray:
+    def _of_tokens(self, tokens: np.ndarray, exits: np.ndarray, entries: list[tuple[int, np.ndarray]]) -> Part:
+        """A part of which the states are not known in which tokens end."""
+        words = self._bits(tokens) if len(tokens) > _FEW_TOKENS else None
+        none = np.zeros(len(tokens), np.int32)
+        return Part(tokens, none - 1, none, 0, words, exits, np.zeros_like(exits), None, tuple(entries), {})
+
+    def tokens_of(self, part: Part) -> np.ndarray:
         """The tokens of a part, those taken from its base too."""
         if part.words is None:
             return part.tokens

@@ -228,6 +228,7 @@ class EncodedLabels:
     """Encoded labels as a machine (`machine.AnyMachine`): its states are texts in lower case, the prefix included."""
 
     is_made = True
+    is_limit = False
 
     def after(self, state: str, byte: int) -> str | None:
         """The state after a byte; None: no label goes on with it."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from .errors import GrammarError
 from .nodes import EMPTY, Kind
 from .pools import using
+from .some_member import SomeMember
 from .verbatim_search import Along
 from .work import tick
 
@@ -26,6 +27,7 @@ NEVER = 1 << 60
 SEARCH_BUDGET = 30_000
 """States one search may open before the combination is refused. Its time is limited by `work.within`."""
 
+_FEW, _FEW_TIGHT = 30, 3  # states
 _MOST_TRIED = 1000  # bytes of a text that is held against each member of an intersection
 
 _OUTLINED = (Kind.REF, Kind.WORDS, Kind.CAPTURE)
@@ -51,12 +53,13 @@ class Witness:
         self._next: dict[int, tuple[int, int]] = {}  # on a path a search found: the byte, and what is left then
         self._bound: dict[int, int] = {}
         self._along = Along(exprs)
+        self._some = SomeMember(exprs, self)
         self._found: dict[int, bytes] = {}  # of intersections: a shortest string
 
     @property
     def remembered(self) -> int:
         """How many answers are kept."""
-        return len(self._next) + len(self._bound) + len(self._along) + len(self._found)
+        return len(self._next) + len(self._bound) + len(self._along) + len(self._found) + len(self._some)
 
     def take_paths(self, other: Witness) -> None:
         """Take over what another pool's witness knows, where all nodes mean the same."""
@@ -71,9 +74,20 @@ class Witness:
 
     def has_member(self, item: int) -> bool:
         """Whether any string is in the language."""
-        if self._exprs.known_length(item) is None and self._is_free(item):
+        if self._exprs.known_length(item) is None and (self._is_free(item) or self._has_some(item)):
             return True
         return self.length(item) < NEVER
+
+    def _has_some(self, item: int) -> bool:
+        """Whether a string is seen of an intersection of which a shortest one is not found soon."""
+        members = self._members(item)
+        if not members or not (any(map(self._some.is_limit, members)) or self._search(item, _FEW) is None):
+            return False
+        return self._some.find(item) is not None
+
+    def seen(self, item: int) -> bytes | None:
+        """Some string that is found without a search; None: none is, though there may be one."""
+        return self._some.find(item)
 
     def _is_free(self, item: int) -> bool:
         """Whether a captured text, one alternative perhaps, is seen to have an end without one being made up."""
@@ -189,7 +203,9 @@ class Witness:
         node = self._exprs.node(item)
         kind = node[0]
         if kind in (Kind.AND, Kind.NOT):
-            return self._search(item)
+            found = self._search(item)
+            assert found is not None
+            return found
         if kind == Kind.CAT:
             return min(length(node[1]) + length(node[2]), NEVER)
         if kind == Kind.ALT:
@@ -206,8 +222,11 @@ class Witness:
 
     # -- intersections and complements ------------------------------------------------------------------------
 
-    def _search(self, start: int) -> int:
-        """Length of the shortest string of `start`; remembers the path to it, or that there is none."""
+    def _search(self, start: int, most: int = SEARCH_BUDGET + 1) -> int | None:
+        """Length of the shortest string of `start`; remembers the path to it, or that there is none.
+
+        None: it takes more states than `most`. Raises GrammarError for more than the budget.
+        """
         exprs = self._exprs
         known = exprs.known_length(start)
         if known is not None:
@@ -215,6 +234,8 @@ class Witness:
         if any(exprs.node(m)[0] == Kind.VERBATIM for m in self._members(start)):
             return self._search_document(start)
         found = self._of_a_label(start)
+        if found is None:
+            found = self._under_a_limit(start)
         if found is None:
             found = self._of_a_member(start)
         if found is not None:
@@ -224,7 +245,7 @@ class Witness:
         walked = {start: 0}
         came: dict[int, tuple[int, int]] = {}
         heap = [(self._lower_bound(start), 0, start)]
-        opened = 0
+        opened, is_tight = 0, self._is_tight(start)
         while heap:
             _, minus_walked, item = heapq.heappop(heap)
             if -minus_walked > walked[item]:
@@ -234,6 +255,10 @@ class Witness:
                 return self._keep_path(start, item, rest, came)
             opened += 1
             tick()
+            if opened > most:
+                return None
+            if is_tight and opened > _FEW_TIGHT:
+                break
             if opened > SEARCH_BUDGET:
                 raise GrammarError(
                     "constraint",
@@ -241,15 +266,18 @@ class Witness:
                     "this combination of conditions is too large to decide whether anything satisfies it",
                     "combine fewer patterns, negations and length limits on one value",
                 )
+            first = exprs.first(item)
             for mask in exprs.byte_classes(item):
-                byte = nicest(mask)
+                if not mask & first:
+                    continue
+                byte = nicest(mask & first)
                 after = exprs.unframed(exprs.raw_derivative(item, byte))
                 bound = self._lower_bound(after)
                 if bound < NEVER and walked[item] + 1 < walked.get(after, NEVER):
                     walked[after] = walked[item] + 1
                     came[after] = (item, byte)
                     heapq.heappush(heap, (walked[after] + bound, -walked[after], after))
-        for item in walked:
+        for item in (start,) if is_tight else walked:
             exprs.know(item, NEVER)
         return NEVER
 
@@ -266,6 +294,25 @@ class Witness:
                 if found is not None and self._exprs.fullmatch(item, found):
                     return found
         return None
+
+    def _under_a_limit(self, item: int) -> bytes | None:
+        """A shortest string of an intersection with a machine that limits lengths, if the others have none shorter."""
+        members = self._members(item)
+        limits = [member for member in members if self._some.is_limit(member)]
+        if len(limits) != 1 or len(members) == 1:
+            return None
+        found = self._some.find(item)
+        others = self._exprs.and_(*[member for member in members if member != limits[0]])
+        return found if found is not None and len(found) <= self.length(others) else None
+
+    def _is_tight(self, item: int) -> bool:
+        """Whether a machine leaves few ways to what else an intersection asks for, none of which is seen.
+
+        Nearly always there is none then. That is taken for granted, as all ways to fill what is left would have to be
+        tried: what has such an end, and no other, is left out.
+        """
+        limits = filter(self._some.is_limit, self._members(item))
+        return any(self._exprs.node(limit)[1].is_tight(self._exprs.node(limit)[2]) for limit in limits)
 
     def _of_a_member(self, item: int) -> bytes | None:
         """A shortest string of an intersection, if it is that of the member which needs most, as far as is known."""
@@ -291,6 +338,17 @@ class Witness:
         node = self._exprs.node(item)
         head = self._exprs.node(node[1]) if node[0] == Kind.CAT else node
         return head[1].length(head[2]) if head[0] == Kind.MACHINE and head[1].is_made else 0
+
+    def _characters(self, item: int) -> int:
+        """Characters that texts of an expression have at least, as far as it counts them."""
+        node = self._exprs.node(item)
+        while node[0] == Kind.CAT:
+            node = self._exprs.node(node[2])
+        return node[2] if node[0] == Kind.COUNTED and not self._exprs.nullable(node[1]) else 0
+
+    def _most_characters(self, item: int) -> int:
+        """Characters that texts of an expression have at most, if it is a machine that limits lengths."""
+        return self._exprs.node(item)[1].most(self._exprs.node(item)[2]) if self._some.is_limit(item) else NEVER
 
     def _search_document(self, item: int) -> int:
         """`_search` for what must stand in a document: there is only one way to go on from each of its places."""
@@ -346,6 +404,8 @@ class Witness:
             rest = max(map(self._lower_bound, node[1]))
             limits = [m[3] for m in map(exprs.node, node[1]) if m[0] == Kind.COUNTED and m[3] is not None]
             if limits and min(limits) < max(map(self._label_length, node[1])):
+                return NEVER
+            if max(map(self._characters, node[1])) > min(map(self._most_characters, node[1])):
                 return NEVER
         elif kind == Kind.ALT:
             rest = min(map(self._lower_bound, node[1]))

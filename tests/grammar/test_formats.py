@@ -254,13 +254,11 @@ def test_marks_of_international_names_are_in_normal_form(name: str) -> None:
 
 
 def _is_international(name: str) -> bool:
-    """RFC 5890 to 5893, rule by rule, of names of these letters: at most three labels unless all are of ASCII."""
+    """RFC 5890 to 5893, rule by rule, of names of these letters."""
     labels = name.split(".")
     plain = [_is_plain(label) for label in labels]
     if all(plain) and len(name) <= 253:
         return True
-    if len(labels) > 3:
-        return False
     if not any(unicodedata.bidirectional(char) in ("R", "AL", "AN") for char in name):
         return all(map(_is_label_or_plain, labels))
     return all(_is_label_or_plain(label) and (_runs_right(label) or _runs_left(label)) for label in labels)
