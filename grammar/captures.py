@@ -5,36 +5,22 @@ A capture is an element whose text is remembered until it ends; a `Rule` then sa
 
 from __future__ import annotations
 
-import heapq
 import json
-import re
 import threading
 from bisect import bisect_left
-from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
-from .chars import JSON_CHAR, PLAIN_CHAR
-from .expr import ALL_BYTES, EMPTY, POOL, Kind
+from .expr import EMPTY, POOL
 from .json_equal import read
+from .known_values import search
 from .pools import memo
-from .witness import nicest
 
-_BYTES_TRIED = 8  # of each class of bytes that behave alike
-_EXPANSIONS = 60  # for each value that is looked for
-_ANY_CHARACTER = (JSON_CHAR, PLAIN_CHAR)
-_MANY, _MANY_CHARACTERS = 1_000_000, 5  # there are as many values of five letters, and more
-_NUMBER_SO_FAR = re.compile(rb"(?:^|[\[:,\s])-?[0-9]+(\.[0-9]*)?$")
-_EXPONENT_MARKS = sum(1 << byte for byte in b"eE")
-_NODES_SEEN = 1000
-_FEWEST = 16  # values for which there are expansions at least
-_UNESCAPED = ALL_BYTES & ~(1 << ord("\\"))  # nearly all values can be spelled so
 _LISTED = "all values of"
 _MOST_ASKED = 3  # rules that ask each for the next whether it is free
-_NEEDED_ESCAPES = sum(1 << byte for byte in b'"\\bfnrt')  # behind a backslash: whatever else is there needs none
 
 
 class Excluded(msgspec.Struct, frozen=True, gc=False):
@@ -159,155 +145,6 @@ def either(text: bytes, bodies: Sequence[int], rules: Sequence[Any]) -> Either:
     return Either(len(text), tuple(zip(bodies, rules, strict=True)))
 
 
-class Value(msgspec.Struct, frozen=True, gc=False):  # as there are many: no work for the garbage collector
-    """A JSON text, and the `canonical` value it stands for."""
-
-    text: bytes
-    value: Hashable
-
-
-def has_values(expression: int, wanted: int) -> bool:
-    """Whether JSON texts stand for `wanted` different values, as far as a short search finds them."""
-    if wanted < _MANY and _has_many(expression):
-        return True
-    found = _known_values(expression, wanted)
-    if len(found.values) >= wanted or found.is_through:
-        return len(found.values) >= wanted
-    kind, *rest = POOL.node(expression)  # some may be hidden behind the many spellings of a shorter one
-    return kind == Kind.ALT and any(len(values_of(member, wanted)) >= wanted for member in rest[0])
-
-
-@memo
-def _has_many(expression: int) -> bool:
-    """Whether a string of any characters is seen to stand in texts of an expression; errs towards no.
-
-    Then they stand for as many values, the rest of such a text being always the same.
-    """
-    todo = deque([] if POOL.is_empty(expression) else [expression])
-    seen: set[int] = set()  # letters stand in many names
-    while todo and len(seen) < _NODES_SEEN:
-        if (item := todo.pop()) in seen:
-            continue
-        seen.add(item)
-        kind, *rest = POOL.node(item)
-        if kind in (Kind.COUNTED, Kind.REPEAT) and rest[0] in _ANY_CHARACTER:
-            if rest[2] is None or rest[2] >= _MANY_CHARACTERS:
-                return True
-        elif kind == Kind.CAT:
-            todo += reversed(rest)
-        elif kind == Kind.ALT:
-            todo += [member for member in rest[0] if not POOL.is_empty(member)]
-        elif kind == Kind.FRAME:
-            todo += rest
-        elif kind == Kind.REF:
-            todo.append(POOL.outline(item))
-            todo.appendleft(POOL.definition(item))  # when all that is shorter shows none
-    return False
-
-
-def values_of(expression: int, wanted: int) -> list[Value]:
-    """`wanted` texts of different values or more, shortest first; fewer where a short search finds no more."""
-    return _known_values(expression, wanted).values
-
-
-def all_values(expression: int, most: int) -> list[Value] | None:
-    """Texts of all the values there are; None: there are more than `most`, or a short search does not tell."""
-    found = _known_values(expression, most + 1)
-    return found.values if found.are_all and len(found.values) <= most else None
-
-
-class _Values:
-    """Texts of different values of an expression, shortest first, found as far as they are asked for.
-
-    spelling: mask of the bytes that texts are looked for with. are_all: there are no others.
-    """
-
-    def __init__(self, expression: int, spelling: int) -> None:
-        self.values: list[Value] = []
-        self._spelling = spelling
-        self._known: set[Hashable] = set()
-        self._expanded = self._pushed = 0
-        self._left_out = self._skipped = False
-        self._heap: list[tuple[int, int, int, bytes, int]] = []
-        if not POOL.is_empty(expression):
-            self._heap.append((POOL.shortest_length(expression), 0, 0, b"", expression))
-
-    @property
-    def are_all(self) -> bool:
-        """Whether there are no others than `values`."""
-        return self.is_through and not self._skipped
-
-    @property
-    def is_through(self) -> bool:
-        """Whether there is nothing more to look at, but numbers that end in zeros or have an exponent."""
-        return not self._heap and not self._left_out
-
-    def look_for(self, wanted: int) -> None:
-        """Have so many `values`, or all that a search finds which is the longer the more there are to be."""
-        most = _EXPANSIONS * max(_FEWEST, 2 * wanted)
-        while len(self.values) < wanted and self._heap and self._expanded < most:
-            self._expanded += 1
-            *_, text, rest = heapq.heappop(self._heap)
-            if POOL.nullable(rest):
-                self._note(text)
-            self._expand(text, rest)
-
-    def _note(self, text: bytes) -> None:
-        value = read(text)
-        if value not in self._known:
-            self._known.add(value)
-            self.values.append(Value(text, value))
-
-    def _expand(self, text: bytes, rest: int) -> None:
-        first, spelling = POOL.first(rest), self._spelling
-        if (len(text) - len(text.rstrip(b"\\"))) % 2:
-            spelling = _NEEDED_ESCAPES
-        number = _NUMBER_SO_FAR.search(text)
-        if number and first & _EXPONENT_MARKS:
-            self._skipped, first = True, first & ~_EXPONENT_MARKS
-        for mask in POOL.byte_classes(rest):
-            possible = mask & first
-            if not possible:
-                continue
-            some = _some_bytes(possible & spelling)
-            after = POOL.derivative(rest, some[0] if some else nicest(possible))
-            if after == EMPTY:
-                continue
-            self._left_out |= len(some) < possible.bit_count()
-            if after == rest and number and number[1] and some == [ord("0")]:
-                self._skipped = True  # one more zero at the end, and so on
-                continue
-            length = len(text) + 1 + POOL.shortest_length(after)
-            for byte in some:
-                self._pushed += 1
-                # Of those as short the longest is gone on with: else all beginnings come before the first whole one.
-                heapq.heappush(self._heap, (length, -len(text), self._pushed, text + bytes([byte]), after))
-
-
-def _known_values(expression: int, wanted: int, *, any_spelling: bool = True) -> _Values:
-    """any_spelling: whether values are looked for that cannot be spelled without escapes, if others are not enough."""
-    found = _begun(expression, _UNESCAPED)
-    found.look_for(wanted)
-    if any_spelling and len(found.values) < wanted and not found.are_all:
-        found = _begun(expression, ALL_BYTES)
-        found.look_for(wanted)
-    return found
-
-
-@memo
-def _begun(expression: int, spelling: int) -> _Values:
-    return _Values(expression, spelling)
-
-
-@lru_cache(4096)
-def _some_bytes(mask: int) -> list[int]:
-    found: list[int] = []
-    while mask and len(found) < _BYTES_TRIED:
-        found.append(nicest(mask))
-        mask ^= 1 << found[-1]
-    return found
-
-
 class _Asking(threading.local):
     """How many rules are being asked whether they are free, each on behalf of the one before."""
 
@@ -388,7 +225,7 @@ def has_others(rule: Rule, body: int, text: bytes, whole: int = EMPTY) -> bool |
 def _has_others(body: int, text: bytes, excluded: tuple[Excluded, ...]) -> bool | None:
     """`has_others`, of the values that begin with the text."""
     start, begun = str(read(text + b'"')), {value for each in excluded for value in each.values}
-    found = _known_values(POOL.concat(POOL.literal(b'"'), body), len(begun) + 1, any_spelling=False)
+    found = search(POOL.concat(POOL.literal(b'"'), body), len(begun) + 1, any_spelling=False)
     if any(start + str(each.value) not in begun for each in found.values):
         return True
     if found.are_all:

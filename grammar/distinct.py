@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from .captures import Excluded, derived, has_values, taken, values_of
+from .captures import Excluded, derived, taken
 from .chars import json_text
 from .counts import Left
 from .errors import GrammarError
@@ -16,6 +16,7 @@ from .json_any_order import entry_of
 from .json_equal import read
 from .json_layout import QUOTE, Layout
 from .json_objects import Member, Point, in_order
+from .known_values import has_values, values_of
 from .pools import memo
 from .tallied_lengths import Option, TalliedLengths
 from .witness import NEVER

@@ -6,12 +6,13 @@ from collections.abc import Callable, Hashable, Iterator
 from itertools import combinations
 from typing import NamedTuple
 
-from .captures import Excluded, Value
+from .captures import Excluded
 from .counts import Left, Way
 from .expr import EMPTY, POOL
 from .json_arrays import array, rest_behind
 from .json_equal import read, values_equal
 from .json_layout import Layout
+from .known_values import Value
 from .pools import memo
 
 Ways = tuple[Way, ...]

@@ -8,10 +8,10 @@ from collections.abc import Callable
 import msgspec
 from msgspec.structs import replace
 
-from .captures import all_values
 from .chars import Encoding
 from .expr import POOL
 from .json_values import ANY_TEXT, PLAIN_TEXT, besides
+from .known_values import all_values
 from .schema_rules import StringRule
 from .schema_strings import inside_quotes, search, spelled
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from typing import NamedTuple
 
-from .captures import Excluded, derived, has_values, is_free, taken, values_of
+from .captures import Excluded, derived, is_free, taken
 from .counts import Left, Way
 from .errors import GrammarError
 from .expr import EMPTY, POOL
 from .json_equal import read, values_equal
 from .json_layout import Layout
+from .known_values import has_values, values_of
 from .pools import memo
 
 _MOST_TO_MATCH = 5  # elements still needed where those of different kinds must differ

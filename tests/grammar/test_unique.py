@@ -14,10 +14,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from rootform.grammar import capture_masks, captures
+from rootform.grammar import capture_masks, captures, known_values
 from rootform.grammar.automaton import Automaton
 from rootform.grammar.batch import StateBatch
-from rootform.grammar.captures import derived, has_others, has_values
+from rootform.grammar.captures import derived, has_others
 from rootform.grammar.chars import characters
 from rootform.grammar.compile import expression_of
 from rootform.grammar.constraints import JsonSchema
@@ -29,6 +29,7 @@ from rootform.grammar.json_equal import read, values_equal
 from rootform.grammar.json_layout import layout
 from rootform.grammar.json_objects import Member, object_
 from rootform.grammar.json_values import ANY_TEXT, any_value, key, key_besides, string
+from rootform.grammar.known_values import has_values
 from rootform.grammar.numbers import NUMBER
 from rootform.grammar.pools import using
 from rootform.grammar.schema_compile import compile_schema
@@ -208,14 +209,14 @@ def test_values_are_not_looked_for_in_all_the_ways_in_which_a_number_is_spelled(
         return read(text)
 
     with pytest.MonkeyPatch.context() as patch, using(POOL.fork()):
-        patch.setattr(captures, "read", note)
+        patch.setattr(known_values, "read", note)
         week = compile_schema(JsonSchema('{"type": "integer", "minimum": 0, "maximum": 6}', "flexible"))
         assert not has_values(week, 8)
         assert {read(text) for text in texts} == {read(b"%d" % day) for day in range(7)}
         assert len(texts) < 60
         hundredths = compile_schema(JsonSchema('{"multipleOf": 0.01, "minimum": 0, "maximum": 1}', "flexible"))
         assert has_values(hundredths, 60)
-        assert captures.all_values(week, 10) is None, "others may have been among what was not looked at"
+        assert known_values.all_values(week, 10) is None, "others may have been among what was not looked at"
 
 
 # -- objects --------------------------------------------------------------------------------------------------
