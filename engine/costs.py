@@ -34,6 +34,9 @@ class Work(msgspec.Struct, frozen=True):
     def of(cls, lengths: np.ndarray, before: np.ndarray, *, is_decoding: np.ndarray) -> Work:
         """(n,), of each sequence: its tokens in the pass, those in memory before, and whether it decodes or is a
         prompt."""
+        if is_decoding.all():
+            n_tokens = int(lengths.sum())
+            return cls(n_tokens, n_tokens + int(before.sum()))
         decoded = np.where(is_decoding, lengths, 0)
         prompts = lengths - decoded
         all_before, decoded_before = int(before.sum()), int(before[is_decoding].sum())

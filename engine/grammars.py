@@ -49,6 +49,14 @@ class Standing(NamedTuple):
     few_allowed: np.ndarray | None
 
 
+class Run(NamedTuple):
+    """All that is forced from a state on: tokens, their bytes, and the state after them."""
+
+    tokens: tuple[int, ...]
+    n_bytes: int
+    after: Saved
+
+
 class Grammars:
     """Owns a GenerationBatch. Other threads may be compiling meanwhile; states advance only here."""
 
@@ -57,8 +65,10 @@ class Grammars:
         self._states = states
         self._speller = speller
         self._forced: dict[Saved, tuple[int, ...]] = {}  # forced() of states met
+        self._runs: dict[Saved, Run] = {}  # of states met
         self._ways_out: dict[Saved, tuple[int, ...]] = {}  # closing() of states met, for they come again and again
         self._eos_ids = states.generations.vocabulary.eos_ids
+        self.n_eos = len(self._eos_ids)  # tokens that is_finished() may be about
 
     def open(self, root: Root, max_new_tokens: int, book: Book, seat: int) -> Constrained:
         """Start the request at this seat. Raises RootformError when the constraint cannot be met in max_new_tokens."""
@@ -105,20 +115,7 @@ class Grammars:
 
     def forced(self, place: Constrained) -> tuple[int, ...]:
         """Tokens that must come next, whatever the model prefers; look() was called for this state. Often none."""
-        few = place.few_allowed
-        if few is None or len(few) == 0:
-            return ()
-        if len(few) == 1:
-            return (int(few[0]),)
-        if self._speller is None:
-            return ()
-        state = self._states.save(place.slot)
-        tokens = self._forced.get(state)
-        if tokens is None:
-            if len(self._forced) >= _MOST_STATES:
-                self._forced.clear()
-            tokens = self._forced[state] = self._speller.settled(self._states.forced(place.slot), few)
-        return tokens
+        return self._forced_at(place.slot, place.few_allowed)
 
     def allows(self, place: Constrained, token: int) -> bool:
         """Whether the token may come next; look() was called for this state."""
@@ -168,6 +165,36 @@ class Grammars:
                 others[n] = refused
         return others
 
+    def run_on(self, book: Book, seats: np.ndarray) -> dict[int, tuple[int, ...]]:
+        """Advance the places at these seats (n,) each by all tokens that are forced there, one after the other, where
+        the close-out rule is sure to allow them. The tokens, by seat, of those that have any.
+
+        look() was called for their states; it was not for those after.
+        """
+        states, moved = self._states, {}
+        for seat, slot in zip(seats.tolist(), book.grammar[seats].tolist(), strict=True):
+            before = states.save(slot)
+            run = self._run_from(slot, before)
+            if run.tokens:
+                moved[seat] = run, before
+        if not moved:
+            return {}
+        # Whatever completes a value goes through its run: what is needed along it is the rest of it and the end's need.
+        at = np.fromiter(moved, dtype=np.int64, count=len(moved))
+        lengths = np.array([(len(run.tokens), run.n_bytes) for run, _ in moved.values()], dtype=np.int64).T
+        needed = states.all_bytes_left(book.grammar[at])
+        is_far = (needed != UNKNOWN) & (needed + lengths[1] < book.remaining(at) - lengths[0])
+        ran = {}
+        for sequence, far in zip(book.at(at), is_far.tolist(), strict=True):
+            place, (run, before) = sequence.grammar, moved[sequence.seat]
+            assert place is not None
+            if far:
+                place.way_out = None
+                ran[sequence.seat] = run.tokens
+            else:
+                states.restore(place.slot, before)
+        return ran
+
     def close_out(self, place: Constrained, preferred: np.ndarray, remaining: int) -> Taken:
         """Advance a place of which `take` took no token by the first that the close-out rule allows.
 
@@ -205,6 +232,47 @@ class Grammars:
         place.note(standing.row_id, standing.few_allowed)
 
     # -- inside ---------------------------------------------------------------------------------------------------
+
+    def _forced_at(self, slot: int, few: np.ndarray | None) -> tuple[int, ...]:
+        """See forced(). few: the tokens allowed there, where they are few."""
+        if few is None or len(few) == 0:
+            return ()
+        if len(few) == 1:
+            return (int(few[0]),)
+        if self._speller is None:
+            return ()
+        state = self._states.save(slot)
+        tokens = self._forced.get(state)
+        if tokens is None:
+            if len(self._forced) >= _MOST_STATES:
+                self._forced.clear()
+            tokens = self._forced[state] = self._speller.settled(self._states.forced(slot), few)
+        return tokens
+
+    def _run_from(self, slot: int, before: Saved) -> Run:
+        """What is forced from a state on. Its place has moved by it then."""
+        run = self._runs.get(before)
+        if run is None:
+            if len(self._runs) >= _MOST_STATES:
+                self._runs.clear()
+            run = self._runs[before] = self._walked(slot, before)
+        elif run.tokens:
+            self._states.restore(slot, run.after)
+        return run
+
+    def _walked(self, slot: int, before: Saved) -> Run:
+        """Find what is forced, one bit after the other; nothing, where the grammar cannot tell what follows."""
+        states, tokens, at = self._states, [], np.array([slot], dtype=np.int32)
+        vocabulary = states.generations.vocabulary
+        while True:
+            row = int(states.row_ids(at)[0])
+            bit = self._forced_at(slot, states.allowed(row))
+            if not bit or bit[0] in self._eos_ids:
+                return Run(tuple(tokens), sum([len(vocabulary.tokens[token]) for token in tokens]), states.save(slot))
+            if not all(states.advance(at, np.array([token]))[0] for token in bit):
+                states.restore(slot, before)
+                return Run((), 0, before)
+            tokens += bit
 
     def _near(self, place: Constrained, token: int, left: int, went: bool, before: np.ndarray) -> Taken | None:
         """What is said of a token by which the place has moved (went), from `before`; None: it is taken."""

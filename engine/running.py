@@ -32,12 +32,17 @@ class TokenIds:
 
     def append(self, token_id: int) -> None:
         """One more."""
+        self.extend((token_id,))
+
+    def extend(self, token_ids: tuple[int, ...]) -> None:
+        """Some more."""
         book, n = self._book, len(self)
-        if self._own is not None and n == len(self._own):
-            self._own = np.concatenate([self._own, np.empty(max(64, n // 4), dtype=np.int32)])
+        stop = n + len(token_ids)
+        if self._own is not None and stop > len(self._own):
+            self._own = np.concatenate([self._own, np.empty(max(64, n // 4, len(token_ids)), dtype=np.int32)])
         row = book.ids[book.id_row[self._seat]] if self._own is None else self._own
-        row[n] = token_id
-        book.n_tokens[self._seat] = n + 1
+        row[n:stop] = token_ids
+        book.n_tokens[self._seat] = stop
 
     @property
     def view(self) -> np.ndarray:

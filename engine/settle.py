@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Protocol
 
 import numpy as np
@@ -76,11 +77,13 @@ class Settler:
         Afterwards the mask row of each is known.
         """
         ends: Ends = {}
-        while len(seats):
-            seats = self._look(seats)
+        while len(seats) and len(seats := self._look(seats)):
             self._end_complete(seats, ends)
-            forced = self._forced(self._going(seats, ends))
-            seats = self._add_forced(forced, ends)
+            seats = self._going(seats, ends)
+            runs = self._add_runs(seats[~self._book.watched[seats]])
+            forced = self._forced(seats[[seat not in runs for seat in seats.tolist()]] if runs else seats)
+            self._add_forced(forced, ends)
+            seats = self._going(_seats(runs | forced), ends)
         return ends
 
     # -- the model's tokens -------------------------------------------------------------------------------------
@@ -122,15 +125,20 @@ class Settler:
         return seats[(book.n_few[seats] >= 0) | book.over_vocabulary[seats] | (book.remaining(seats) == 0)]
 
     def _end_complete(self, seats: np.ndarray, ends: Ends) -> None:
+        """End those that can go on no further, may only end, or have no tokens left; in this order."""
         assert self._grammars is not None
-        for sequence in self._book.at(seats):
+        book, grammars = self._book, self._grammars
+        if not book.remaining(seats).all():
+            ends.update(dict.fromkeys(book.key[seats[book.remaining(seats) == 0]].tolist(), "length"))
+        n_few = book.n_few[seats]
+        for sequence in book.at(seats[(n_few > 0) & (n_few <= grammars.n_eos)]):
             assert sequence.grammar is not None
-            if (error := self._grammars.error_of(sequence.grammar)) is not None:
-                ends[sequence.key] = error
-            elif self._grammars.is_finished(sequence.grammar):
+            if grammars.is_finished(sequence.grammar):
                 ends[sequence.key] = "stop"
-            elif sequence.remaining == 0:
-                ends[sequence.key] = "length"
+        for sequence in book.at(seats) if grammars.has_errors else ():
+            assert sequence.grammar is not None
+            if (error := grammars.error_of(sequence.grammar)) is not None:
+                ends[sequence.key] = error
 
     def _forced(self, seats: np.ndarray) -> dict[int, tuple[int, ...]]:
         """The tokens that are to be added to each sequence now, by seat. One that takes them one by one has its next
@@ -150,12 +158,23 @@ class Settler:
                 forced[sequence.seat] = tokens
         return forced
 
-    def _add_forced(self, forced: dict[int, tuple[int, ...]], ends: Ends) -> np.ndarray:
-        """Add tokens to each in turn, until it ends or the close-out rule takes another way. The seats of those that
-        go on."""
+    def _add_runs(self, seats: np.ndarray) -> dict[int, tuple[int, ...]]:
+        """Add all that is forced at once, far from the limit, to sequences of which nothing but their text is looked
+        at. The tokens of those that have gone on, by seat."""
         assert self._grammars is not None
-        all_seats = seats = np.fromiter(forced, dtype=np.int64, count=len(forced))
-        at = 0
+        runs = self._grammars.run_on(self._book, seats)
+        for sequence, run in zip(self._book.at(_seats(runs)), runs.values(), strict=True):
+            n_before = len(sequence.ids)
+            sequence.forced_at.update(range(n_before, n_before + len(run)))
+            sequence.ids.extend(run)
+            for token in run:
+                sequence.unsent_text += sequence.text.push(token)
+        return runs
+
+    def _add_forced(self, forced: dict[int, tuple[int, ...]], ends: Ends) -> None:
+        """Add tokens to each in turn, until it ends or the close-out rule takes another way."""
+        assert self._grammars is not None
+        seats, at = _seats(forced), 0
         while len(seats):
             tokens = np.fromiter((forced[seat][at] for seat in seats.tolist()), dtype=np.int64, count=len(seats))
             at += 1
@@ -165,7 +184,6 @@ class Settler:
                 answer = self._add_taken(sequence, refused.get(n, Taken(token)), None, 0, ends, is_forced=True)
                 going[n] = sequence.key not in ends and answer.token == token and at < len(forced[sequence.seat])
             seats = seats[going]
-        return self._going(all_seats, ends)
 
     def _going(self, seats: np.ndarray, ends: Ends) -> np.ndarray:
         """Those that have not ended."""
@@ -214,7 +232,10 @@ class Settler:
         book.push(seats, tokens)
         for sequence, token in zip(book.at(seats), tokens.tolist(), strict=True):
             sequence.unsent_text += sequence.text.push(token)
-        watched = np.flatnonzero(book.watched[seats])
+        is_watched = book.watched[seats]
+        if not is_watched.any():
+            return
+        watched = np.flatnonzero(is_watched)
         for n, sequence in zip(watched.tolist(), book.at(seats[watched]), strict=True):
             self._watch(sequence, int(tokens[n]), scores, int(rows[n]), ends)
 
@@ -230,6 +251,10 @@ class Settler:
             sequence.unsent_logprobs.append(_token_logprob(sequence, token, likelihood))
         if sequence.text.matched_stop is not None:
             ends[sequence.key] = "stop"
+
+
+def _seats(of: Collection[int]) -> np.ndarray:
+    return np.fromiter(of, dtype=np.int64, count=len(of))
 
 
 def _forced(token: int, n_top: int) -> Logprob:

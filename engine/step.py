@@ -152,14 +152,15 @@ class StepLoop:
         as far as memory goes."""
         book = self.book
         self.places.make_room_for_output()
-        prompt_tokens = self._go_on()
-        self.prompt_tokens = self._plan() if prompt_tokens is None else prompt_tokens
-        seats, running = self.places.seats, list(self.places.running.values())
+        if (prompt_tokens := self._go_on()) is not None:
+            self.prompt_tokens = prompt_tokens
+            book.idle[self.places.seats] = 0
+            return list(self.places.running.values())
+        self.prompt_tokens = self._plan()
+        seats = self.places.seats
         is_idle = book.given[seats] == 0
         book.idle[seats] = np.where(is_idle, book.idle[seats] + 1, 0)
-        if not is_idle.any():
-            return running
-        return [running[number] for number in np.flatnonzero(~is_idle).tolist()]
+        return [each for each, idle in zip(self.places.running.values(), is_idle.tolist(), strict=True) if not idle]
 
     def _go_on(self) -> int | None:
         """Give all that run all their tokens in a pass in which everybody decodes. How many prompt tokens it has room
