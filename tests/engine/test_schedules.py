@@ -191,3 +191,23 @@ def test_a_request_that_waits_for_a_large_room_makes_nothing_forgotten(standins,
     assert len(stand.ids(large)) == 10
     assert stand.loop.prefixes.n_cached(np.array([*shared, 1]), "") < 40  # now there was a use for it
     stand.check_nothing_is_held()
+
+
+def test_what_gives_way_leaves_more_than_was_planned_with(standins, device):
+    """The tokens of an offline sequence go to the tree when an online one takes its place, after the pass was planned:
+    the online one, whose prompt they are, has fewer to compute than it was given."""
+    stand = standins.Stand(max_batch=1, there=device.there)
+    prompt = list(range(1, 21))
+    slow = stand.add(prompt, 30, ignore_eos=True, priority="offline")
+    while len(stand.ids(slow)) < 10:
+        stand.step()
+    told = [*prompt, *stand.ids(slow), 5]
+    fast = stand.add(told, 4, ignore_eos=True)
+    stand.run()
+    assert stand.loop.counts.gave_way == 1
+    assert stand.end(fast).usage.cached_tokens > len(prompt)
+    roomy = standins.Stand()
+    again = [roomy.add(prompt, 30, ignore_eos=True), roomy.add(told, 4, ignore_eos=True)]
+    roomy.run()
+    assert [stand.ids(slow), stand.ids(fast)] == [roomy.ids(key) for key in again]
+    stand.check_nothing_is_held()
