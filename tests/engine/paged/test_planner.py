@@ -104,7 +104,7 @@ def test_it_is_the_same_at_every_step_of_any_life(seed: int) -> None:
             some = life.slots if same else [each for each in life.slots if random.random() < 0.7]
             left = {each: len(life.memory[each].pages) * PAGE - life.memory[each].n_tokens for each in some}
             some = [each for each in some if left[each]]
-            few = int(random.integers(1, 3)) if same else int(random.integers(1, 2 * MOST_TREE_TOKENS))
+            few = int(random.integers(1, 3 if random.random() < 0.7 else 2 * MOST_TREE_TOKENS))
             lengths = [min(left[each], few if n % 3 else 1) for n, each in enumerate(some)]
             if some:
                 assert_same(*life.step(some, lengths, ROOMS[int(random.integers(len(ROOMS)))]))
