@@ -38,7 +38,9 @@ TEXT, TEXT_START, EOS, STAY, SEQUENCE = _numbers(*range(65, 70))
 FRAMES, ITEMS, PUT_OFF, MISSING_ITEMS, BITS, TALLY = _numbers(*range(70, 76))
 FOLLOWER, OTHER_FOLLOWER, LIMITS = _numbers(*range(76, 79))
 WIDE, WIDE_RECORDS = _numbers(79, 82)
-N_ARRAYS = 83
+WALK_STACK, FILLED, WALK_TOKENS, WALK_EXITS, WALK_ENTRIES, DROPS, WALK_MISSING = _numbers(*range(83, 90))
+BASES, WEIGHTS, WALK_BITS = _numbers(*range(90, 93))
+N_ARRAYS = 93
 
 
 @intrinsic  # to be called with an address alone

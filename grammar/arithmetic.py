@@ -33,7 +33,8 @@ _WORK = 20_000  # nodes and derivatives between two looks at the clock: a few ms
 _SET, _CAT, _ALT, _AND = Kind.SET, Kind.CAT, Kind.ALT, Kind.AND
 _PLAIN_KINDS = (Kind.VERBATIM, Kind.WORDS, Kind.MACHINE)
 _OPAQUE_FROM = Kind.REF
-_NULLABLE, _PLAIN = int(nl.NULLABLE), int(nl.PLAIN)
+_ASK_DEFINITION = int(nl.ASK_DEFINITION)
+_NULLABLE, _PLAIN, _UNKNOWN = int(nl.NULLABLE), int(nl.PLAIN), int(nl.UNKNOWN)
 
 
 class Arithmetic:
@@ -151,6 +152,10 @@ class Arithmetic:
         """The same language, marked as a nesting boundary: what is inside is shared by all places it stands in."""
         return self.run(nk.frame, item)
 
+    def define_now(self, item: int) -> None:
+        """Have it known to kernels what a reference, or a node of words, stands for. Raises as `definition`."""
+        self._answer(_ASK_DEFINITION, item, 0)
+
     # -- questions --------------------------------------------------------------------------------------------
 
     def node(self, item: int) -> tuple[Any, ...]:
@@ -179,10 +184,14 @@ class Arithmetic:
         return self._store.kind(item)
 
     def begins_with_byte(self, item: int) -> bool:
-        """Whether it is written as one byte out of a set, and perhaps something behind it."""
-        store = self._store
-        kind = store.kind(item)
-        return kind == _SET or (kind == _CAT and store.kind(store.first_part(item)) == _SET)
+        """Whether it, or each of its alternatives, is seen to begin with a byte out of a set."""
+        with self.lock:
+            return nk.begins_with_byte(self._store.words, item)
+
+    def may_begin_with_machine(self, item: int) -> bool:
+        """Whether an automaton is the first part of it, of an alternative, or of what has to hold besides others."""
+        with self.lock:
+            return nk.may_begin_with_machine(self._store.words, item)
 
     def nullable(self, item: int) -> bool:
         """Whether the empty string is in the language."""
@@ -312,7 +321,7 @@ class Arithmetic:
         """Answer a kernel's question, so that it finds the answer when it is called again."""
         answers = self._answers
         if question == nl.ASK_DEFINITION:
-            self.run(nk.remember, nk.pair_key(nl.DEFINITION_OF, item, 0), answers.definition(item))
+            self._put(item, nl.B, answers.definition(item))
         elif question == nl.ASK_PRUNED:
             self.run(nk.remember, nk.pair_key(nl.PRUNED_OF, item, 0), self.pruned(item))
         elif question == nl.ASK_DERIVATIVE:
@@ -341,7 +350,7 @@ class Arithmetic:
         with self.lock:
             known = self._object_ids.get(node)
             if known is None:
-                body, text = (node[1], self._text_number(node[2])) if kind == Kind.CAPTURE else (0, 0)
+                body, text = (node[1], self._text_number(node[2])) if kind == Kind.CAPTURE else (_UNKNOWN, 0)
                 if kind == Kind.MACHINE:
                     body = int(node[1].is_limit)
                 number = len(self._objects)

@@ -9,11 +9,10 @@ inside a rule and those that leave it.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import nullcontext
 from functools import cache
 from itertools import chain
-from typing import Any
 
 import numpy as np
 
@@ -26,7 +25,7 @@ from .collector import PAUSED
 from .compile import expression_of, place_of
 from .constraints import Constraint, bytes_of_constraint
 from .crossings import Crossings
-from .dfa import DEAD, HALTS, SPLITS, Dfa
+from .dfa import HALTS, SPLITS, Dfa
 from .digests import Digests
 from .endings import Endings, too_deep
 from .errors import GrammarError
@@ -94,7 +93,7 @@ class Automaton:
         self._sequences = Sequences(self._dfa, addresses)
         self.stacks = Stacks(self._dfa, self._sequences, addresses)
         self._frames = Frames(self.exprs, self._dfa)
-        self.walker = Walker(vocabulary, self._dfa, use_compiled=use_compiled)
+        self.walker = Walker(vocabulary, self._dfa, addresses, use_compiled=use_compiled)
         self._crossings = Crossings(self._dfa, self._sequences, addresses)
         stacks, sequences = self.stacks, self._sequences
         self._follower = Follower(self._dfa, self._crossings, stacks, sequences, vocabulary, addresses)
@@ -181,7 +180,7 @@ class Automaton:
 
     def _find_row_at_leisure(self, state: int, register: int, stack: int) -> int:
         """`find_row`, however long it takes."""
-        row = self._run(mk.find_row, state, register, stack, self._recall is None)
+        row = self._run(mk.FIND_ROW, state, register, stack, int(self._recall is None))
         return row if row >= 0 else self._find_row(state, register, stack, row)
 
     def start(self, root: int) -> tuple[int, int, int]:
@@ -251,10 +250,10 @@ class Automaton:
     def after(self, state: int, register: int, stack: int, token: int) -> tuple[int, int, int] | None:
         """State, register and stack behind a token; None: it is not allowed. Raises GrammarError like `row_at`."""
         with self.lock:
-            went = self._run(mk.after, state, register, stack, token)
+            went = self._run(mk.AFTER, state, register, stack, token)
             while went < 0:
                 self.find_transition(state, token, stack)
-                went = self._run(mk.after, state, register, stack, token)
+                went = self._run(mk.AFTER, state, register, stack, token)
             if went == mk.NEW:
                 self._note_transition(state, token, stack)
             state, register, stack = self._sequence[0].tolist()
@@ -264,7 +263,7 @@ class Automaton:
 
     def find_row(self, state: int, register: int, stack: int) -> int:
         """The row of a sequence, now in `row_ids`. Raises GrammarError when it cannot be decided."""
-        row = self._run(mk.find_row, state, register, stack, self._recall is None)
+        row = self._run(mk.FIND_ROW, state, register, stack, int(self._recall is None))
         if row >= 0:
             return row
         try:
@@ -281,7 +280,7 @@ class Automaton:
 
     def find_transition(self, state: int, token: int, stack: int) -> None:
         """Put what `token` does into `transitions`. Raises GrammarError when it cannot be decided."""
-        if self._run(mk.find_transition, state, token, stack) == mk.NEW:
+        if self._run(mk.FIND_TRANSITION, state, token, stack) == mk.NEW:
             self._note_transition(state, token, stack)
             return
         try:
@@ -290,12 +289,12 @@ class Automaton:
         except RecursionError as error:
             raise too_deep() from error
 
-    def _run(self, kernel: Callable[..., int], *args: Any) -> int:
-        """What a kernel of `miss_kernels` answers, with room made for what it finds."""
+    def _run(self, what: int, state: int, b: int, c: int, d: int = 0) -> int:
+        """What `miss_kernels.run` answers about a state, with room made for what it finds."""
         exprs, table = self.exprs, self._addresses.table
         while True:
             with exprs.lock:
-                found = kernel(exprs.array, table, *args)
+                found = mk.run(exprs.array, table, what, state, b, c, d)
             if found != mk.FULL:
                 return found
             self._make_room()
@@ -307,11 +306,11 @@ class Automaton:
 
     def _find_row(self, state: int, register: int, stack: int, code: int) -> int:
         """`find_row`. code: why a loop could not do it."""
-        place = self._states[state]
-        if place.text != NO_TEXT:  # what was captured will hardly come again, and is not kept
+        if code == mk.ASK and self._states[state].text != NO_TEXT:  # it will hardly come again, and is not kept
             return self._make_row(state, register, stack)
         if self._recall is None:
             return self._walked_row(state, register, stack, code)
+        place = self._states[state]
         lo, hi, _ = self.states[state].tolist()
         widest = self.vocabulary.max_token_bytes
         need, room = min(max(lo - register, 0), widest + 1), min(hi - register, widest)
@@ -321,7 +320,7 @@ class Automaton:
             self._remember_stay(state, place)
             self._put(self.row_ids, state, need * (widest + 1) + room, stack, kept.level, row)
             return row
-        row = self._walked_row(state, register, stack, self._run(mk.find_row, state, register, stack, True))
+        row = self._walked_row(state, register, stack, self._run(mk.FIND_ROW, state, register, stack, 1))
         words, accepts = self.row_table.table[row].view(np.uint32).copy(), bool(self.row_table.accepts[row])
         self._recall.keep(state, need, room, stack, KeptRow(words, accepts, self._masks.level))
         return row
@@ -333,9 +332,9 @@ class Automaton:
             if code == mk.STAY:
                 self._dfa.narrow(self._states[state].local)
                 self._remember_stay(state, self._states[state])
-                code = self._run(mk.find_row, state, register, stack, True)
+                code = self._run(mk.FIND_ROW, state, register, stack, 1)
             elif code == mk.UNFINISHED and self._masks.go_on(reader):
-                code = self._run(mk.go_on, state, register, stack)
+                code = self._run(mk.GO_ON, state, register, stack)
             elif code == mk.OPEN_END:
                 accepts = self._masks.accepts(self._counting_from(state, register), reader)
                 self._make_room()
@@ -481,10 +480,7 @@ def _warm_misses() -> None:
         automaton.row_at(state, register, stack)
         automaton.after(state, register, stack, 0)
         automaton.find_transition(state, 0, stack)
-        automaton._run(mk.go_on, state, register, stack)
+        automaton._run(mk.GO_ON, state, register, stack)
         mk.finish_row(automaton._addresses.table, state, register, stack, False, 0)
-        mk.towards(pool.array, automaton._addresses.table, 0)
         automaton.row_table.add(np.zeros(1, np.uint32), accepts=False)
         wide.warm()
-        none, numbers, words = np.zeros((0, 3), np.int64), np.zeros(256, np.int64), np.zeros(1, np.uint32)
-        automaton.walker.walk_beside(automaton._addresses.table, DEAD, none, numbers, words, (0, 0))

@@ -14,7 +14,7 @@ import numpy as np
 from .derivative_kernels import derive, pruned
 from .first_kernels import first, partition
 from .machine_code import compiled, compiled_as
-from .node_kernels import field, in_set, member, nullable
+from .node_kernels import field, has_few, in_set, member, nullable, put_at_set
 from .node_layout import (
     ALT,
     AND,
@@ -49,6 +49,8 @@ DEAD = 0
 
 UNKNOWN = -1
 """A transition that nobody asked for yet."""
+
+_FEW = 16  # bytes, see `transition`
 
 HALTS, MAY_END, SPLITS, NULLABLE, APART = 1, 2, 4, 8, 16
 """Bits of `Dfa.kinds`."""
@@ -128,8 +130,9 @@ def state_of(pool: np.ndarray, dfa: Arrays, item: int) -> int:
         return REFUSED
     row = transitions[made]
     number = -1 if bits & HALTS and not bits & SPLITS else first(pool, item, NOTHING)
-    for byte in range(256):
-        row[byte] = DEAD if number >= 0 and not in_set(pool, number, byte) else UNKNOWN
+    row[:] = DEAD if number >= 0 else UNKNOWN
+    if number >= 0:
+        put_at_set(pool, number, row, UNKNOWN)
     kinds[made] = bits
     expressions[made] = item
     states[item] = made + 1
@@ -138,8 +141,41 @@ def state_of(pool: np.ndarray, dfa: Arrays, item: int) -> int:
 
 
 @compiled
+def _after(pool: np.ndarray, dfa: Arrays, item: int, byte: int) -> int:
+    left = derive(pool, item, byte, NOTHING)
+    if left >= 0:
+        left = pruned(pool, left)
+    return left if left < 0 else state_of(pool, dfa, left)
+
+
+@compiled
+def _take_over(pool: np.ndarray, dfa: Arrays, item: int, row: np.ndarray) -> int:
+    """Where an item is another one without some texts, take its transitions over by bytes with which none of these
+    begins: the number of the set of the other bytes; or, below 0, nothing was.
+    """
+    if field(pool, item, KIND) != AND or field(pool, item, B) != 2:
+        return UNKNOWN
+    body, without = member(pool, item, 0), member(pool, item, 1)
+    if field(pool, body, KIND) == NOT:
+        body, without = without, body
+    if field(pool, without, KIND) != NOT or body >= dfa[0].shape[0] or dfa[0][body] == 0:
+        return UNKNOWN
+    number = first(pool, field(pool, without, A), NOTHING)
+    if number >= 0:
+        other = dfa[2][dfa[0][body] - 1]
+        for byte in range(256):
+            if row[byte] == UNKNOWN and not in_set(pool, number, byte):
+                row[byte] = other[byte]
+    return number
+
+
+@compiled
 def transition(pool: np.ndarray, dfa: Arrays, state: int, byte: int) -> int:
-    """The state after a byte: now in `transitions`, for all bytes that behave alike."""
+    """The state after a byte: now in `transitions`, for all bytes that behave alike.
+
+    For this one alone where alternatives begin with few, or what is left out does: to find out which are alike takes
+    longer than to take each.
+    """
     _, expressions, transitions, _, _ = dfa
     item = np.int64(expressions[state])
     head, tail = item, np.int64(EPSILON)
@@ -153,8 +189,8 @@ def transition(pool: np.ndarray, dfa: Arrays, state: int, byte: int) -> int:
             return left
         after = state_of(pool, dfa, left)
         if after >= 0:
-            for each in range(256):
-                row[each] = after if in_set(pool, number, each) else DEAD
+            row[:] = DEAD
+            put_at_set(pool, number, row, after)
             after = np.int64(row[byte])
         return after
     number = first(pool, item, NOTHING)
@@ -163,6 +199,15 @@ def transition(pool: np.ndarray, dfa: Arrays, state: int, byte: int) -> int:
     if not in_set(pool, number, byte):
         row[byte] = DEAD
         return DEAD
+    besides = _take_over(pool, dfa, item, row)
+    if row[byte] != UNKNOWN:
+        return np.int64(row[byte])
+    by_itself = besides >= 0 and in_set(pool, besides, byte) and has_few(pool, besides, _FEW)
+    if by_itself or (field(pool, item, KIND) == ALT and has_few(pool, number, _FEW)):
+        after = _after(pool, dfa, item, byte)
+        if after >= 0:
+            row[byte] = after
+        return after
     number = partition(pool, item, NOTHING)
     if number < 0:
         return number
@@ -170,13 +215,7 @@ def transition(pool: np.ndarray, dfa: Arrays, state: int, byte: int) -> int:
     alike = 0
     while pool[classes + alike] != pool[classes + byte]:
         alike += 1
-    left = derive(pool, item, np.int64(alike), NOTHING)
-    if left < 0:
-        return left
-    left = pruned(pool, left)
-    if left < 0:
-        return left
-    after = state_of(pool, dfa, left)
+    after = _after(pool, dfa, item, np.int64(alike))
     if after >= 0:
         for each in range(alike, 256):
             if pool[classes + each] == pool[classes + byte]:

@@ -31,7 +31,6 @@ from .node_layout import (
     CLASSES,
     COUNTED,
     DEEPEST,
-    DEFINITION_OF,
     EVERY_BYTE,
     FIRST,
     FRAME,
@@ -63,7 +62,7 @@ from .node_layout import (
 @compiled
 def definition(pool: np.ndarray, item: int) -> int:
     """What a reference, or a node of words, stands for."""
-    found = fact(pool, pair_key(DEFINITION_OF, item, NOTHING))
+    found = field(pool, item, B)
     return found if found >= 0 else ask(pool, ASK_DEFINITION, item, NOTHING)
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from .crossing_kernels import SLOW, CrossingArrays, SequenceArrays, cross
 from .dfa_kernels import APART, HALTS, MAY_END, NULLABLE, SPLITS, Arrays, transition
 from .machine_code import compiled, compiled_within
+from .node_layout import ABOUT, ASK_DEFINITION, ASK_HOST, QUESTION
 
 StackArrays = tuple[np.ndarray, np.ndarray, SequenceArrays]
 """What loops read of a `stacks.Stacks`: parents and tops, and the sequences."""
@@ -24,6 +25,10 @@ DONE, GIVE_UP = 0, 1
 
 EDGE, ARRIVAL, START, LEAVING = range(4)
 """What is to be done at a node: take its byte; begin an expression; go on in a frame; leave one."""
+
+NOTHING_ASKED = np.int64(0)
+"""In place of the count of an arrival that is missing, where no more is missing than what a reference stands for: the
+reference; else this."""
 
 UNIT, LO, HI, STACK, POPPED, SEQUENCE, BEHIND, OUTER = range(8)
 """Columns of `frames`. BEHIND: the state behind the frame, OUTER: its context; UNKNOWN before they are looked up."""
@@ -181,7 +186,7 @@ def walk_frames(
     """Do all `items`, rows (what, node, state, count, frame), and all that follows; set the bits of the tokens met.
 
     What walks of one frame are for is written to `put_off`: where they are wide. Likewise `missing`: what needs an
-    entry that is not known, or a transition that the host has to be asked for.
+    entry that is not known, or a transition that the host has to be asked for. See NOTHING_ASKED.
     few_nodes, many_bytes: see `is_wide`. tally: see N_FRAMES and the rest.
     """
     transitions, kinds = dfa[2], dfa[3]
@@ -218,7 +223,7 @@ def walk_frames(
                     cross(pool, dfa, crossings, stacks[2], np.int64(state), np.int64(0))
                 n_ways = splits[state, 1]
                 if n_ways == 0:
-                    n_missing = put(missing, n_missing, ARRIVAL, node, state, 0, f)
+                    n_missing = put(missing, n_missing, ARRIVAL, node, state, NOTHING_ASKED, f)
                 elif top + n_ways + _MOST_PUSHED > items.shape[0]:
                     code = GIVE_UP
                     break
@@ -232,7 +237,9 @@ def walk_frames(
                     code = GIVE_UP
                     break
                 if sequence < 0:
-                    n_missing = put(missing, n_missing, ARRIVAL, node, state, 0, f)
+                    is_told = sequence == ASK_HOST and pool[QUESTION] == ASK_DEFINITION
+                    about = pool[ABOUT] if is_told else NOTHING_ASKED
+                    n_missing = put(missing, n_missing, ARRIVAL, node, state, about, f)
                     continue
                 unit, lo, hi = entered[state, 1], entered[state, 2], entered[state, 3]
                 g = context(frames, tally, unit, lo, hi, row[STACK], row[POPPED], sequence)

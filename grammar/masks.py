@@ -12,7 +12,6 @@ import numpy as np
 from . import address_kernels as ak
 from . import frame_kernels as loops
 from . import kernels
-from . import miss_kernels as mk
 from .addresses import Addresses
 from .capture_masks import CaptureMasks
 from .crossings import Crossings
@@ -31,7 +30,6 @@ FEW_NODES, MANY_BYTES = 512, 32
 """See `frame_kernels.is_wide`."""
 
 _ROOT = np.zeros(1, np.int32)
-_NO_NODES = np.zeros(0, np.int32)
 _MOST_FRAMES = 4096
 _MOST_ITEMS = 1 << 16
 
@@ -122,13 +120,16 @@ class Masks:
     def _find(self, missing: np.ndarray) -> None:
         """Find what a walk did not know."""
         dfa, node_byte = self._frames.dfa, self._vocabulary.node_byte
-        entered: set[tuple[int, int]] = set()
-        for what, node, state, _, frame in missing.tolist():
+        found: set[tuple[int, int]] = set()
+        for what, node, state, about, frame in missing.tolist():
             if what == loops.EDGE:
                 dfa.step(state, int(node_byte[node]))
-            elif (state, frame) not in entered:
-                entered.add((state, frame))
-                self._crossings.find_entry(state, int(self._contexts[frame, loops.SEQUENCE]))
+            elif (state, frame) not in found:
+                found.add((state, frame))
+                if about:  # the loop finds the entry by itself then
+                    dfa.exprs.define_now(about)
+                else:
+                    self._crossings.find_entry(state, int(self._contexts[frame, loops.SEQUENCE]))
 
     def _add(self, items: np.ndarray) -> None:
         at = int(self._tally[loops.N_ITEMS])
@@ -142,23 +143,21 @@ class Masks:
 
         Those that a loop can do when it is told what they come to are left to it: they stay put off.
         """
-        nodes: dict[tuple[int, int], list[int]] = {}
-        for _, node, state, _, frame in items.tolist():
-            nodes.setdefault((state, frame), []).append(node)
+        nodes: dict[tuple[int, int, int], list[int]] = {}
+        for _, node, state, number, frame in items.tolist():
+            nodes.setdefault((state, number, frame), []).append(node)
         n_left = 0
-        for (state, frame), starts in nodes.items():
-            at = self._place(state, frame)
-            part = self.parts.part(state, at.unit, _ROOT if starts == [0] else np.unique(np.array(starts, np.int32)))
-            number = self._towards(frame) if starts == [0] and at.unit == NO_UNIT and not part.entries else -1
-            if number >= 0:
-                exits = _NO_NODES
-                if len(part.exits) or part.shared_exits:
-                    exits = self.parts.exits_towards(part, at, self._frames.exprs.mask_of(number))
-                if not self.parts.offer(state, number, part, exits):
-                    return False  # a loop knows it, but has no room for what lies behind
+        for (state, number, frame), starts in nodes.items():
+            offered = self.parts.offer(state, number) if number >= 0 else None
+            if offered is False:
+                return False  # a loop knows it, but has no room for what lies behind
+            if offered:
                 self._put_off[n_left] = loops.START, 0, state, 0, frame
                 n_left += 1
-            elif not self._do_part(part, at, frame, reader):
+                continue
+            at = self._place(state, frame)
+            part = self.parts.part(state, at.unit, _ROOT if starts == [0] else np.unique(np.array(starts, np.int32)))
+            if not self._do_part(part, at, frame, reader):
                 return False
         self._tally[loops.N_PUT_OFF] = n_left
         return True
@@ -174,12 +173,6 @@ class Masks:
             if not self._put(loops.LEAVING, exits, at.local, at.lo, frame):
                 return False
         return all(self._put(loops.ARRIVAL, entries, halted, 0, frame) for halted, entries in part.entries)
-
-    def _towards(self, frame: int) -> int:
-        """The number of the set of bytes that may come first behind a frame; below 0: not so easily told."""
-        exprs = self._frames.exprs
-        with exprs.lock:
-            return mk.towards(exprs.array, self._addresses.table, frame)
 
     def _first_behind(self, at: Place, frame: int, reader: Reader) -> int | None:
         """Mask of the bytes that may come first behind a frame; None: that depends on a captured text."""

@@ -19,7 +19,8 @@ from .first_kernels import first
 from .frame_kernels import StackArrays
 from .machine_code import compiled
 from .node_layout import NO_BYTES, NOTHING
-from .stack_kernels import LEVELS, NO_STAY, SPARE, get_from, has_entries_left, place_id, push_all, put_in
+from .stack_kernels import LEVELS, NO_STAY, ROOM_NEEDED, get_from, has_entries_left, place_id, push_all, put_in
+from .wide_kernels import walk_beside
 
 NEW, ASK, FULL = np.int64(2), np.int64(-20), np.int64(-21)
 """Answers: the sequence went, by a transition that is new; the host has to find it; it has to make room first."""
@@ -73,23 +74,23 @@ def _stacks(table: np.ndarray) -> StackArrays:
 def _has_room(table: np.ndarray) -> bool:
     """Whether there is room for all that one call adds, apart from what loops look after themselves."""
     n_sequences, sequences = ak.int64s(table, ak.N_SEQUENCES), ak.int32s(table, ak.FOLLOWED).shape[0]
-    if n_sequences[0] + SPARE > sequences:
+    if n_sequences[0] + ROOM_NEEDED > sequences:
         return False
-    if 2 * (n_sequences[0] + SPARE) > ak.int32s(table, ak.SEQUENCE_VALUES).shape[0]:
+    if 2 * (n_sequences[0] + ROOM_NEEDED) > ak.int32s(table, ak.SEQUENCE_VALUES).shape[0]:
         return False
-    if 2 * (n_sequences[1] + SPARE) > ak.int32s(table, ak.JOIN_VALUES).shape[0]:
+    if 2 * (n_sequences[1] + ROOM_NEEDED) > ak.int32s(table, ak.JOIN_VALUES).shape[0]:
         return False
     if ak.int64s(table, ak.N_WAYS)[0] + _WAYS_LEFT > ak.int32s(table, ak.WAYS).shape[0]:
         return False
     if ak.int32_rows(table, ak.ENTERED).shape[0] < ak.bytes_of(table, ak.KINDS).shape[0]:
         return False
-    if ak.int64s(table, ak.N_STACKS)[0] + SPARE > ak.int32s(table, ak.PARENTS).shape[0]:
+    if ak.int64s(table, ak.N_STACKS)[0] + ROOM_NEEDED > ak.int32s(table, ak.PARENTS).shape[0]:
         return False
-    if ak.int64s(table, ak.N_PLACES)[0] + SPARE > ak.int32_rows(table, ak.PLACES).shape[0]:
+    if ak.int64s(table, ak.N_PLACES)[0] + ROOM_NEEDED > ak.int32_rows(table, ak.PLACES).shape[0]:
         return False
-    if ak.int64s(table, ak.N_RECORDS)[0] + SPARE > ak.int32_rows(table, ak.RECORDS).shape[0]:
+    if ak.int64s(table, ak.N_RECORDS)[0] + ROOM_NEEDED > ak.int32_rows(table, ak.RECORDS).shape[0]:
         return False
-    n_rows, slots = ak.int64s(table, ak.N_ROWS)[0] + SPARE, ak.int32s(table, ak.ROW_SLOTS).shape[0]
+    n_rows, slots = ak.int64s(table, ak.N_ROWS)[0] + ROOM_NEEDED, ak.int32s(table, ak.ROW_SLOTS).shape[0]
     if n_rows > ak.int64s(table, ak.DIGESTS).shape[0] or 2 * n_rows > slots:
         return False
     for which in (ak.STACK_IDS, ak.STACK_NAMES, ak.PUSHED, ak.RUN_IDS, ak.PLACE_IDS, ak.STAYS):
@@ -240,12 +241,6 @@ def _towards(pool: np.ndarray, table: np.ndarray, dfa: Arrays, stacks: StackArra
 
 
 @compiled
-def towards(pool: np.ndarray, table: np.ndarray, frame: int) -> int:
-    """`_towards`."""
-    return _towards(pool, table, _dfa(table), _stacks(table), frame)
-
-
-@compiled
 def put_wide(
     table: np.ndarray,
     at: int,
@@ -255,25 +250,26 @@ def put_wide(
     words: np.ndarray,
     tokens: np.ndarray,
     exits: np.ndarray,
-) -> None:
-    """Write a row of `wide.WideWalks.records`, and where it is. There has to be room."""
+) -> bool:
+    """Write a row of `wide.WideWalks.records`, and where it is; False: there is one. There has to be room."""
+    if get_from(table, ak.WIDE, np.int64(state), np.int64(number), _ZERO) != kernels.MISSING:
+        return False
     row = ak.int64_rows(table, ak.WIDE_RECORDS)[at]
     row[0], row[1], row[2] = 0, np.int64(tokens.ctypes.data), tokens.shape[0]
     if has_words:
         row[0] = np.int64(words.ctypes.data)
     row[3], row[4] = np.int64(exits.ctypes.data), exits.shape[0]
     put_in(table, ak.WIDE, np.int64(state), np.int64(number), _ZERO, np.int64(at))
+    return True
 
 
 @compiled
-def _take_wide(pool: np.ndarray, table: np.ndarray, dfa: Arrays, stacks: StackArrays, state: int, frame: int) -> bool:
-    """Do a wide walk of a frame from the root, where it is known, and put where it is left on the list."""
-    frames, items, tally = ak.int32_rows(table, ak.FRAMES), ak.int32_rows(table, ak.ITEMS), ak.int64s(table, ak.TALLY)
-    if frames[frame, loops.UNIT] >= 0:
-        return False
-    number = _towards(pool, table, dfa, stacks, frame)
-    if number < 0:
-        return False
+def _take_wide(table: np.ndarray, state: int, frame: int, number: int) -> bool:
+    """Do a wide walk of a frame from the root, where it is known, and put where it is left on the list.
+
+    number: of the set of bytes that may come first behind the frame.
+    """
+    items, tally = ak.int32_rows(table, ak.ITEMS), ak.int64s(table, ak.TALLY)
     known = get_from(table, ak.WIDE, np.int64(state), number, _ZERO)
     if known == kernels.MISSING:
         return False
@@ -324,7 +320,11 @@ def finish_row(table: np.ndarray, state: int, register: int, stack: int, accepts
 
 @compiled
 def go_on(pool: np.ndarray, table: np.ndarray, state: int, register: int, stack: int) -> int:
-    """Do what is left of a walk, and what is behind: the row; or UNFINISHED, OPEN_END, ASK, or FULL."""
+    """Do what is left of a walk, and what is behind: the row; or UNFINISHED, OPEN_END, ASK, or FULL.
+
+    What is put off then has in place of a count, where a walk from the root counts nothing, the number of the set of
+    bytes that may come first behind the frame, if that is easily told; else -1.
+    """
     if not _has_room(table):
         return FULL
     dfa, stacks, tally, words = _dfa(table), _stacks(table), ak.int64s(table, ak.TALLY), ak.uint32s(table, ak.BITS)
@@ -333,8 +333,12 @@ def go_on(pool: np.ndarray, table: np.ndarray, state: int, register: int, stack:
     while True:
         n = np.int64(0)
         for i in range(tally[loops.N_PUT_OFF]):
-            if put_off[i, 1] != 0 or not _take_wide(pool, table, dfa, stacks, put_off[i, 2], put_off[i, 4]):
+            local, frame, number = np.int64(put_off[i, 2]), np.int64(put_off[i, 4]), np.int64(-1)
+            if put_off[i, 1] == 0 and frames[frame, loops.UNIT] < 0:
+                number = _towards(pool, table, dfa, stacks, frame)
+            if number < 0 or not _take_wide(table, local, frame, number):
                 put_off[n] = put_off[i]
+                put_off[n, 3] = max(number, -1)
                 n += 1
         tally[loops.N_PUT_OFF] = n
         if n or tally[loops.N_MISSING]:
@@ -404,3 +408,25 @@ def find_row(pool: np.ndarray, table: np.ndarray, state: int, register: int, sta
         local,
     )
     return go_on(pool, table, state, register, stack)
+
+
+FIND_ROW, GO_ON, FIND_TRANSITION, AFTER, WALK_BESIDE = range(5)
+"""What `run` does: the function of that name."""
+
+
+@compiled
+def run(pool: np.ndarray, table: np.ndarray, what: int, a: int, b: int, c: int, d: int) -> int:
+    """One of the functions above, or `wide_kernels.walk_beside`, with what it takes behind the table (0 for the rest).
+
+    All are compiled as one: what they rest on is there once, and what one call brought into the processor's caches is
+    there for the next. A mask that is new takes several, with all caches cold.
+    """
+    if what == FIND_ROW:
+        return find_row(pool, table, a, b, c, d != 0)
+    if what == GO_ON:
+        return go_on(pool, table, a, b, c)
+    if what == FIND_TRANSITION:
+        return find_transition(pool, table, a, b, c)
+    if what == AFTER:
+        return after(pool, table, a, b, c, d)
+    return walk_beside(pool, table, a, b, c)

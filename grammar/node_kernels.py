@@ -14,6 +14,7 @@ from .machine_code import compiled
 from .node_layout import (
     ABOUT,
     ALT,
+    AND,
     ASK_HOST,
     BUCKETS,
     BYTE,
@@ -35,6 +36,7 @@ from .node_layout import (
     LINK_BITS,
     LINKS,
     LIST,
+    MACHINE,
     MAX_FACTS,
     MAX_MEMBERS,
     MAX_NODES,
@@ -308,6 +310,71 @@ def _add(pool: np.ndarray, at: int, kind: int, a: int, b: int, c: int, flags: in
 def add_opaque(pool: np.ndarray, kind: int, a: int, b: int, c: int, flags: int) -> int:
     """A new node of a kind about which the host answers. The host has looked whether it is there already."""
     return _add(pool, _hash(kind, a, b, c), kind, a, b, c, flags, UNKNOWN)
+
+
+@compiled
+def put_at_set(pool: np.ndarray, number: int, row: np.ndarray, value: int) -> None:
+    """Write a value at each byte of a set. row: (256,) int32."""
+    for word in range(SET_WORDS):
+        bits = pool[pool[SETS] + SET_WORDS * number + word]
+        if bits != 0:
+            for bit in range(64):
+                if (bits >> bit) & 1:
+                    row[64 * word + bit] = value
+
+
+@compiled
+def has_few(pool: np.ndarray, number: int, most: int) -> bool:
+    """Whether a set has no more than so many bytes."""
+    for word in range(SET_WORDS):
+        bits = pool[pool[SETS] + SET_WORDS * number + word]
+        while bits != 0 and most >= 0:
+            bits &= bits - 1
+            most -= 1
+    return most >= 0
+
+
+@compiled
+def _is_byte(pool: np.ndarray, item: int) -> bool:
+    kind = field(pool, item, KIND)
+    while kind in (CAT, FRAME):
+        item = field(pool, item, A)
+        kind = field(pool, item, KIND)
+    return kind == SET
+
+
+@compiled
+def begins_with_byte(pool: np.ndarray, item: int) -> bool:
+    """Whether an item, or each of its alternatives, is seen to be a byte out of a set, and perhaps something behind it.
+
+    Alternatives further inside are not looked at.
+    """
+    while field(pool, item, KIND) in (CAT, FRAME):
+        item = field(pool, item, A)
+    if field(pool, item, KIND) != ALT:
+        return _is_byte(pool, item)
+    at = 0
+    while at < field(pool, item, B) and _is_byte(pool, member(pool, item, at)):
+        at += 1
+    return at == field(pool, item, B)
+
+
+@compiled
+def may_begin_with_machine(pool: np.ndarray, item: int) -> bool:
+    """Whether an automaton is the first part of an item, of an alternative, or of what has to hold besides others.
+
+    That part may be an alternation itself. Further inside is not looked.
+    """
+    for i in range(field(pool, item, B) if field(pool, item, KIND) == ALT else 1):
+        way = member(pool, item, i) if field(pool, item, KIND) == ALT else item
+        for j in range(field(pool, way, B) if field(pool, way, KIND) == AND else 1):
+            part = member(pool, way, j) if field(pool, way, KIND) == AND else way
+            if field(pool, part, KIND) == CAT:
+                part = field(pool, part, A)
+            for k in range(field(pool, part, B) if field(pool, part, KIND) == ALT else 1):
+                if field(pool, member(pool, part, k) if field(pool, part, KIND) == ALT else part, KIND) == MACHINE:
+                    return True
+    return False
 
 
 @compiled

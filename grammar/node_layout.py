@@ -46,7 +46,7 @@ NEED_ROOM, ASK_HOST, TOO_DEEP, PAUSE = _numbers(-2, -3, -4, -5)
 ASK_DEFINITION, ASK_FIRST, ASK_CLASSES, ASK_DERIVATIVE, ASK_JOINED, ASK_PRUNED = _numbers(*range(6))
 
 # What is remembered of two numbers (`pair_key`).
-DEFINITION_OF, PRUNED_OF, REFINED_OF, COVERED_BY = _numbers(*range(4))
+PRUNED_OF, REFINED_OF, COVERED_BY = _numbers(*range(3))
 
 UNKNOWN, UNBOUNDED = _numbers(-1, -1)  # the latter of repetitions
 (NEVER,) = _numbers(1 << 60)  # the length of a shortest string that does not exist

@@ -27,7 +27,7 @@ _MOST_FACTS = 1 << 21  # when more have been met, those from before these are fo
 _WORD_BYTES = 8
 _N_NODES = int(nl.N_NODES)
 _HEADER, _RECORD = int(nl.HEADER), int(nl.RECORD)  # of Python, which is quicker with its own numbers
-_KIND_AT, _A_AT = _HEADER + int(nl.KIND), _HEADER + int(nl.A)
+_KIND_AT = _HEADER + int(nl.KIND)
 _FLAGS_AT, _LENGTH_AT = _HEADER + int(nl.FLAGS), _HEADER + int(nl.LENGTH)  # nodes stand behind the header, always
 
 
@@ -50,10 +50,6 @@ class NodeStore:
     def kind(self, item: int) -> int:
         """What a node is."""
         return self.view[_KIND_AT + _RECORD * item]
-
-    def first_part(self, item: int) -> int:
-        """The first that a node's record names: of a concatenation its head."""
-        return self.view[_A_AT + _RECORD * item]
 
     def flags(self, item: int) -> int:
         """Whether a node is NULLABLE, and PLAIN."""
@@ -220,6 +216,8 @@ def warm() -> None:
     either = ak.alt(store.words, some, 2, 0)
     nk.concat(store.words, text, either)
     nk.concat_all(store.words, some, 2)
+    nk.begins_with_byte(store.words, either)
+    nk.may_begin_with_machine(store.words, either)
     nk.counted(store.words, either, 0, 2)
     choices = np.frombuffer(b"ab", np.uint8), np.array([[2, text, either]], np.int64)
     member_kernels.frame_of(store.words, either, *choices)

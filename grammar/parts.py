@@ -40,6 +40,7 @@ FAR = 1 << 30
 """More units than any token has."""
 
 _NONE = np.zeros(0, np.int32)
+_ROOT = np.zeros(1, np.int32)
 _ANYWHERE = Place(DEAD, NO_UNIT, 0, 0, 0, ())
 
 
@@ -94,9 +95,10 @@ class Base:
         return self._states
 
     @property
-    def address_of_states(self) -> int:
-        """Where its states are; 0: they are not known."""
-        return 0 if self._states is None else self._states.ctypes.data
+    def row(self) -> tuple[int, int, int]:
+        """What `wide_kernels` read of it."""
+        states = 0 if self._states is None else self._states.ctypes.data
+        return self.local, states, self.words.ctypes.data
 
     @property
     def is_walked(self) -> bool:
@@ -127,7 +129,6 @@ class Parts:
         self._parts: dict[tuple[int, int, bytes], Part] = {}
         self._bases: list[Base] = []
         self._base_locals = np.zeros(0, np.int64)
-        self._base_rows = np.zeros((0, 3), np.int64)  # for `wide_kernels`
         self._limits: dict[int, tuple[int, int] | None] = {}
         self._labels: dict[int, OpenLabel | None] = {}
         self._names: dict[int, OpenName | None] = {}
@@ -136,6 +137,7 @@ class Parts:
         self._root_weights = _root_weights(vocabulary)
         self._kept_bytes = 0
         self._zeros = np.zeros(len(vocabulary.node_byte), np.int32)
+        wide.put_weights(self._root_weights)
 
     @property
     def nbytes(self) -> int:
@@ -177,13 +179,19 @@ class Parts:
                 self._wide.clear()
         return known
 
-    def offer(self, local: int, number: int, part: Part, exits: np.ndarray) -> bool:
-        """Have loops know a part from the root without entries, and its exits towards some bytes; False: they do."""
-        if self._wide.has(local, number):
-            return False
-        self._wide.put(local, number, part.words, part.tokens, exits)
+    def offer(self, local: int, number: int) -> bool | None:
+        """Have loops know the walk from the root in a state that counts nothing, and its exits towards a set of bytes.
+
+        False: they do; None: they cannot, as other frames begin within.
+        """
+        part = self.part(local, NO_UNIT, _ROOT)
+        if part.entries:
+            return None
+        exits = _NONE
+        if len(part.exits) or part.shared_exits:
+            exits = self.exits_towards(part, _ANYWHERE, self._frames.exprs.mask_of(number))
         self._kept_bytes += exits.nbytes
-        return True
+        return self._wide.put(local, number, part.words, part.tokens, exits)
 
     # -- limits -----------------------------------------------------------------------------------------------
 
@@ -213,14 +221,19 @@ class Parts:
     def label_of(self, local: int) -> OpenLabel | None:
         """`open_label`, remembered."""
         if local not in self._labels:
-            self._labels[local] = open_label(self._frames.dfa, local)
+            self._labels[local] = open_label(self._frames.dfa, local) if self._may_be_open(local) else None
         return self._labels[local]
 
     def _name_of(self, local: int) -> OpenName | None:
         """`open_name`, remembered."""
         if local not in self._names:
-            self._names[local] = open_name(self._frames.dfa, local)
+            self._names[local] = open_name(self._frames.dfa, local) if self._may_be_open(local) else None
         return self._names[local]
+
+    def _may_be_open(self, local: int) -> bool:
+        """Whether a label or a name may be open in a state: both are automata."""
+        dfa = self._frames.dfa
+        return dfa.exprs.may_begin_with_machine(dfa.expression(local))
 
     def _reach(self, local: int, nodes: np.ndarray) -> int:
         """A bound on the characters that a token allowed at a place, and the shortest rest behind it, come to.
@@ -355,22 +368,21 @@ class Parts:
         """
         if not self._bases or not self._walker.is_compiled:
             return None
-        words, table = np.empty(self._vocabulary.words, np.uint32), self._wide.table
         limits = _WIDE, _MANY_BYTES
-        at, walked = self._walker.walk_beside(table, local, self._base_rows, self._root_weights, words, limits)
+        at, walked, bits = self._walker.walk_beside(local, limits)
         if at <= wk.UNWALKED:
             _ = self._bases[wk.UNWALKED - at].states
             self._tell_bases()
         elif at == wk.ASK:
             self._frames.dfa.complete(local)
         if walked is None and at != wk.NO_BASE:
-            at, walked = self._walker.walk_beside(table, local, self._base_rows, self._root_weights, words, limits)
+            at, walked, bits = self._walker.walk_beside(local, limits)
         if walked is None:
             return None
         exits, (tokens, states) = walked.exits[0].copy(), walked.tokens[:2].copy()
         shared = SharedExits(self._bases[at], walked.drops.copy())
         counts, exit_counts = self._none_begun(len(tokens)), self._none_begun(len(exits))
-        return Part(tokens, states, counts, 0, words, exits, exit_counts, shared, _grouped(walked.entries), {})
+        return Part(tokens, states, counts, 0, bits.copy(), exits, exit_counts, shared, _grouped(walked.entries), {})
 
     def _none_begun(self, n: int) -> np.ndarray:
         """So many counts of 0, shared by all: walks that count nothing are the widest."""
@@ -429,8 +441,7 @@ class Parts:
         return base
 
     def _tell_bases(self) -> None:
-        found = [(each.local, each.address_of_states, each.words.ctypes.data) for each in self._bases]
-        self._base_rows = np.array(found, np.int64)
+        self._wide.put_bases([each.row for each in self._bases])
 
     def _taken(
         self, base: Base, drops: np.ndarray, tokens: np.ndarray, counts: np.ndarray

@@ -8,12 +8,12 @@ from . import address_kernels as ak
 from . import kernels
 from . import miss_kernels as mk
 from .addresses import Addresses
+from .stack_kernels import ROOM_MADE
 
 _LIST_BYTES = 500  # measured: of one row that is kept as a list, too
 _RESERVED = 64 << 20  # bytes of address space a table begins with, so that it is seldom moved
 _TOUCHED = 4096  # rows, see `touch`
 _SLOTS = 1 << 13  # a power of two, at first
-_SPARE = 40  # rows there is room for when a loop begins (`stack_kernels.SPARE`)
 _SPARSE = 64  # rows that allow at most so many tokens are also kept as a list
 
 
@@ -81,7 +81,7 @@ class Rows:
 
     def make_room(self) -> None:
         """Have room for some more."""
-        n = len(self) + _SPARE
+        n = len(self) + ROOM_MADE
         if n > len(self._table):
             self._grow()
         if 2 * n > len(self._slots):

@@ -18,6 +18,10 @@ from .schema_rules import Conj
 _STRIDE = 16
 """What may follow is shared by so many members, so that what follows the next costs no more than these few."""
 
+_AHEAD, _FEW = 3, 2
+"""Where so few members may follow, what follows those is written with them, so many members further: texts that have
+come so far will hardly end before, and to come back for each costs more than it does to write it."""
+
 
 class InOrder:
     """The members of one object, of which nothing is counted. write: the text of the key and the value of one; value:
@@ -58,7 +62,7 @@ class InOrder:
     def write_all(self) -> None:
         """Write all that is shared, so that no text has to wait for long."""
         for i in reversed(range(0, len(self._plan.members), _STRIDE)):
-            self.behind(i)
+            self.behind(i, 0)
 
     @cached_property
     def _other(self) -> int:
@@ -83,20 +87,20 @@ class InOrder:
         """A member that is the first: its text, its value (where there is no text: all of it), and what follows."""
         if self._separators is None:
             return b"", self._pair(index), self._rest(index + 1)
-        text, value, rest = self._next(index)
+        text, value, rest = self._next(index, 0)
         return text[len(self._separators[0]) :], value, rest
 
-    def _next(self, index: int) -> tuple[bytes, int, int]:
-        """The same of a member behind another, with what stands between them."""
+    def _next(self, index: int, ahead: int) -> tuple[bytes, int, int]:
+        """The same of a member behind another, with what stands between them. ahead: see `_rest`."""
         known = self._texts.get(index)
         if known is not None:
             return known
         if self._separators is None:
-            known = b"", POOL.concat(self._form.comma, self._pair(index)), self._rest(index + 1)
+            known = b"", POOL.concat(self._form.comma, self._pair(index)), self._rest(index + 1, ahead)
         else:
             member, (comma, colon) = self._plan.members[index], self._separators
             assert isinstance(member.key, str)
-            known = comma + dumped(member.key) + colon, self._value(member.ways[0].conj), self._rest(index + 1)
+            known = comma + dumped(member.key) + colon, self._value(member.ways[0].conj), self._rest(index + 1, ahead)
         self._texts[index] = known
         return known
 
@@ -111,17 +115,27 @@ class InOrder:
             known = self._members[index] = self._write(self._plan.members[index])
         return known
 
-    def _rest(self, first: int) -> int:
-        """What may follow a value, the members from `first` on being still to come."""
+    def _rest(self, first: int, ahead: int = 0) -> int:
+        """What may follow a value, the members from `first` on being still to come.
+
+        ahead: how many members further that is written at once.
+        """
         if first == len(self._plan.members):
             return self._end
         tail = self._tails[first]
         if tail.value is None:
-            tail.value = POOL.later(tail, _Behind(self, first), _Outline(self, first), tail.length)
+            if ahead and self._needed(first) < first + _FEW:
+                tail.value = self.behind(first, ahead - 1)
+                POOL.know(tail.value, tail.length)
+            else:
+                tail.value = POOL.later(tail, _Behind(self, first), _Outline(self, first), tail.length)
         return tail.value
 
-    def behind(self, first: int) -> int:
-        """What may follow a value, written: one of the members up to the first that is required, or the end."""
+    def behind(self, first: int, ahead: int) -> int:
+        """What may follow a value, written: one of the members up to the first that is required, or the end.
+
+        ahead: see `_rest`.
+        """
         last = self._needed(first)
         found = self._end if last == len(self._plan.members) else EMPTY
         stop = min(last + 1, len(self._plan.members))
@@ -129,7 +143,7 @@ class InOrder:
             known = self._choices.get(start)
             if known is None:
                 end = min((start // _STRIDE + 1) * _STRIDE, stop)
-                choices = [*[self._next(i) for i in range(start, end)], (b"", found, EPSILON)]
+                choices = [*[self._next(i, ahead) for i in range(start, end)], (b"", found, EPSILON)]
                 known = self._choices[start] = POOL.any_of(choices)
             found = known
         return found
@@ -147,7 +161,7 @@ class _Behind(msgspec.Struct, frozen=True, gc=False):
     first: int
 
     def __call__(self) -> int:
-        return self.members.behind(self.first)
+        return self.members.behind(self.first, _AHEAD)
 
 
 class _Outline(msgspec.Struct, frozen=True, gc=False):

@@ -24,14 +24,17 @@ LEVELS = 5
 NO_STAY = np.int64(-3)
 """In the table of rows of `stay`: it was found that there is none."""
 
-SPARE = np.int64(32)
+ROOM_NEEDED = np.int64(32)
 """So much room there has to be in each array that a single call adds to, and then some."""
+
+ROOM_MADE = 40
+"""So much room there is when a call begins."""
 
 
 @compiled
 def has_entries_left(table: np.ndarray, which: int) -> bool:
     """Whether a hash table has room for some more."""
-    return 2 * (ak.int64s(table, which + 2)[0] + SPARE) <= ak.int32s(table, which + 1).shape[0]
+    return 2 * (ak.int64s(table, which + 2)[0] + ROOM_NEEDED) <= ak.int32s(table, which + 1).shape[0]
 
 
 @compiled
@@ -96,7 +99,7 @@ def push(pool: np.ndarray, dfa: Arrays, table: np.ndarray, stack: int, entry: in
 
 @compiled
 def push_all(pool: np.ndarray, dfa: Arrays, table: np.ndarray, stack: int, sequence: int) -> int:
-    """The stack with the entries of a sequence on it, now in `Stacks.pushed`; as long as SPARE at most, or MISSING."""
+    """The stack with the entries of a sequence on it, now in `Stacks.pushed`; MISSING for one that is long."""
     known = get_from(table, ak.PUSHED, stack, sequence, np.int64(0))
     if known != MISSING:
         return known
@@ -105,7 +108,7 @@ def push_all(pool: np.ndarray, dfa: Arrays, table: np.ndarray, stack: int, seque
     while at > 0:
         at = np.int64(parents[at])
         n += 1
-    if n > SPARE // 4:
+    if n > ROOM_NEEDED // 4:
         return MISSING
     found = np.int64(stack)
     for i in range(n):

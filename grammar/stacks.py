@@ -11,7 +11,7 @@ from .addresses import Addresses
 from .dfa import Dfa
 from .frame_kernels import StackArrays
 from .sequences import Sequences
-from .stack_kernels import LEVELS
+from .stack_kernels import LEVELS, ROOM_MADE
 from .table import Table
 
 __all__ = ["BOTTOM", "LEVELS", "Reader", "Stacks"]
@@ -21,7 +21,6 @@ BOTTOM = -1
 
 _STACK_BYTES = 100  # of one stack, besides the tables
 _AT_FIRST = 256
-_SPARE = 40  # stacks there is room for when a loop begins (`stack_kernels.SPARE`)
 
 
 class Stacks:
@@ -96,7 +95,7 @@ class Stacks:
 
     def make_room(self) -> None:
         """Have room for some more stacks."""
-        if self._counts[0] + _SPARE > len(self.parents):
+        if self._counts[0] + ROOM_MADE > len(self.parents):
             self.parents = np.concatenate([self.parents, np.zeros_like(self.parents)])
             self.contexts = np.concatenate([self.contexts, np.zeros_like(self.contexts)])
             self.tops = np.concatenate([self.tops, np.zeros_like(self.tops)])

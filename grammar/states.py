@@ -8,12 +8,12 @@ from . import address_kernels as ak
 from . import stack_kernels as sk
 from .addresses import Addresses
 from .places import Place
+from .stack_kernels import ROOM_MADE
 from .table import Table
 from .texts import NO_TEXT
 
 _PLACE_BYTES = 400  # of one state that was looked at, besides the arrays
 _AT_FIRST = 256
-_SPARE = 40  # states there is room for when a loop begins (`stack_kernels.SPARE`)
 
 
 class States:
@@ -68,7 +68,7 @@ class States:
 
     def make_room(self) -> None:
         """Have room for some more."""
-        if self._counts[0] + _SPARE > len(self.bounds):
+        if self._counts[0] + ROOM_MADE > len(self.bounds):
             self.bounds = np.concatenate([self.bounds, np.zeros_like(self.bounds)])
             self._places = np.concatenate([self._places, np.zeros_like(self._places)])
             self._tell()

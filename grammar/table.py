@@ -6,8 +6,7 @@ import numpy as np
 
 from . import kernels
 from .addresses import Addresses
-
-_SPARE = 40  # entries for which there is room when a loop begins that adds to it (`stack_kernels.SPARE`)
+from .stack_kernels import ROOM_MADE
 
 
 class Table:
@@ -40,7 +39,7 @@ class Table:
 
     def make_room(self) -> None:
         """Have room for some more entries."""
-        while 2 * (self._n[0] + _SPARE) > len(self.values):
+        while 2 * (self._n[0] + ROOM_MADE) > len(self.values):
             self._double()
 
     def get(self, a: int, b: int, c: int) -> int:

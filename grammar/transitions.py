@@ -6,13 +6,13 @@ import numpy as np
 
 from . import address_kernels as ak
 from .addresses import Addresses
+from .stack_kernels import ROOM_MADE
 from .table import Table
 
 NOT_ALLOWED = 0
 """The record of every token that is not allowed."""
 
 _MOST = 4_000_000
-_SPARE = 40  # records there is room for when a loop begins (`stack_kernels.SPARE`)
 
 
 class Transitions(Table):
@@ -40,7 +40,7 @@ class Transitions(Table):
         """Have room for some more; where they are too many, all are forgotten."""
         if self._n_records[0] > _MOST:
             self.clear()
-        if self._n_records[0] + _SPARE > len(self.records):
+        if self._n_records[0] + ROOM_MADE > len(self.records):
             self.records = np.concatenate([self.records, np.zeros_like(self.records)])
             self._tell_records()
         super().make_room()

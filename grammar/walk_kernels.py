@@ -11,6 +11,21 @@ _ASKED = 256  # a power of two
 
 
 @compiled
+def _found(pool: np.ndarray, dfa: Arrays, asked: np.ndarray, before: int, byte: int) -> int:
+    """The state after a byte, which is not known yet; below 0: the host has to be asked.
+
+    asked: (_ASKED,) int64, transitions of which that is known, so that they are not tried at each node; at first -1.
+    """
+    edge = before << 8 | byte
+    if asked[edge & (_ASKED - 1)] == edge:
+        return -1
+    after = np.int64(transition(pool, dfa, before, byte))
+    if after < 0:
+        asked[edge & (_ASKED - 1)] = edge
+    return int(after)
+
+
+@compiled
 def walk(
     pool: np.ndarray,
     dfa: Arrays,
@@ -54,7 +69,7 @@ def walk(
     n_tokens, n_exits, n_entries, n_drops, n_missing, n_reached = filled
     has_base = base_states.shape[0] > 0
     n_starts = starts.shape[0]
-    asked = np.full(_ASKED, -1, np.int64)  # transitions that the host has to be asked for: not tried at each node
+    asked = np.full(_ASKED, -1, np.int64)
     for i in range(n_starts + edges.shape[0]):
         top = 0
         if i < n_starts:
@@ -75,14 +90,10 @@ def walk(
             node = stack[top, 0]
             before = stack[top, 1]
             count = stack[top, 2]
-            after = transitions[before, node_byte[node]]
+            after = np.int64(transitions[before, node_byte[node]])
             was = base_states[node] if has_base else 0
             if after < 0:
-                edge = np.int64(before) << 8 | np.int64(node_byte[node])
-                if asked[edge & (_ASKED - 1)] != edge:
-                    after = transition(pool, dfa, np.int64(before), np.int64(node_byte[node]))
-                    if after < 0:
-                        asked[edge & (_ASKED - 1)] = edge
+                after = _found(pool, dfa, asked, np.int64(before), np.int64(node_byte[node]))
             if after < 0:
                 missing[n_missing, 0] = node
                 missing[n_missing, 1] = before
@@ -120,6 +131,8 @@ def walk(
                 n_exits += 1
             row = transitions[after]
             base_row = transitions[was]
+            if has_base and first < last and row[child_byte[first]] < 0:  # then more than this one are known
+                _found(pool, dfa, asked, after, np.int64(child_byte[first]))
             for at in range(last - 1, first - 1, -1):
                 if row[child_byte[at]] != base_row[child_byte[at]]:
                     stack[top, 0] = child_node[at]
@@ -166,13 +179,9 @@ def walk_below(
     while node < end:
         depth = node_depth[node]
         before = path[depth - 1, 0]
-        after = transitions[before, node_byte[node]]
+        after = np.int64(transitions[before, node_byte[node]])
         if after < 0:
-            edge = np.int64(before) << 8 | np.int64(node_byte[node])
-            if asked[edge & (_ASKED - 1)] != edge:
-                after = transition(pool, dfa, np.int64(before), np.int64(node_byte[node]))
-                if after < 0:
-                    asked[edge & (_ASKED - 1)] = edge
+            after = _found(pool, dfa, asked, np.int64(before), np.int64(node_byte[node]))
         if after <= 0:
             if after < 0:
                 missing[n_missing, 0] = node

@@ -6,8 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from . import address_kernels as ak
+from . import miss_kernels as mk
 from . import walk_kernels
-from . import wide_kernels as wk
+from .addresses import Addresses
 from .dfa import DEAD, Dfa
 from .vocab import Vocabulary
 
@@ -33,18 +35,24 @@ class Walked(NamedTuple):
 class Walker:
     """Walks of one vocabulary's trie. `walks` counts the walks made, `reached` the nodes they came to.
 
-    use_compiled: whether the loop is compiled; both ways give the same answers.
+    use_compiled: whether the loop is compiled; both ways give the same answers. addresses: of the vocabulary's trie and
+    the DFA, and of the walks it is made beside; it adds its own arrays.
     """
 
-    def __init__(self, vocabulary: Vocabulary, dfa: Dfa, *, use_compiled: bool) -> None:
+    def __init__(self, vocabulary: Vocabulary, dfa: Dfa, addresses: Addresses, *, use_compiled: bool) -> None:
         self._vocabulary = vocabulary
         self._dfa = dfa
+        self._addresses = addresses
         self.is_compiled = use_compiled
         self._walk = walk_kernels.walk if use_compiled else getattr(walk_kernels.walk, "py_func", walk_kernels.walk)
         below = walk_kernels.walk_below
         self._walk_below = below if use_compiled else getattr(below, "py_func", below)
         self._path = np.empty((vocabulary.max_token_bytes + 1, 2), np.int32)
         self._stack = np.empty((256 * (vocabulary.max_token_bytes + 1), 3), np.int32)
+        self._filled = np.zeros(6, np.int64)
+        self._bits = np.zeros(vocabulary.words, np.uint32)
+        addresses.put(ak.WALK_STACK, self._stack, self._filled)
+        addresses.put(ak.WALK_BITS, self._bits)
         self._make_room(len(vocabulary.node_byte), len(vocabulary.token_ids))
         self.walks = 0
         self.reached = 0
@@ -141,31 +149,22 @@ class Walker:
                 self._missing,
             )
 
-    def walk_beside(
-        self,
-        table: np.ndarray,
-        state: int,
-        bases: np.ndarray,
-        weights: np.ndarray,
-        words: np.ndarray,
-        limits: tuple[int, int],
-    ) -> tuple[int, Walked | None]:
-        """`walk` from the root beside the best of some bases: what `wide_kernels.walk_beside` answers, and the walk.
+    def walk_beside(self, state: int, limits: tuple[int, int]) -> tuple[int, Walked | None, np.ndarray]:
+        """`walk` from the root beside the best of the bases: what `wide_kernels.walk_beside` answers, and the walk.
 
-        None: there is no such base, or not all transitions are known. words: the bits of all tokens are written there.
-        table: an `addresses.Addresses` of the vocabulary's trie and the DFA. limits: `most` and `few` of `best_base`.
+        None: there is no such base, or not all transitions are known. limits: `most` and `few` of `best_base`. Last,
+        good until the next walk, the bits of all tokens, those of the base too, (words,) uint32.
         """
-        exprs, filled = self._dfa.exprs, np.empty(6, np.int64)
-        room = (self._stack, filled, self._tokens, self._exits, self._entries, self._drops, self._missing)
+        exprs = self._dfa.exprs
         with exprs.lock:
-            at = wk.walk_beside(exprs.array, table, state, bases, weights, *room, words, *limits)
+            at = mk.run(exprs.array, self._addresses.table, mk.WALK_BESIDE, state, *limits, 0)
         if at < 0:
-            return at, None
-        n_tokens, n_exits, n_entries, n_drops, _, reached = filled.tolist()
+            return at, None, self._bits
+        n_tokens, n_exits, n_entries, n_drops, _, reached = self._filled.tolist()
         self.walks += 1
         self.reached += reached
         tokens, exits = self._tokens[:, :n_tokens], self._exits[:, :n_exits]
-        return at, Walked(tokens, exits, self._entries[:n_entries], self._drops[:n_drops], reached)
+        return at, Walked(tokens, exits, self._entries[:n_entries], self._drops[:n_drops], reached), self._bits
 
     def states_from(self, state: int) -> np.ndarray:
         """The state at each node that a walk from the root comes to, (nodes,) int32, 0 for others. Walked before."""
@@ -205,3 +204,5 @@ class Walker:
         self._entries = np.empty((n_nodes, 2), np.int32)
         self._drops = np.empty((n_nodes, 2), np.int32)
         self._missing = np.empty((n_nodes, 3), np.int32)
+        found = self._tokens, self._exits, self._entries, self._drops, self._missing
+        self._addresses.put(ak.WALK_TOKENS, *found)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from . import address_kernels as ak
-from . import kernels
 from . import miss_kernels as mk
 from .addresses import Addresses
 from .table import Table
@@ -29,25 +28,26 @@ class WideWalks:
         self._n = 0
         addresses.put(ak.WIDE_RECORDS, self._records)
 
-    @property
-    def table(self) -> np.ndarray:
-        """Where the arrays of the automaton are."""
-        return self._addresses.table
-
-    def put(self, state: int, number: int, words: np.ndarray | None, tokens: np.ndarray, exits: np.ndarray) -> None:
-        """Add a walk. tokens: all it has, unless there are words. In order."""
+    def put(self, state: int, number: int, words: np.ndarray | None, tokens: np.ndarray, exits: np.ndarray) -> bool:
+        """Add a walk; False: it is there. tokens: all it has, unless there are words. In order."""
         if self._n == len(self._records):
             self._records = np.concatenate([self._records, np.zeros_like(self._records)])
             self._addresses.put(ak.WIDE_RECORDS, self._records)
         self._table.make_room()
         bits = _NO_WORDS if words is None else words
-        mk.put_wide(self._addresses.table, self._n, state, number, words is not None, bits, tokens, exits)
+        if not mk.put_wide(self._addresses.table, self._n, state, number, words is not None, bits, tokens, exits):
+            return False
         self._held.append((words, tokens, exits))
         self._n += 1
+        return True
 
-    def has(self, state: int, number: int) -> bool:
-        """Whether there is such a walk."""
-        return self._table.get(state, number, 0) != kernels.MISSING
+    def put_weights(self, weights: np.ndarray) -> None:
+        """Say what each first byte counts where walks are compared, (256,) int64."""
+        self._addresses.put(ak.WEIGHTS, weights)
+
+    def put_bases(self, rows: list[tuple[int, ...]]) -> None:
+        """Say which walks others are made beside, as `wide_kernels` have them."""
+        self._addresses.put(ak.BASES, np.array(rows, np.int64))
 
     def clear(self) -> None:
         """Forget all."""

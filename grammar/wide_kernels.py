@@ -22,28 +22,12 @@ LOCAL, STATES, BITS = range(3)
 
 
 @compiled
-def walk_beside(
-    pool: np.ndarray,
-    table: np.ndarray,
-    local: int,
-    bases: np.ndarray,
-    weights: np.ndarray,
-    stack: np.ndarray,
-    filled: np.ndarray,
-    tokens: np.ndarray,
-    exits: np.ndarray,
-    entries: np.ndarray,
-    drops: np.ndarray,
-    missing: np.ndarray,
-    words: np.ndarray,
-    most: int,
-    few: int,
-) -> int:
+def walk_beside(pool: np.ndarray, table: np.ndarray, local: int, most: int, few: int) -> int:
     """Walk from the root beside the base that has most in common with it: its place; or NO_BASE, ASK, or UNWALKED.
 
-    bases: rows (LOCAL, STATES, BITS), int64. The others are as `walk` has them, `exits` with the root, and `words` the
-    bits of all tokens, those of the base too. most, few: see `best_base`. Where there is no base, or the host has to be
-    asked, nothing of them counts.
+    What it came to is in FILLED and the arrays that this counts, as `walk` has them, the exits with the root; WALK_BITS
+    has the bits of all tokens, those of the base too. most, few: see `best_base`. Where there is no base, or the host
+    has to be asked, nothing of them counts.
     """
     dfa = (
         ak.int32s(table, ak.NUMBERS),
@@ -54,13 +38,16 @@ def walk_beside(
     )
     if complete(pool, dfa, local) < 0:
         return ASK
-    at = np.int64(best_base(dfa[2], local, bases[:, LOCAL], weights, most, few))
+    bases = ak.int64_rows(table, ak.BASES)
+    at = np.int64(best_base(dfa[2], local, bases[:, LOCAL], ak.int64s(table, ak.WEIGHTS), most, few))
     if at < 0:
         return NO_BASE
     if bases[at, STATES] == 0:
         return UNWALKED - at
     node_byte, token_start = ak.bytes_of(table, ak.NODE_BYTE), ak.int32s(table, ak.TOKEN_START)
-    token_ids = ak.int32s(table, ak.TOKEN_IDS)
+    token_ids, filled = ak.int32s(table, ak.TOKEN_IDS), ak.int64s(table, ak.FILLED)
+    tokens, exits = ak.int32_rows(table, ak.WALK_TOKENS), ak.int32_rows(table, ak.WALK_EXITS)
+    drops = ak.int32_rows(table, ak.DROPS)
     filled[:] = 0
     if dfa[3][local] & NULLABLE:
         exits[0, 0] = 0
@@ -81,16 +68,17 @@ def walk_beside(
         np.zeros(1, np.int32),
         local,
         np.zeros((0, 3), np.int32),
-        stack,
+        ak.int32_rows(table, ak.WALK_STACK),
         filled,
         tokens,
         exits,
-        entries,
+        ak.int32_rows(table, ak.WALK_ENTRIES),
         drops,
-        missing,
+        ak.int32_rows(table, ak.WALK_MISSING),
     )
     if filled[4] > 0:
         return ASK
+    words = ak.uint32s(table, ak.WALK_BITS)
     words[:] = ak.uint32s_at(bases[at, BITS], words.shape[0])
     kernels.drop(words, drops[: filled[3]], token_start, token_ids)
     for i in range(filled[0]):

@@ -119,6 +119,48 @@ def test_lengths_are_those_that_a_search_finds(first: Any, second: Any, spacing:
     assert (None if told is None else len(told)) == (None if found is None else len(found))
 
 
+def what_may_come(schema: dict[str, Any], texts: list[bytes], ahead: int) -> list[tuple[int, bool]]:
+    """Along some texts: the bytes that may come next, and whether it may be over."""
+    with using(POOL.fork()), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(schema_members, "_AHEAD", ahead)
+        whole, found = compile_schema(JsonSchema(json.dumps(schema), "compact")), []
+        for text in texts:
+            item = whole
+            for byte in text:
+                found.append((POOL.first(item), POOL.nullable(item)))
+                item = POOL.derivative(item, byte)
+        return found
+
+
+@given(
+    members=st.lists(st.sampled_from([{"type": "integer"}, {"enum": ["x", {}]}, {"type": "object"}]), max_size=8),
+    required=st.sets(st.integers(0, 7)),
+    is_open=st.booleans(),
+    chosen=st.lists(st.sets(st.integers(0, 8)), min_size=1, max_size=4),
+)
+@settings(max_examples=60, deadline=None)
+def test_how_far_ahead_members_are_written_changes_no_text(
+    members: list[Any], required: set[int], is_open: bool, chosen: list[set[int]]
+) -> None:
+    names = [f"m{i}" for i in range(len(members))]
+    values = {"integer": "7", "object": "{}"}
+    schema = {
+        "type": "object",
+        "properties": dict(zip(names, members, strict=True)),
+        "required": [f"m{i}" for i in sorted(required) if i < len(members)],
+        "additionalProperties": is_open,
+    }
+    written = [
+        f'"{name}":{values.get(each.get("type"), chr(34) + "x" + chr(34))}'
+        for name, each in zip(names, members, strict=True)
+    ]
+    texts = [
+        "{" + ",".join([*written, '"other":1'][i] for i in sorted(each) if i <= len(written)) + "}" for each in chosen
+    ]
+    each_way = [what_may_come(schema, [text.encode() for text in texts], ahead) for ahead in (0, 1, 3)]
+    assert each_way[0] == each_way[1] == each_way[2]
+
+
 def nested(count: int) -> dict[str, Any]:
     """An object of objects, all different."""
     inner = {

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
+from rootform.grammar.addresses import Addresses
 from rootform.grammar.dfa import DEAD, HALTS, MAY_END, Dfa
 from rootform.grammar.expr import POOL
 from rootform.grammar.places import NO_UNIT
@@ -71,7 +72,7 @@ def test_walks_come_to_what_a_plain_one_does(
             expression = POOL.concat(expression, POOL.frame(POOL.literal(b"d")))
         dfa = Dfa(pool)
         state = dfa.state(expression)
-        walker = Walker(vocabulary, dfa, use_compiled=use_compiled)
+        walker = Walker(vocabulary, dfa, Addresses(), use_compiled=use_compiled)
         unit = state if is_counted else NO_UNIT
         walked = walker.walk(state, unit, np.array(nodes, np.int32))
         assert found(walked) == plainly(vocabulary, dfa, state, unit, nodes)
