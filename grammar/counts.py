@@ -48,9 +48,14 @@ class Left(NamedTuple):
         tallies = tuple(_one_less(tally) if i in counts else tally for i, tally in enumerate(self.tallies))
         return None if any(tally.high == -1 for tally in (total, *tallies)) else Left(total, tallies)
 
+    def least(self) -> tuple[int, ...]:
+        """How many have to come at least: in all, which are no fewer than any tally needs, and towards each tally."""
+        tallies = tuple([tally.low for tally in self.tallies])
+        return (max(self.total.low, *tallies) if tallies else self.total.low, *tallies)
+
     def may_stop(self) -> bool:
         """Whether nothing more has to come."""
-        return self.total.low == 0 and all(tally.low == 0 for tally in self.tallies)
+        return self.least()[0] == 0
 
 
 def left(low: int, high: int | None, tallies: Sequence[Tally]) -> Left:

@@ -95,15 +95,16 @@ class Elements(NamedTuple):
         groups: dict[Left, list[int]] = {}  # equal values may count differently, as 1 and 1.0 written in two ways
         for way, still in self._ways():
             groups.setdefault(still, []).append(way.value)
-        for values in groups.values():
+        for still, values in groups.items():
+            if not text and not self.prefix and still.least() == self.still.least():
+                continue  # an array that is as short as can be does without it; were it here, others would follow
             left = fresh if len(groups) == 1 else POOL.and_(fresh, derived(POOL.alt(*values), text))
-            choices += self._shortest_choices(left, text)
+            choices += self._shortest_choices(left, text, still)
         return POOL.alt(*choices)
 
     def is_free(self) -> bool:
         """Whether each kind of element still to come has more values than could be used up."""
-        needed = max(tally.low for tally in (self.still.total, *self.still.tallies))
-        wanted = len(self.seen) + len(self.prefix) + needed + 2
+        wanted = len(self.seen) + len(self.prefix) + self._needed() + 2
         return all(has_values(way.value, wanted) for ways in (*self.prefix, self.items) for way in ways)
 
     def changed(self, change: Callable[[int], int]) -> Elements:
@@ -138,16 +139,15 @@ class Elements(NamedTuple):
         """The array at its next element, values that were written added."""
         return self._replace(prefix=self.prefix[1:], still=still, seen=self.seen.union(values))
 
-    def _shortest_choices(self, fresh: int, text: bytes) -> list[int]:
-        """Some shortest elements of different values, with what follows each."""
+    def _shortest_choices(self, fresh: int, text: bytes, still: Left) -> list[int]:
+        """Some shortest elements of different values that leave `still`, with what follows each."""
         choices = []
         for _ in range(self._choices()):
             more = POOL.shortest(fresh)
             if more is None:
                 break
             value = read(text + more)
-            ends = [self.next(still, value).rest(first=False, briefly=True) for still in self._counted(text + more)]
-            choices.append(POOL.concat(POOL.literal(more), POOL.alt(*ends)))
+            choices.append(POOL.concat(POOL.literal(more), self.next(still, value).rest(first=False, briefly=True)))
             fresh = POOL.and_(fresh, POOL.not_(derived(values_equal(self.form.inner, value), text)))
         return choices
 
@@ -163,11 +163,15 @@ class Elements(NamedTuple):
         """How many values of this element are to be tried, so that one of them leaves the others what they need."""
         if (not self.prefix and not self.still.tallies) or is_free(self):
             return 1
-        needed = max(tally.low for tally in (self.still.total, *self.still.tallies))
-        if needed > _MOST_TO_MATCH:
+        if max(self.still.least()) > _MOST_TO_MATCH:
             reason = f"more than {_MOST_TO_MATCH} elements of different kinds are needed, and must differ"
             raise GrammarError("constraint", "uniqueItems", reason, "lower minItems or minContains")
-        return needed + 1
+        return self._needed() + 1
+
+    def _needed(self) -> int:
+        """How many elements are to come at most, where none comes that the array would do without."""
+        total, tallied = self.still.total.low, sum(tally.low for tally in self.still.tallies)
+        return max(total, len(self.prefix) + tallied) if tallied else total
 
 
 @memo

@@ -166,6 +166,58 @@ def test_needing_more_values_than_there_are_is_empty() -> None:
     assert len(POOL.shortest(unique([Way(any_value("compact"))], 30)) or b"") < 100
 
 
+@given(seed=st.integers(0, 1 << 32))
+@settings(max_examples=60, deadline=None)
+def test_a_shortest_array_counts_what_it_needs_and_nothing_else(seed: int) -> None:
+    """Elements that count towards two tallies, or neither, some in a place of their own: against all arrays."""
+    rng = random.Random(seed)
+    texts = (b"1", b"2", b"33", b'"a"')
+
+    def some() -> dict[bytes, frozenset[int]]:
+        return {text: frozenset(i for i in range(2) if rng.random() < 0.5) for text in rng.sample(texts, 3)}
+
+    tallies = [Tally(low := rng.choice([0, 1, 2]), rng.choice([None, low, 3])) for _ in range(2)]
+    prefix, items = [some() for _ in range(rng.choice([0, 0, 1, 2]))], some()
+    low, high = rng.choice([0, 0, 1, 3]), rng.choice([None, None, 3])
+    ways = [[Way(POOL.literal(text), counts) for text, counts in place.items()] for place in (*prefix, items)]
+    made = array(COMPACT, ways[:-1], ways[-1], low, high, tallies, unique=True)
+    lengths = []
+    for n in range(len(texts) + 1):
+        for elements in itertools.permutations(texts, n) if within(n, low, high) else ():
+            places = [*prefix, *[items] * n][:n]
+            if all(element in place for element, place in zip(elements, places, strict=True)):
+                counts = [place[element] for element, place in zip(elements, places, strict=True)]
+                if all(within(sum(i in found for found in counts), *tally) for i, tally in enumerate(tallies)):
+                    lengths.append(len(b"[" + b",".join(elements) + b"]"))
+    shortest = POOL.shortest(made)
+    assert (shortest is None) == (not lengths)
+    assert shortest is None or (POOL.fullmatch(made, shortest) and len(shortest) == min(lengths))
+
+
+@pytest.mark.parametrize(
+    ("schema", "most"),
+    [
+        ({"items": {"type": "string"}, "contains": {"minLength": 3, "maxLength": 6}}, 3),
+        ({"items": {"type": "string"}, "contains": {"minLength": 3, "maxLength": 22}, "minContains": 3}, 8),
+        ({"items": {"type": "integer"}, "contains": {"minimum": 3, "maximum": 9}, "minContains": 5, "minItems": 5}, 60),
+    ],
+)
+def test_elements_that_count_nothing_are_not_tried_one_after_the_other(schema: Any, most: int) -> None:
+    outlines: list[Elements] = []
+    outline = Elements.outline
+
+    def noted(rule: Elements, body: int, text: bytes) -> int:
+        outlines.append(rule)
+        return outline(rule, body, text)
+
+    with pytest.MonkeyPatch.context() as patch, using(POOL.fork()):
+        patch.setattr(Elements, "outline", noted)
+        schema = {"type": "array", "uniqueItems": True, **schema}
+        shortest = POOL.shortest(expression_of(JsonSchema(json.dumps(schema))))
+        jsonschema.validate(json.loads(shortest or b""), schema)
+        assert len(outlines) <= most
+
+
 def test_an_array_of_itself() -> None:
     name = "test tree of unique nodes"
     POOL.define(name, lambda: unique([Way(POOL.ref(name)), Way(POOL.literal(b"1"))]))
@@ -265,6 +317,10 @@ CASES = {
     "tally": lambda: array(
         COMPACT, [], [Way(POOL.alt(*map(POOL.literal, (b"1", b"2"))), frozenset([0])), *literals(b'"a"')], 0, None,
         [Tally(2, None)], unique=True,
+    ),
+    "tally of some": lambda: array(
+        COMPACT, [], [Way(strings(b"ab", low=1, high=1), frozenset([0])), Way(strings(b"ab", low=0, high=None))], 0, 4,
+        [Tally(1, None)], unique=True,
     ),
     "counted": lambda: unique([Way(strings(b"ab", low=1, high=2))]),
     "open": lambda: unique([Way(strings(b"ab", low=0, high=None))]),
