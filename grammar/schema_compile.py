@@ -116,6 +116,7 @@ class _Emitter(Writer):
         self._writers = self._number, self._plain_string, self._these
         self._done: dict[Conj, int] = {}
         self._referred: dict[Conj, int] = {}
+        self._least: dict[Conj, int] = {}  # bytes of the shortest texts of those that are written at once, if known
 
     def emit(self, root: Conj) -> int:
         """The expression of a schema and all it rests on; its inner arrays and objects are written when they are met.
@@ -169,13 +170,45 @@ class _Emitter(Writer):
             if conj not in at_once:
                 at_once.add(conj)
                 todo += filter(None, self._planned[conj].inner)
-        for conj in order:
-            if conj in at_once:
-                self._done[conj] = self._value(conj, self._planned[conj])
+        waiting = self._write_without_circle([conj for conj in order if conj in at_once])
+        self._is_measured = self._measure(waiting)
+        for conj in waiting:
+            self._done[conj] = self._value(conj, self._planned[conj])
         for conj, ref in self._referred.items():
             name = POOL.node(ref)[1]
             if not POOL.is_defined(name):
                 POOL.define(name, self._done[conj])
+
+    def _write_without_circle(self, order: list[Conj]) -> list[Conj]:
+        """Write those of which no part holds itself; the others are returned."""
+        self._is_measured = True
+        for conj in order:
+            if all(not part or part in self._done for part in self._planned[conj].inner):
+                self._done[conj] = self._value(conj, self._planned[conj])
+        return [conj for conj in order if conj not in self._done]
+
+    def _measure(self, waiting: list[Conj]) -> bool:
+        """Find how long the shortest texts of schemas are before they are written, if their plans tell that.
+
+        Else it would take all of a large object to be written, wherever it holds itself, to know how to end it.
+        """
+        self._least = {}
+        if not all(self._planned[conj].tells_length() for conj in waiting):
+            return False
+        parts = Parts(self._form, (*self._options, "to be written"), self._name, self._writers)
+        try:
+            for part in dict.fromkeys(part for conj in waiting for part in self._planned[conj].inner):
+                if part in self._done:
+                    parts.add_written(part, self._done[part])
+        except GrammarError as error:
+            if error.where != "constraint":
+                raise
+            return False  # it will be refused
+        for conj in waiting:
+            parts.add(conj, self._planned[conj])
+        parts.settle()
+        self._least = {conj: parts[conj].length for conj in waiting}
+        return True
 
     def _cannot_be_compared(self) -> set[Conj]:
         """Schemas that are refused for what would only be found out while texts are written."""
@@ -264,6 +297,8 @@ class _Emitter(Writer):
             return self._later(part, conj) if part.value is None else part.value
         if conj not in self._referred:
             self._referred[conj] = POOL.ref(("schema", self._name, conj))
+            if conj in self._least:
+                POOL.know(self._referred[conj], self._least[conj])
         return self._referred[conj]
 
     def _besides(self, conj: Conj, rule: ArrayRule | ObjectRule) -> Shape:

@@ -51,6 +51,11 @@ class Planned(msgspec.Struct, frozen=True, gc=False):
         plans = (*self.arrays, *self.objects)
         return _excludes(self.shape) or any(plan is not None and plan.remembers for plan in plans)
 
+    def tells_length(self) -> bool:
+        """Whether how long its shortest arrays and objects are follows from what its parts are."""
+        arrays = all(plan is None or plan.tells_length() for plan in self.arrays)
+        return arrays and not _excludes(self.shape) and all(plan is None or plan.can_wait() for plan in self.objects)
+
     def weight(self) -> int:
         """How much there is to write, without what is in its parts."""
         total = values_in(self.shape) // _VALUES_A_MEMBER

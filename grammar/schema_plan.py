@@ -100,6 +100,10 @@ class ArrayPlan(msgspec.Struct, frozen=True, gc=False):
         """Whether nothing is counted or compared, but the elements, so that writing it can fail in no way."""
         return not self.tallies and not self.remembers
 
+    def tells_length(self) -> bool:
+        """Whether a shortest one has nothing that is counted or compared."""
+        return self.can_wait() or not (self.tallies or self.repeated or self.low > 1)
+
     def conjs(self) -> list[Conj]:
         """The schemas of all ways."""
         return [way.conj for ways in (*self.prefix, self.items) for way in ways] + [both for _, _, both in self.shared]

@@ -10,7 +10,7 @@ import jsonschema
 import numpy as np
 import pytest
 
-from rootform.grammar import distinct
+from rootform.grammar import distinct, json_choices
 from rootform.grammar.automaton import Automaton
 from rootform.grammar.batch import StateBatch
 from rootform.grammar.constraints import JsonSchema
@@ -61,6 +61,24 @@ SCHEMAS: list[Any] = [
         "type": "object", "properties": {"a": {"type": "array", "items": {"$ref": "#"}, "uniqueItems": True}},
         "required": ["a"],
     },
+    {
+        "type": "object", "properties": {"a": {"type": "array", "items": {"$ref": "#"}, "uniqueItems": True}},
+        "allOf": [
+            {"if": {"required": ["b"]}, "then": {"required": ["c"]}},
+            {"if": {"required": ["c"], "properties": {"c": {"const": 1}}}, "then": {"required": ["a"]}},
+            *[{"if": {"required": [name]}, "then": {"required": [name * 2]}} for name in ["aa", "ab", "ac", "ba"]],
+        ],
+    },
+    {
+        "type": "object", "properties": {
+            "a": {"type": "array", "items": {"$ref": "#"}, "uniqueItems": True},
+            "c": {"type": "array", "items": {"enum": [1, 2]}, "uniqueItems": True, "minItems": 2},
+        },
+        "allOf": [
+            {"if": {"required": ["b"]}, "then": {"required": ["c"]}},
+            *[{"if": {"required": [name]}, "then": {"required": ["a"]}} for name in ["aa", "ab", "ac", "ba", "bb"]],
+        ],
+    },
 ]  # fmt: skip
 VALUES: list[Any] = [
     [], ["a"], ["b"], [1], ["a", "b"], ["b", "a"], ["a", 1], [1, "a"], ["a", "b", 1], ["a", "a"], [1, 1], [1, 1, 1],
@@ -68,7 +86,9 @@ VALUES: list[Any] = [
     {"a": ["a", "b"]}, {"a": ["a"], "b": 1}, {"a": 1, "b": 1}, {"a": 2, "b": 1}, {"b": 1, "a": 1}, {"a": 1, "ab": 2},
     {"a": 1, "b": 1, "c": 1}, {"a": 1}, {"a": 2, "b": 2}, {"b": 2}, {"c": 2}, {"a": 1, "c": 2}, {"ab": 2, "a": 1},
     {"c": 1, "a": 1}, {"a": 1, "b": 2, "c": 2}, {"c": 2, "b": 2}, {"a": [{"a": []}]}, {"a": [{"a": []}, {"a": []}]},
-    {"a": [{"a": []}, {"a": [{"a": []}]}]}, {"a": [{"b": 1}]},
+    {"a": [{"a": []}, {"a": [{"a": []}]}]}, {"a": [{"b": 1}]}, {"a": [{"b": 1, "c": 2}, {"c": 2, "b": 1}]},
+    {"b": 1, "c": 1}, {"b": 1, "c": 1, "a": []}, {"a": [{}, {"c": 2}]}, {"a": [{}, {}]}, {"a": [{"c": 1}]},
+    {"b": 1, "c": [1, 2]}, {"b": 1, "c": [1, 1]}, {"a": [{"c": [1, 2]}, {"c": [2, 1]}]}, {"aa": 1}, {"aa": 1, "a": []},
 ]  # fmt: skip
 TOKENS = [
     *[bytes([byte]) for byte in b'01234567abc{}[]",:'],
@@ -115,6 +135,34 @@ def test_masks_never_fail_and_every_way_ends_well(schema: Any, order: Any) -> No
             for byte in TOKENS[token]:
                 rest = POOL.raw_derivative(rest, byte)
         batch.close(int(slot[0]))
+
+
+@pytest.mark.parametrize("tags", [{}, {"minItems": 2}, {"contains": {"minLength": 2}}], ids=json.dumps)
+def test_objects_that_hold_themselves_among_unique_elements_are_not_written_to_learn_how_they_end(tags: Any) -> None:
+    """Any of thirty members may be there: all that may be left of them would be 2 ** 30 points."""
+    schema = {
+        "type": "object", "required": ["tags"], "properties": {
+            "args": {"type": "array", "items": {"$ref": "#"}, "uniqueItems": True},
+            "tags": {"type": "array", "items": {"type": "string"}, "uniqueItems": True, **tags},
+        },
+        "allOf": [{"if": {"required": [f"if{i}"]}, "then": {"required": [f"then{i}"]}} for i in range(15)],
+    }  # fmt: skip
+    points: list[Any] = []
+    written = json_choices._Rest.next
+
+    def noted(rest: Any, at: Any) -> int:
+        points.append(at)
+        return written(rest, at)
+
+    with pytest.MonkeyPatch.context() as patch, using(POOL.fork()):
+        patch.setattr(json_choices._Rest, "next", noted)
+        made = compile_schema(JsonSchema(json.dumps(schema), property_order="any"))
+        jsonschema.validate(json.loads(POOL.shortest(made) or b""), schema)
+        assert len(points) <= 2
+        for text in (b'{"args":[{"tags":["aa","b"]},{"tags":["b","aa"]}],"tags":["c","dd"]}',):
+            assert POOL.fullmatch(made, text)
+            assert not POOL.fullmatch(made, text.replace(b'"b","aa"', b'"aa","b"'))
+            assert not POOL.fullmatch(made, text.replace(b'{"tags":["b"', b'{"if1":1,"tags":["b"'))
 
 
 @pytest.mark.parametrize("any_order", [False, True])
