@@ -19,3 +19,7 @@ class GrammarError(ValueError):
         self.rewrite = rewrite
         place = f"{where}, {keyword!r}" if keyword else where
         super().__init__(f"{place}: {reason}" + (f"; {rewrite}" if rewrite else ""))
+
+
+class Circular(GrammarError):
+    """To know how short a text is would be to know it first."""

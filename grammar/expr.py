@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from .arithmetic import LONGEST, Arithmetic
-from .errors import GrammarError
+from .errors import Circular, GrammarError
 from .machine import AnyMachine
 from .node_store import NodeStore, warm
 from .nodes import ALL_BYTES, EMPTY, EPSILON, Kind
@@ -267,10 +267,10 @@ class _Expanding(threading.local):
 
     @contextmanager
     def of(self, key: Hashable) -> Iterator[None]:
-        """While an outline is worked out. Raises GrammarError where it rests on itself."""
+        """While an outline is worked out. Raises Circular where it rests on itself."""
         if key in self.keys:
             reason = "elements that must differ may be such arrays themselves, and there must be several"
-            raise GrammarError("constraint", "uniqueItems", reason, "leave out minItems and contains, or uniqueItems")
+            raise Circular("constraint", "uniqueItems", reason, "leave out minItems and contains, or uniqueItems")
         self.keys.add(key)
         try:
             yield

@@ -11,6 +11,7 @@ from functools import lru_cache
 import msgspec
 
 from .chars import JSON_CHAR, PLAIN_CHAR
+from .errors import Circular
 from .expr import ALL_BYTES, EMPTY, POOL, Kind
 from .json_equal import read
 from .pools import memo
@@ -25,6 +26,7 @@ _EXPONENT_MARKS = sum(1 << byte for byte in b"eE")
 _NODES_SEEN = 1000
 _FEWEST = 16  # values for which there are expansions at least
 _UNESCAPED = ALL_BYTES & ~(1 << ord("\\"))  # nearly all values can be spelled so
+_SPACES = sum(1 << byte for byte in b" \t\n\r")
 _NEEDED_ESCAPES = sum(1 << byte for byte in b'"\\bfnrt')  # behind a backslash: whatever else is there needs none
 
 
@@ -79,6 +81,13 @@ def values_of(expression: int, wanted: int) -> list[Value]:
     return search(expression, wanted).values
 
 
+def values_behind(text: bytes, expression: int, wanted: int) -> list[Value]:
+    """`values_of` texts of which one is written, and `expression` is left; none with spaces that may be left out."""
+    found = _tightly(expression, text)
+    found.look_for(wanted)
+    return found.values
+
+
 def all_values(expression: int, most: int) -> list[Value] | None:
     """Texts of all the values there are; None: there are more than `most`, or a short search does not tell."""
     found = search(expression, most + 1)
@@ -88,18 +97,20 @@ def all_values(expression: int, most: int) -> list[Value] | None:
 class Values:
     """Texts of different values of an expression, shortest first, found as far as they are asked for.
 
-    spelling: mask of the bytes that texts are looked for with. are_all: there are no others.
+    spelling: mask of the bytes that texts are looked for with. begun: what is written of them, of which the expression
+    is left. tightly: without the spaces that may be left out. are_all: there are no others.
     """
 
-    def __init__(self, expression: int, spelling: int) -> None:
+    def __init__(self, expression: int, spelling: int, begun: bytes = b"", *, tightly: bool = False) -> None:
         self.values: list[Value] = []
         self._spelling = spelling
         self._known: set[Hashable] = set()
         self._expanded = self._pushed = 0
         self._left_out = self._skipped = False
+        self._begun, self._tightly = begun, tightly
         self._heap: list[tuple[int, int, int, bytes, int]] = []
         if not POOL.is_empty(expression):
-            self._heap.append((POOL.shortest_length(expression), 0, 0, b"", expression))
+            self._heap.append((len(begun) + POOL.shortest_length(expression), 0, 0, begun, expression))
 
     @property
     def are_all(self) -> bool:
@@ -130,7 +141,9 @@ class Values:
     def _expand(self, text: bytes, rest: int) -> None:
         first, spelling = POOL.first(rest), self._spelling
         if (len(text) - len(text.rstrip(b"\\"))) % 2:
-            spelling = _NEEDED_ESCAPES
+            spelling = ALL_BYTES if text == self._begun else _NEEDED_ESCAPES
+        if self._tightly and first & ~_SPACES:
+            self._left_out, first = True, first & ~_SPACES
         number = _NUMBER_SO_FAR.search(text)
         if number and first & _EXPONENT_MARKS:
             self._skipped, first = True, first & ~_EXPONENT_MARKS
@@ -139,18 +152,29 @@ class Values:
             if not possible:
                 continue
             some = _some_bytes(possible & spelling)
-            after = POOL.derivative(rest, some[0] if some else nicest(possible))
+            after, least = self._after(rest, some[0] if some else nicest(possible))
             if after == EMPTY:
                 continue
             self._left_out |= len(some) < possible.bit_count()
             if after == rest and number and number[1] and some == [ord("0")]:
                 self._skipped = True  # one more zero at the end, and so on
                 continue
-            length = len(text) + 1 + POOL.shortest_length(after)
+            length = len(text) + 1 + least
             for byte in some:
                 self._pushed += 1
                 # Of those as short the longest is gone on with: else all beginnings come before the first whole one.
                 heapq.heappush(self._heap, (length, -len(text), self._pushed, text + bytes([byte]), after))
+
+    def _after(self, rest: int, byte: int) -> tuple[int, int]:
+        """What may follow a byte, and how long it is at least; EMPTY for what cannot be gone on with."""
+        try:
+            after = POOL.derivative(rest, byte)
+            return after, POOL.shortest_length(after)
+        except Circular:
+            if not self._tightly:
+                raise
+            self._left_out = True  # to know how long it is would be to know first what is looked for
+            return EMPTY, 0
 
 
 def search(expression: int, wanted: int, *, any_spelling: bool = True) -> Values:
@@ -169,6 +193,11 @@ def search(expression: int, wanted: int, *, any_spelling: bool = True) -> Values
 @memo
 def _begun(expression: int, spelling: int) -> Values:
     return Values(expression, spelling)
+
+
+@memo
+def _tightly(expression: int, begun: bytes) -> Values:
+    return Values(expression, _UNESCAPED, begun, tightly=True)
 
 
 @lru_cache(4096)

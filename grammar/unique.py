@@ -11,7 +11,7 @@ from .errors import GrammarError
 from .expr import EMPTY, POOL
 from .json_equal import read, values_equal
 from .json_layout import Layout
-from .known_values import has_values, values_of
+from .known_values import has_values, values_behind, values_of
 from .pools import memo
 
 _MOST_TO_MATCH = 5  # elements still needed where those of different kinds must differ
@@ -153,11 +153,17 @@ class Elements(NamedTuple):
 
     def _another(self, body: int, text: bytes) -> bytes | None:
         """What makes `text` a shortest element that was not there, if that is found without search."""
-        if not text:
+        if text:
+            more = POOL.shortest(body)
+            if more is None or read(text + more) not in self.seen:
+                return more
+            if POOL.plain(body):
+                return None
+        if POOL.plain(body):
             some = values_of(body, len(self.seen) + 1)
-            return next((each.text for each in some if each.value not in self.seen), None)
-        more = POOL.shortest(body)
-        return None if more is None or read(text + more) in self.seen else more
+        else:  # such arrays may be inside: a search beside what is taken would meet each in all its spellings
+            some = values_behind(text, body, len(self.seen) + 1 if not text else len(taken(self, text)) + 1)
+        return next((each.text[len(text) :] for each in some if each.value not in self.seen), None)
 
     def _choices(self) -> int:
         """How many values of this element are to be tried, so that one of them leaves the others what they need."""

@@ -10,7 +10,7 @@ import jsonschema
 import numpy as np
 import pytest
 
-from rootform.grammar import distinct, json_choices
+from rootform.grammar import distinct, json_choices, witness
 from rootform.grammar.automaton import Automaton
 from rootform.grammar.batch import StateBatch
 from rootform.grammar.constraints import JsonSchema
@@ -63,6 +63,15 @@ SCHEMAS: list[Any] = [
     },
     {
         "type": "object", "properties": {"a": {"type": "array", "items": {"$ref": "#"}, "uniqueItems": True}},
+        "required": ["a"], "additionalProperties": False,
+    },
+    {
+        "type": "object", "required": ["a", "b"], "additionalProperties": False, "properties": {
+            "a": {"type": "array", "items": {"$ref": "#"}, "uniqueItems": True}, "b": {"enum": [1, 2]},
+        },
+    },
+    {
+        "type": "object", "properties": {"a": {"type": "array", "items": {"$ref": "#"}, "uniqueItems": True}},
         "allOf": [
             {"if": {"required": ["b"]}, "then": {"required": ["c"]}},
             {"if": {"required": ["c"], "properties": {"c": {"const": 1}}}, "then": {"required": ["a"]}},
@@ -88,6 +97,7 @@ VALUES: list[Any] = [
     {"c": 1, "a": 1}, {"a": 1, "b": 2, "c": 2}, {"c": 2, "b": 2}, {"a": [{"a": []}]}, {"a": [{"a": []}, {"a": []}]},
     {"a": [{"a": []}, {"a": [{"a": []}]}]}, {"a": [{"b": 1}]}, {"a": [{"b": 1, "c": 2}, {"c": 2, "b": 1}]},
     {"b": 1, "c": 1}, {"b": 1, "c": 1, "a": []}, {"a": [{}, {"c": 2}]}, {"a": [{}, {}]}, {"a": [{"c": 1}]},
+    {"a": [{"a": [], "b": 1}, {"b": 1, "a": []}], "b": 1}, {"a": [{"a": [], "b": 1}, {"b": 2, "a": []}], "b": 2},
     {"b": 1, "c": [1, 2]}, {"b": 1, "c": [1, 1]}, {"a": [{"c": [1, 2]}, {"c": [2, 1]}]}, {"aa": 1}, {"aa": 1, "a": []},
 ]  # fmt: skip
 TOKENS = [
@@ -163,6 +173,46 @@ def test_objects_that_hold_themselves_among_unique_elements_are_not_written_to_l
             assert POOL.fullmatch(made, text)
             assert not POOL.fullmatch(made, text.replace(b'"b","aa"', b'"aa","b"'))
             assert not POOL.fullmatch(made, text.replace(b'{"tags":["b"', b'{"if1":1,"tags":["b"'))
+
+
+LEAF, PAIR = {"op": "ab", "args": []}, {"op": "ab", "args": [{"op": "ab", "args": []}]}
+NESTED: list[tuple[list[str], Any]] = [
+    (["args"], {"args": [{"args": []}, {"args": [{"args": []}, {"args": [{"args": []}]}]}, {"args": [{"args": []}]}]}),
+    (["args"], {"args": [{"args": [{"args": []}]}, {"args": []}, {"args": [{"args": [{"args": []}]}, {"args": []}]}]}),
+    (["op", "args"], {"op": "ab", "args": [LEAF, {"op": "abc", "args": [LEAF, PAIR]}, PAIR]}),
+]
+
+
+@pytest.mark.parametrize(("names", "value"), NESTED, ids=["last", "inside", "operators"])
+def test_nodes_that_hold_nothing_but_such_nodes_are_told_apart_without_going_through_their_spellings(
+    names: list[str], value: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each node may be spelled with spaces and escapes anywhere, so a search for another has to leave these out."""
+    properties = {"op": {"enum": ["ab", "abc"]}, "args": {"type": "array", "items": {"$ref": "#"}, "uniqueItems": True}}
+    schema = {
+        "type": "object", "properties": {name: properties[name] for name in names}, "required": names,
+        "additionalProperties": False,
+    }  # fmt: skip
+    monkeypatch.setattr(witness, "SEARCH_BUDGET", 300)
+    tokens = [*TOKENS, *[bytes([byte]) for byte in b" \\degopqrsu\n"], b'": [', b'"}', b'", "', b" {", b"]}]", b"[]}"]
+    automaton = Automaton(Vocabulary([*tokens, b""], [len(tokens)], len(tokens) + 1))
+    for last, is_valid in ((value["args"][-1], False), ({"op": "abc", "args": value["args"]}, True)):
+        last = {name: each for name, each in last.items() if name in names}
+        document = {**value, "args": [*value["args"], last]}
+        assert jsonschema.Draft202012Validator(schema).is_valid(document) == is_valid
+        place = automaton.start(automaton.compile(JsonSchema(json.dumps(schema), "flexible", property_order="any")))
+        text, taken = json.dumps(document).encode(), b""
+        for byte in text:
+            token = tokens.index(bytes([byte]))
+            row = automaton.row_at(*place)
+            is_allowed = bool(automaton.rows[row][token >> 5] >> (token & 31) & 1)
+            after = automaton.after(*place, token)
+            assert (after is not None) == is_allowed
+            if after is None:
+                break
+            place, taken = after, taken + bytes([byte])
+        assert (taken == text) == is_valid
+        assert is_valid or len(taken) > len(text) - 8, "refused where the last one would end, not before"
 
 
 @pytest.mark.parametrize("any_order", [False, True])
