@@ -219,6 +219,9 @@ class _Walk:
             for mark in fresh:
                 _, _, _, begun, rule = self._frames.exprs.node(mark)
                 sure = max(sure, _DOUBTFUL if doubt else self._met(rule, begun, group))
+                if begun and sure == _DOUBTFUL:  # tokens that end here were found before it was known what is begun
+                    over = self._parts.tokens_at(group)
+                    kernels.set_bits(self.doubtful, over, np.zeros_like(over), 0)
             if not fresh:
                 self._todo.setdefault(_Step(inside, sure), []).append(nodes)
                 return

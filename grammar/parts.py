@@ -464,7 +464,7 @@ class Parts:
         """`_walk` where a document is read: no state is made for what only might be read. Its tokens have none."""
         vocabulary = self._vocabulary
         reached, over = walk(span, nodes, vocabulary.node_byte, vocabulary.node_depth, vocabulary.node_end)
-        tokens = self._tokens_at(reached)
+        tokens = self.tokens_at(reached)
         exits = reached[over & (vocabulary.node_end[reached] > reached + 1)]
         if self._frames.dfa.may_end(local):
             exits = np.concatenate([nodes, exits])
@@ -523,7 +523,7 @@ class Parts:
             return part.tokens
         return np.flatnonzero(np.unpackbits(part.words.view(np.uint8), bitorder="little")).astype(np.int32)
 
-    def _tokens_at(self, nodes: np.ndarray) -> np.ndarray:
+    def tokens_at(self, nodes: np.ndarray) -> np.ndarray:
         """The tokens that end at any of `nodes`."""
         first, last = self._vocabulary.token_start[nodes], self._vocabulary.token_start[nodes + 1]
         sizes = last - first

@@ -406,6 +406,35 @@ def test_taken_texts_are_walked_together_as_one_by_one(vocabulary: Vocabulary, m
     assert found[0] == found[1]
 
 
+@pytest.mark.parametrize(
+    ("items", "text"),
+    [
+        ({"type": "integer", "minimum": 0, "maximum": 4}, b"[0, 3, 0 , -0"),
+        ({"enum": ["a", "ab", -1, 1]}, b'["ab","a", -1,1]'),
+        ({"enum": [0, [0]]}, b"[[0],-0"),
+    ],
+    ids=["integers", "mixed", "nested"],
+)
+def test_tokens_that_end_one_element_and_begin_the_next_are_allowed_as_they_are_taken(items: Any, text: bytes) -> None:
+    tokens = [*TOKENS, b",-", b", -", b" ,-", b"-0", b",-0", b"0,-", b',"', b', "a', b',"ab', b",[", b",[-"]
+    automaton = Automaton(Vocabulary([*tokens, b""], [len(tokens)], len(tokens) + 1))
+    schema = {"type": "array", "items": items, "uniqueItems": True, "minItems": 2}
+    place = automaton.start(automaton.compile(JsonSchema(json.dumps(schema), "flexible", property_order="any")))
+    n_crossed = 0
+    for byte in text:
+        row_id = automaton.row_at(*place)
+        row = automaton.rows[row_id]
+        allowed = {token for token, each in enumerate(tokens) if row[token >> 5] >> (token & 31) & 1}
+        taken = {token for token, each in enumerate(tokens) if automaton.after(*place, token) is not None}
+        assert {tokens[token] for token in allowed} == {tokens[token] for token in taken}
+        n_crossed += sum(b"," in tokens[token][:-1] for token in allowed)
+        after = automaton.after(*place, tokens.index(bytes([byte])))
+        if after is None:
+            break
+        place = after
+    assert n_crossed > 0
+
+
 def test_texts_share_the_walks_of_their_elements(vocabulary: Vocabulary) -> None:
     """A second array of other texts finds nearly all it needs, for what was written is no part of the walks."""
     automaton = Automaton(vocabulary)
