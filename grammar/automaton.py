@@ -53,6 +53,10 @@ from .work import Limit, within
 MISS_SECONDS = 2.0
 """Processor time that one transition or row which is not known yet may take."""
 
+AT_HAND = 32 << 20
+"""Bytes of memory that an automaton is to have at hand; it takes as many in a dozen large constraints (measured)."""
+
+_BYTES_TO_A_STATE, _BYTES_TO_A_NODE, _BYTES_TO_A_BYTE_OF_ROWS = 2048, 512, 4  # as they grow (measured), rather more
 _STAY_FROM = 256  # a state that so many tokens keep gets a row of `stay`
 MOST_STAYS = 256
 
@@ -172,11 +176,20 @@ class Automaton:
             walk_kernels.warm()
             self.walker.warm()
             verbatim.warm()
-            self._dfa.touch()
-            self._crossings.touch()
-            self.row_table.touch()
-            self.exprs.touch()
-            SPARE.begin()
+        self.walker.touch()
+        self.touch(AT_HAND)
+        SPARE.begin()
+
+    def touch(self, n_bytes: int) -> None:
+        """Have memory at hand for what comes next, about so many bytes (see `ahead`). Asks for no lock.
+
+        To be called now and then, when nobody waits: takes 0.1 ms where there is enough.
+        """
+        n_states, n_nodes = n_bytes // _BYTES_TO_A_STATE, n_bytes // _BYTES_TO_A_NODE
+        self._dfa.touch(n_states, n_nodes)
+        self._crossings.touch(n_states)
+        self.row_table.touch(n_bytes // _BYTES_TO_A_BYTE_OF_ROWS // (4 * self.vocabulary.words))
+        self.exprs.touch(n_nodes)
 
     def _find_row_at_leisure(self, state: int, register: int, stack: int) -> int:
         """`find_row`, however long it takes."""

@@ -7,7 +7,8 @@ import numpy as np
 from . import address_kernels as ak
 from . import crossing_kernels as ck
 from .addresses import Addresses
-from .dfa import SPLITS, TOUCHED, Dfa
+from .ahead import populate
+from .dfa import SPLITS, Dfa
 from .sequences import Sequences
 
 _WAYS = 1024  # there is room for at least, when a loop begins
@@ -55,10 +56,10 @@ class Crossings:
             self._make_room(len(self._dfa.exprs.node(self._dfa.expression(state))[1]))
         self._dfa.run(ck.cross, lambda: (self.arrays, self._sequences.arrays), state, sequence)
 
-    def touch(self) -> None:
-        """Have memory for the first states at hand: the system may take milliseconds to give it."""
-        self._entered[:TOUCHED] |= 0
-        self._splits[:TOUCHED] |= 0
+    def touch(self, n_states: int) -> None:
+        """Have memory at hand for so many states more (see `ahead`)."""
+        populate(self._entered, len(self._dfa), n_states)
+        populate(self._splits, len(self._dfa), n_states)
 
     def _make_room(self, n_ways: int) -> None:
         """Have room for so many ways more."""

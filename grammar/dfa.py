@@ -11,6 +11,7 @@ import numpy as np
 from . import address_kernels as ak
 from . import dfa_kernels as dk
 from .addresses import Addresses
+from .ahead import populate
 from .dfa_kernels import APART, DEAD, HALTS, MAY_END, NULLABLE, SPLITS, UNKNOWN
 from .errors import GrammarError
 from .expr import EMPTY, EPSILON, Exprs, Kind
@@ -18,7 +19,7 @@ from .expr import EMPTY, EPSILON, Exprs, Kind
 __all__ = ["APART", "DEAD", "HALTS", "MAY_END", "NULLABLE", "SPLITS", "UNKNOWN", "Dfa", "bytes_of", "head_of"]
 
 _RESERVED = 1 << 18  # states there is address space for at first; those not made take no memory
-TOUCHED = 1 << 15  # states, see `touch`
+_RESERVED_NUMBERS = 1 << 21  # expressions, likewise
 _HALTING = (Kind.FRAME, Kind.REF, Kind.COUNTED, Kind.CAPTURE)
 _STATE_BYTES = 150  # of one state, besides its transitions
 
@@ -47,7 +48,7 @@ class Dfa:
         self.transitions = np.empty((_RESERVED, 256), np.int32)
         self.kinds = np.zeros(_RESERVED, np.uint8)
         self._expressions = np.zeros(_RESERVED, np.int32)
-        self._numbers = np.zeros(_RESERVED, np.int32)
+        self._numbers = np.zeros(_RESERVED_NUMBERS, np.int32)
         self._count = np.zeros(1, np.int64)
         self._tell()
         self.state(EMPTY)
@@ -58,7 +59,8 @@ class Dfa:
     @property
     def nbytes(self) -> int:
         """Memory of the states and transitions."""
-        return (_STATE_BYTES + self.transitions.itemsize * 256) * len(self) + self._numbers.nbytes
+        numbers = self._numbers.itemsize * min(len(self.exprs), len(self._numbers))
+        return (_STATE_BYTES + self.transitions.itemsize * 256) * len(self) + numbers
 
     @property
     def arrays(self) -> dk.Arrays:
@@ -142,11 +144,11 @@ class Dfa:
             row = self.transitions[state]
             row[(row == UNKNOWN) & ~wanted] = DEAD
 
-    def touch(self) -> None:
-        """Have memory for the first states at hand: the system may take milliseconds to give it."""
-        self.transitions[len(self) : TOUCHED].fill(UNKNOWN)
-        for each in (self.kinds, self._expressions, self._numbers):
-            each |= 0
+    def touch(self, n_states: int, n_nodes: int) -> None:
+        """Have memory at hand for so many states more, and so many expressions of the pool (see `ahead`)."""
+        for each in (self.transitions, self.kinds, self._expressions):
+            populate(each, len(self), n_states)
+        populate(self._numbers, len(self.exprs), n_nodes)
 
     def make_room(self) -> None:
         """Have room for twice as many states, where they are as many as can be, and for each expression's number."""

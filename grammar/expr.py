@@ -241,10 +241,9 @@ class Exprs(Arithmetic):
         looked_at = _NODE_BYTES * (len(self._nodes) + len(self._objects) + self._witness.remembered)
         return self._store.nbytes + looked_at + _MEMO_BYTES * len(self.memos) + self._text_bytes
 
-    def touch(self) -> None:
-        """Have memory for the first nodes at hand: the system may take milliseconds to give it."""
-        with self.lock:
-            self._store.touch()
+    def touch(self, n_nodes: int) -> None:
+        """Have memory at hand for so many nodes more (see `ahead`)."""
+        self._store.touch(n_nodes)
 
     def dismantling(self) -> Iterator[None]:
         """Lets go of everything, a bit at each step; the pool is of no more use."""

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .automaton import Automaton
+from .automaton import AT_HAND, Automaton
 from .batch import Saved, StateBatch
 from .collector import KEPT
 from .constraints import Constraint, JsonObject
@@ -41,6 +41,7 @@ _ROW_MASK = (1 << _ROW_BITS) - 1
 _WARM_STEPS = 48
 _WARM_TEXT = b'{"a":"a'
 _AHEAD = 4  # when so little of a generation's share is left, as a part of it, the next one is made ready
+_PARTS = 8  # in which a successor gets its memory
 _BITS = 1  # of a dropped generation that are given back at once
 
 _SEED = current().fork()  # the constants of all modules that build expressions
@@ -150,8 +151,9 @@ class Generations:
         with self._lock:
             if self._is_filling and self._successor is None:
                 self._successor = self._make()
-                self._warming = _warming(self._successor)
+                self._warming = _warming(self._successor, self._at_hand)
             next(self._warming, None)
+        self._current.automaton.touch(self._at_hand)
         KEPT.settle()
 
     def collect(self) -> None:
@@ -176,6 +178,10 @@ class Generations:
     @property
     def _share(self) -> int:
         return self.max_bytes // 2
+
+    @property
+    def _at_hand(self) -> int:
+        return min(AT_HAND, self._share // _AHEAD)
 
     def _too_large(self, automaton: Automaton) -> str:
         if automaton.nbytes <= self.max_bytes:
@@ -205,8 +211,13 @@ class Generations:
         return generation
 
 
-def _warming(automaton: Automaton) -> Iterator[None]:
-    """Walk the vocabulary step by step where most constraints will have to: in keys and in strings."""
+def _warming(automaton: Automaton, at_hand: int) -> Iterator[None]:
+    """Have memory at hand, and walk the vocabulary where most constraints will have to: in keys and in strings."""
+    automaton.walker.touch()
+    yield
+    for part in range(_PARTS):
+        automaton.touch(at_hand * (part + 1) // _PARTS)
+        yield
     tokens = automaton.vocabulary.tokens
     with suppress(GrammarError):
         at = automaton.start(automaton.compile(JsonObject()))

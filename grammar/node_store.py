@@ -10,6 +10,7 @@ from . import first_kernels as fk
 from . import member_kernels
 from . import node_kernels as nk
 from . import node_layout as nl
+from .ahead import populate
 
 _SECTIONS = (
     # used, room and place in the header; words of one entry; entries at first. Room that is not used costs no memory
@@ -21,9 +22,9 @@ _SECTIONS = (
 _AT_MEMBERS = 1
 _HASHED = ((nl.SET_SLOTS, nl.MAX_SETS), (nl.PARTITION_SLOTS, nl.MAX_PARTITIONS))
 _FIRST_FACTS = 1 << 18
-_TOUCHED = 1 << 17  # nodes, and members, see `touch`
-_PAGE_WORDS = 512
 _MOST_FACTS = 1 << 21  # when more have been met, those from before these are forgotten
+_FACTS_BEFORE = 8  # the next table of facts is made ready when this one has so little of its room taken, as a part
+_NODES_TO_A_PARTITION = 64
 _WORD_BYTES = 8
 _N_NODES = int(nl.N_NODES)
 _HEADER, _RECORD = int(nl.HEADER), int(nl.RECORD)  # of Python, which is quicker with its own numbers
@@ -108,18 +109,20 @@ class NodeStore:
         self._take_nodes(old)
         self._take_facts(old)
 
-    def touch(self) -> None:
-        """Write to memory that the first nodes will need, so that the system gives it now."""
+    def touch(self, n_nodes: int) -> None:
+        """Have memory at hand for so many nodes more, for what goes with them, and for facts (see `ahead`)."""
         words = self.words
-        for at, size in ((nl.NODES, nl.RECORD), (nl.MEMBERS, 1), (nl.LINKS, 1), (nl.BUCKETS, 1)):
-            self._touch(int(words[at]), int(size * _TOUCHED))
+        header = words[:_HEADER].tolist()
+        for used, _, place, size, _ in _SECTIONS:
+            more = n_nodes // _NODES_TO_A_PARTITION if place == nl.PARTITIONS else n_nodes
+            populate(words, header[place] + header[used] * size, more * size)
+        populate(words, header[nl.LINKS] + header[nl.N_NODES], n_nodes)
+        populate(words, header[nl.BUCKETS], header[nl.N_BUCKETS] + n_nodes)
         for slots, room in _HASHED:
-            self._touch(int(words[slots]), int(2 * words[room]))
-        self._touch(int(words[nl.FACTS]), int(nl.FACT_WORDS * words[nl.MAX_FACTS]))
-
-    def _touch(self, place: int, count: int) -> None:
-        pages = self.words[place : place + count : _PAGE_WORDS]
-        pages |= 0
+            populate(words, header[slots], 2 * header[room])
+        populate(words, header[nl.FACTS], nl.FACT_WORDS * header[nl.MAX_FACTS])
+        if _FACTS_BEFORE * header[nl.N_FACTS] > header[nl.MAX_FACTS]:
+            populate(words, header[nl.OLD_FACTS], nl.FACT_WORDS * min(2 * header[nl.MAX_FACTS], _MOST_FACTS))
 
     def copy(self) -> NodeStore:
         """Another with the same nodes. What was found out about them is found anew: its table takes memory."""

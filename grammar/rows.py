@@ -8,11 +8,11 @@ from . import address_kernels as ak
 from . import kernels
 from . import miss_kernels as mk
 from .addresses import Addresses
+from .ahead import populate
 from .stack_kernels import ROOM_MADE
 
 _LIST_BYTES = 500  # measured: of one row that is kept as a list, too
-_RESERVED = 64 << 20  # bytes of address space a table begins with, so that it is seldom moved
-_TOUCHED = 4096  # rows, see `touch`
+_RESERVED = 256 << 20  # bytes of address space a table begins with, so that it is hardly ever moved
 _SLOTS = 1 << 13  # a power of two, at first
 _SPARSE = 64  # rows that allow at most so many tokens are also kept as a list
 
@@ -55,9 +55,10 @@ class Rows:
         """How many masks loops found by themselves."""
         return int(self._n[2])
 
-    def touch(self) -> None:
-        """Have memory for the first rows at hand: the system may take milliseconds to give it."""
-        self._table[len(self) : _TOUCHED].fill(0)
+    def touch(self, n_rows: int) -> None:
+        """Have memory at hand for so many rows more (see `ahead`)."""
+        for each in (self._table, self._digests, self._sizes):
+            populate(each, len(self), n_rows)
 
     def allowed(self, row: int) -> np.ndarray | None:
         """The allowed tokens of a row that has few, ascending int64; None for others."""

@@ -10,6 +10,7 @@ from . import address_kernels as ak
 from . import miss_kernels as mk
 from . import walk_kernels
 from .addresses import Addresses
+from .ahead import populate
 from .dfa import DEAD, Dfa
 from .vocab import Vocabulary
 
@@ -89,6 +90,11 @@ class Walker:
             self._drops[:n_drops],
             reached,
         )
+
+    def touch(self) -> None:
+        """Have memory at hand for what walks come to (see `ahead`)."""
+        for each in (self._stack, self._tokens, self._exits, self._entries, self._drops, self._missing):
+            populate(each, 0, len(each))
 
     def warm(self) -> None:
         """Have the loops compiled that the first walks may not need."""

@@ -45,7 +45,7 @@ def run(batch: StateBatch | GenerationBatch, slot: int, rng: random.Random, step
 
 
 def test_memory_stays_within_its_bound_while_schemas_come(toy_bytes) -> None:
-    bound = 12 << 20
+    bound = 9 << 20
     generations = Generations(toy_bytes, max_bytes=bound)
     batch = GenerationBatch(generations)
     rng = random.Random(0)

@@ -77,6 +77,6 @@ def test_touching_a_pool_changes_nothing() -> None:
     exprs = Exprs()
     word = exprs.concat(exprs.literal(b"ab"), exprs.repeat(exprs.literal(b"c"), 0, 3))
     before = exprs._store.words.copy()
-    exprs.touch()
+    exprs.touch(1 << 12)
     assert (exprs._store.words == before).all()
     assert exprs.concat(exprs.literal(b"ab"), exprs.repeat(exprs.literal(b"c"), 0, 3)) == word
