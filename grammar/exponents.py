@@ -20,19 +20,20 @@ from .digits import (
 )
 from .expr import EMPTY, POOL
 from .intervals import Interval
+from .pools import memo
 
 MOST_PLACES = 24
 """Digits behind the point up to which a number with an exponent is recognised as a multiple."""
 
 _FLOATS = Interval(Fraction("5e-324"), Fraction("1.7976931348623157e308"))
+_FROM_ONE = Interval(low=Fraction(1))
 _MARK = POOL.byte_set(b"eE")
 _PLUS = POOL.literal(b"+")
 _MANTISSA = POOL.concat(POSITIVE_DIGIT, optional(FRACTION))
 
 
-def scientific_zero() -> int:
-    """Zero with an exponent."""
-    return POOL.concat(optional(MINUS), ZERO, optional(ZERO_FRACTION), EXPONENT)
+SCIENTIFIC_ZERO = POOL.concat(optional(MINUS), ZERO, optional(ZERO_FRACTION), EXPONENT)
+"""Zero with an exponent."""
 
 
 def scientific(interval: Interval) -> int:
@@ -40,22 +41,44 @@ def scientific(interval: Interval) -> int:
     interval = interval.meet(_FLOATS)
     if interval.is_empty():
         return EMPTY
-    low = None if interval.low is None or interval.low <= 0 else _decompose(interval.low)
-    high = None if interval.high is None else _decompose(interval.high) if interval.high > 0 else (0, Fraction(0))
-    if high is not None and high[1] == 0:
+    return _ALL if interval == _FLOATS else _between(interval)
+
+
+def scientific_integers(interval: Interval) -> int:
+    """The integers among `scientific`: those whose exponent alone says so, see `scientific_multiples`."""
+    interval = interval.meet(_FLOATS).meet(_FROM_ONE)
+    if interval.is_empty():
         return EMPTY
-    if low is not None and high is not None and low[0] == high[0]:
-        inside = Interval(low[1], high[1], interval.low_open, interval.high_open)
-        return _with_exponent(_mantissas(inside), low[0], low[0])
+    return _ALL_INTEGERS if interval == _ALL_FROM_ONE else POOL.and_(_between(interval), _WHOLE)
+
+
+def _between(interval: Interval) -> int:
+    """The numbers of an interval that is not empty and within `_FLOATS`."""
+    assert interval.low is not None
+    assert interval.high is not None
+    first, low = _decompose(interval.low)
+    last, high = _decompose(interval.high)
+    if first == last:
+        return _with_exponent(_mantissas(Interval(low, high, interval.low_open, interval.high_open)), first, last)
     parts = []
-    if low is not None:
-        parts.append(_with_exponent(_mantissas(Interval(low=low[1], low_open=interval.low_open)), low[0], low[0]))
-    if high is not None:
-        parts.append(_with_exponent(_mantissas(Interval(high=high[1], high_open=interval.high_open)), high[0], high[0]))
-    first, last = None if low is None else low[0] + 1, None if high is None else high[0] - 1
-    return POOL.alt(*parts, _with_exponent(_MANTISSA, first, last))
+    if low != 1 or interval.low_open:
+        parts.append(_at_least(first, low, is_open=interval.low_open))
+        first += 1
+    parts.append(_MOST if interval.high == _FLOATS.high else _at_most(last, high, is_open=interval.high_open))
+    return POOL.alt(*parts, _with_exponent(_MANTISSA, first, last - 1))
 
 
+def _at_least(exponent: int, mantissa: Fraction, *, is_open: bool) -> int:
+    """Numbers with an exponent whose mantissa is so great."""
+    return _with_exponent(_mantissas(Interval(low=mantissa, low_open=is_open)), exponent, exponent)
+
+
+def _at_most(exponent: int, mantissa: Fraction, *, is_open: bool) -> int:
+    """Numbers with an exponent whose mantissa is no greater."""
+    return _with_exponent(_mantissas(Interval(high=mantissa, high_open=is_open)), exponent, exponent)
+
+
+@memo
 def scientific_multiples(step: Fraction) -> int:
     """Multiples of a step that are greater than zero: those whose exponent alone says so.
 
@@ -104,3 +127,10 @@ def _with_exponent(mantissa: int, first: int | None, last: int | None) -> int:
         low = 0 if last is None or last >= 0 else -last
         parts.append(POOL.concat(MINUS, ZEROS, naturals(low, None if first is None else -first)))
     return POOL.concat(mantissa, _MARK, POOL.alt(*parts))
+
+
+_MOST = _at_most(*_decompose(_FLOATS.high or Fraction(0)), is_open=False)
+_ALL = _between(_FLOATS)
+_WHOLE = scientific_multiples(Fraction(1))
+_ALL_FROM_ONE = _FLOATS.meet(_FROM_ONE)
+_ALL_INTEGERS = POOL.and_(_between(_ALL_FROM_ONE), _WHOLE)

@@ -24,7 +24,7 @@ from .digits import (
     whole,
 )
 from .errors import GrammarError
-from .exponents import scientific, scientific_multiples, scientific_zero
+from .exponents import SCIENTIFIC_ZERO, scientific, scientific_integers, scientific_multiples
 from .expr import EMPTY, POOL
 from .intervals import Interval
 from .multiples import listed, multiples, not_multiples, residues, spellings
@@ -122,13 +122,13 @@ def _apart(step: Fraction, *, fraction: bool) -> int:
 
 def _exponents(integer: bool, interval: Interval, multiple_of: Fraction | None, besides: tuple[Fraction, ...]) -> int:
     """Numbers with an exponent: not all that there are, but only such as are right."""
-    zero = scientific_zero() if interval.contains(Fraction(0)) and not besides else EMPTY
-    steps = [multiple_of] if multiple_of is not None else [Fraction(1)] if integer else []
+    zero = SCIENTIFIC_ZERO if interval.contains(Fraction(0)) and not besides else EMPTY
     near = min(besides, default=None)
     if near is not None:  # what is nearer to zero than a step is no multiple of it
         interval = interval.meet(Interval(-near, near, True, True))
     if interval.is_empty():
         return zero
-    found = [signed(interval, scientific)]
-    found += [POOL.concat(optional(MINUS), scientific_multiples(step)) for step in steps]
-    return POOL.alt(zero, POOL.and_(*found))
+    if multiple_of is None:
+        return POOL.alt(zero, signed(interval, scientific_integers if integer else scientific))
+    multiples_ = POOL.concat(optional(MINUS), scientific_multiples(multiple_of))
+    return POOL.alt(zero, POOL.and_(signed(interval, scientific), multiples_))

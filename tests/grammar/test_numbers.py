@@ -4,7 +4,7 @@ from decimal import Decimal
 from fractions import Fraction
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from rootform.grammar.errors import GrammarError
@@ -50,6 +50,40 @@ def test_agrees_with_exact_comparison(
     shortest = POOL.shortest(expression)
     if shortest is not None:
         assert interval.contains(Fraction(shortest.decode()))
+
+
+exponents = st.integers(-4, 6) | st.sampled_from([-325, -324, -323, 0, 23, 24, 25, 307, 308, 309])
+powers = st.builds(lambda n, x: n * Fraction(10) ** x, st.sampled_from([-12, -1, 0, 1, 2, 12, 999]), st.integers(-4, 7))
+wide = st.none() | powers | st.sampled_from(["5e-324", "1e308", "1.7976931348623157e308", "1e309"]).map(Fraction)
+mantissas = st.sampled_from("0 0.0 1 1.0 1.2 1.25 9.99 4 5 1.7976931348623157".split() + ["1." + "0" * 25])
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    integer=st.booleans(),
+    interval=st.builds(Interval, wide, wide, st.booleans(), st.booleans()),
+    step=st.none() | st.sampled_from(["1", "2", "3", "20", "0.01"]).map(Fraction),
+    samples=st.lists(st.tuples(st.sampled_from(["", "-"]), mantissas, exponents), min_size=5, max_size=20),
+)
+def test_with_exponents(
+    integer: bool, interval: Interval, step: Fraction | None, samples: list[tuple[str, str, int]]
+) -> None:
+    """Zeros, and floats; multiples are recognised where their exponent says it, with few digits behind the point."""
+    assume(integer or step is not None or not interval.is_unbounded())  # else any is right
+    expression = number(integer, interval, step, any_spelling=True)
+    expected_step = (step or Fraction(1)) if integer else step
+    if integer and step is not None:
+        expected_step = Fraction(step.numerator)
+    for sign, mantissa, exponent in samples:
+        value = Fraction(f"{sign}{mantissa}e{exponent}")
+        expected = interval.contains(value)
+        if value:
+            places = len(mantissa.partition(".")[2])
+            expected &= Fraction("5e-324") <= abs(value) <= Fraction("1.7976931348623157e308")
+            if expected_step is not None:
+                expected &= places <= 24 and (Fraction(10) ** (exponent - places) / expected_step).denominator == 1
+        for text in (f"{sign}{mantissa}e{exponent}", f"{sign}{mantissa}E{exponent:+04}"):
+            assert accepts(expression, text) == expected, text
 
 
 @pytest.mark.parametrize("text", ["01", "-", "+1", "1.", ".5", "1.e3", "1e", "--1", "0x1", "1_0", "١", " 1", "1 ", ""])
