@@ -9,18 +9,25 @@ What constraints leave is looked through again and again all the same, for as lo
 when there are many, in the middle of whatever is going on. Processes that say that what they have made is here to stay
 (`KEPT.begin`, for servers that are up) therefore have the same said of what constraints leave, a bit at a time, when
 nobody waits.
+
+Generations of constraints that are dropped go by their reference counts, too. What else may have become garbage among
+what was kept (requests that were open at the time) is searched for, all of it, some minutes apart: 100 to 250 ms.
 """
 
 from __future__ import annotations
 
 import gc
 import threading
+import time
 
 _MOST = 500_000
 """Objects made since the last search, beyond which there is one even if some thread is always compiling."""
 
 _SEARCHES = 2
 """Searches of the second kind, 7,700 objects made each, after which what they left is kept."""
+
+_SELDOM = 600.0
+"""Seconds at least between two searches of all that was kept."""
 
 
 class _Pause:
@@ -62,23 +69,28 @@ class _Kept:
         self._lock = threading.Lock()
         self._has_begun = False
         self._in_doubt = False
+        self._searched = 0.0  # when all was looked at
 
     def begin(self) -> None:
         """All that the process has made is here to stay, and so is what is there whenever `settle` is called."""
         with self._lock:
             self._has_begun = True
+            self._searched = time.monotonic()
             _keep_all()
 
     def doubt(self) -> None:
-        """Of what was kept there may be a lot that is not needed any more: look at all of it at the next `settle`."""
+        """Of what was kept some may not be needed any more: a `settle` will look at all of it."""
         self._in_doubt = True
 
     def settle(self) -> None:
         """Keep what is there, if that is enough to be worth it: some ms. Does nothing in processes that never began."""
-        if self._has_begun and (self._in_doubt or gc.get_count()[2] >= _SEARCHES):
+        if not self._has_begun:
+            return
+        is_time = self._in_doubt and time.monotonic() - self._searched >= _SELDOM
+        if is_time or gc.get_count()[2] >= _SEARCHES:
             with self._lock:
-                if self._in_doubt:
-                    self._in_doubt = False
+                if is_time:
+                    self._in_doubt, self._searched = False, time.monotonic()
                     gc.unfreeze()
                 _keep_all()
 

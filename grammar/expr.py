@@ -252,6 +252,11 @@ class Exprs(Arithmetic):
         yield from letting_go(*(each for each in vars(self._witness).values() if isinstance(each, dict)))
         known = self._definitions, self._outlines, self._unfolded
         yield from letting_go(self.memos, self._nodes, *known, self._object_ids, self._objects, self._text_numbers)
+        for part in (
+            self._witness,
+            self,
+        ):  # which know each other: no garbage to be searched for
+            vars(part).clear()
 
 
 def _spell_byte(byte: int) -> int:

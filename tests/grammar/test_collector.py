@@ -128,27 +128,48 @@ def test_nothing_is_kept_where_nobody_asked_for_it() -> None:
 
 
 @pytest.mark.usefixtures("_nothing_kept")
-def test_garbage_among_what_was_kept_is_found_when_in_doubt() -> None:
+def test_garbage_among_what_was_kept_is_found_when_in_doubt(monkeypatch: pytest.MonkeyPatch) -> None:
     knot = _Knot()
     gone = weakref.ref(knot)
     KEPT.begin()
     del knot
     gc.collect()
     assert gone() is not None
+    KEPT.settle()
+    monkeypatch.setattr(collector, "_SELDOM", 0.0)
+    KEPT.settle()
+    assert gone() is not None, "nobody was in doubt"
     KEPT.doubt()
     KEPT.settle()
     assert gone() is None
 
 
 @pytest.mark.usefixtures("_nothing_kept")
-def test_generations_that_were_given_back_are_looked_for_among_what_is_kept(toy_bytes: Vocabulary) -> None:
+def test_all_is_looked_at_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(collector.time, "monotonic", lambda: now[0])
+    looked: list[float] = []
+    monkeypatch.setattr(collector.gc, "unfreeze", lambda: looked.append(now[0]))
+    KEPT.begin()
+    for _ in range(130):
+        now[0] += 10
+        KEPT.doubt()
+        KEPT.settle()
+    assert looked == [1600, 2200], "ten minutes apart, the beginning included"
+
+
+@pytest.mark.usefixtures("_nothing_kept")
+def test_generations_that_were_given_back_go_without_being_looked_for(toy_bytes: Vocabulary) -> None:
     generations = Generations(toy_bytes, max_bytes=12 << 20)
     KEPT.begin()
-    first, number = weakref.ref(generations.current.automaton), 0
-    while generations.current.automaton is first():
-        generations.compile(JsonSchema(f'{{"const": {number}}}'))
+    automaton, number = generations.current.automaton, 0
+    gone = [weakref.ref(each) for each in (automaton, automaton.exprs, automaton.walker, automaton.row_table)]
+    del automaton
+    while generations.current.automaton is gone[0]():
+        schema = f'{{"items": {{"const": {number}}}, "uniqueItems": true, "contains": {{"minimum": {number}}}}}'
+        generations.compile(JsonSchema(schema))
         number += 1
-    while first() is not None:
+    gc.disable()
+    for _ in range(number):
         generations.tidy()
-        number -= 1
-        assert number > 0
+    assert [each() for each in gone] == [None] * len(gone)
