@@ -41,7 +41,7 @@ _ROW_MASK = (1 << _ROW_BITS) - 1
 _WARM_STEPS = 48
 _WARM_TEXT = b'{"a":"a'
 _AHEAD = 4  # when so little of a generation's share is left, as a part of it, the next one is made ready
-_PARTS = 8  # in which a successor gets its memory
+_PARTS = 8  # in which a generation gets its memory
 _BITS = 1  # of a dropped generation that are given back at once
 
 _SEED = current().fork()  # the constants of all modules that build expressions
@@ -97,6 +97,7 @@ class Generations:
         self._current = self._begin(self._make())
         self._successor: Automaton | None = None
         self._is_filling = False  # so that it is time to make a successor
+        self._tidied = 0  # times, since there is the current one
         self._warming: Iterator[None] = iter(())
         self._room_for = 0  # constraints for which there is room, whatever is said of memory
 
@@ -153,7 +154,8 @@ class Generations:
                 self._successor = self._make()
                 self._warming = _warming(self._successor, self._at_hand)
             next(self._warming, None)
-        self._current.automaton.touch(self._at_hand)
+        self._tidied += 1
+        self._current.automaton.touch(self._at_hand * min(self._tidied, _PARTS) // _PARTS)
         KEPT.settle()
 
     def collect(self) -> None:
@@ -196,7 +198,7 @@ class Generations:
                 self._is_filling = left < self._share // _AHEAD
                 if left < 0 and len(self._live) < _MOST_GENERATIONS:
                     self._current, self._successor = self._begin(self._successor or self._make()), None
-                    self._is_filling = False
+                    self._is_filling, self._tidied = False, 0
                 self._room_for = max(left, 0) // _ROOM
             return self._current
 

@@ -110,5 +110,7 @@ def test_tidying_has_memory_at_hand_for_the_current_generation(monkeypatch: pyte
     monkeypatch.setattr(Automaton, "touch", lambda self, n_bytes: asked.append((self, n_bytes)))
     generations = Generations(vocabulary(), max_bytes=64 << 20)
     generations.compile(SCHEMA)
-    generations.tidy()
-    assert asked == [(generations.current.automaton, 8 << 20)], "a quarter of its share"
+    for _ in range(9):
+        generations.tidy()
+    assert {automaton for automaton, _ in asked} == {generations.current.automaton}
+    assert [n_bytes >> 20 for _, n_bytes in asked] == [*range(1, 9), 8], "bit by bit, up to a quarter of its share"
