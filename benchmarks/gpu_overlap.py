@@ -33,7 +33,8 @@ from rootform.engine.step import StepLoop
 from rootform.engine.tokenizer import Tokenizer
 from rootform.engine.types import Event, Failed, Request
 from rootform.grammar.constraints import JsonSchema
-from rootform.grammar.generations import GenerationBatch, Generations
+from rootform.grammar.generation_batch import GenerationBatch
+from rootform.grammar.generations import Generations
 from rootform.grammar.vocab import Vocabulary
 
 from .gpu_models import count_syncs

@@ -27,7 +27,8 @@ from rootform.engine.compiling import Compilers, GrammarLimits
 from rootform.engine.types import RootformError
 from rootform.grammar.constraints import JsonSchema
 from rootform.grammar.errors import GrammarError
-from rootform.grammar.generations import GenerationBatch, Root
+from rootform.grammar.generation_batch import GenerationBatch
+from rootform.grammar.generations import Root
 from rootform.grammar.vocab import Vocabulary
 
 from .grammar_inputs import load_tokens, read_cases, text_of

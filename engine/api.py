@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Unpack, overload
 
 import msgspec
 
-from ..grammar.generations import DEFAULT_MAX_BYTES, GenerationBatch
+from ..grammar.generation_batch import GenerationBatch
+from ..grammar.generations import DEFAULT_MAX_BYTES
 from ..grammar.vocab import Vocabulary
 from ..radix.tiers import Tiers
 from ..radix.view import TreeView

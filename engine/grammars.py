@@ -20,7 +20,8 @@ from ..grammar.batch import Saved
 from ..grammar.bytes_left import UNKNOWN
 from ..grammar.constraints import Choice
 from ..grammar.errors import GrammarError
-from ..grammar.generations import GenerationBatch, Generations, Root
+from ..grammar.generation_batch import GenerationBatch
+from ..grammar.generations import Generations, Root
 from .book import Book
 from .running import Constrained
 from .spelling import Speller

@@ -16,7 +16,8 @@ from rootform.engine.ports import Few
 from rootform.engine.sample import Scores
 from rootform.engine.types import RootformError, Sampling
 from rootform.grammar.constraints import JsonSchema, Regex
-from rootform.grammar.generations import GenerationBatch, Generations
+from rootform.grammar.generation_batch import GenerationBatch
+from rootform.grammar.generations import Generations
 from rootform.grammar.vocab import Vocabulary
 
 EOS = 0

@@ -15,7 +15,8 @@ from rootform.engine.api import Engine
 from rootform.engine.compiling import Compilers, GrammarLimits
 from rootform.engine.types import Regex, RootformError
 from rootform.grammar import compile as grammar_compile
-from rootform.grammar.generations import GenerationBatch, Root
+from rootform.grammar.generation_batch import GenerationBatch
+from rootform.grammar.generations import Root
 from rootform.grammar.vocab import Vocabulary
 from rootform.grammar.work import tick
 

@@ -28,7 +28,8 @@ from rootform.engine.steady_linears import SteadyLinear, rows_agree
 from rootform.engine.step import StepLoop
 from rootform.engine.types import Delta, Event, Finished, Request, RootformError, Sampling
 from rootform.grammar.constraints import Regex
-from rootform.grammar.generations import GenerationBatch, Generations
+from rootform.grammar.generation_batch import GenerationBatch
+from rootform.grammar.generations import Generations
 from rootform.grammar.vocab import Vocabulary
 from rootform.radix.blocks import BlockNames
 from rootform.radix.disk_tier import DiskTier

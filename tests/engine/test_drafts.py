@@ -16,7 +16,8 @@ from rootform.engine.drafts import without_space
 from rootform.engine.grammars import Grammars
 from rootform.engine.types import Cancelled, Delta, Finished, Sampling
 from rootform.grammar.constraints import Regex
-from rootform.grammar.generations import GenerationBatch, Generations
+from rootform.grammar.generation_batch import GenerationBatch
+from rootform.grammar.generations import Generations
 from rootform.grammar.vocab import Vocabulary
 
 EOS = 0

@@ -14,7 +14,8 @@ from rootform.engine.grammars import Grammars
 from rootform.engine.types import Cancelled, Finished, RootformError, Sampling
 from rootform.grammar.constraints import Regex
 from rootform.grammar.errors import GrammarError
-from rootform.grammar.generations import GenerationBatch, Generations, Root
+from rootform.grammar.generation_batch import GenerationBatch
+from rootform.grammar.generations import Generations, Root
 from rootform.grammar.vocab import Vocabulary
 
 EOS = 0

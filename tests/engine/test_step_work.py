@@ -20,7 +20,8 @@ from rootform.engine.ports import Few
 from rootform.engine.step import StepLoop
 from rootform.engine.types import Request, Sampling
 from rootform.grammar.constraints import Regex
-from rootform.grammar.generations import GenerationBatch, Generations
+from rootform.grammar.generation_batch import GenerationBatch
+from rootform.grammar.generations import Generations
 from rootform.grammar.vocab import Vocabulary
 
 VOCAB = 50

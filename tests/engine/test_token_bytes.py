@@ -31,7 +31,8 @@ from rootform.engine.types import Finished, RootformError, Sampling
 from rootform.grammar.automaton import Automaton
 from rootform.grammar.batch import StateBatch
 from rootform.grammar.constraints import Choice, Regex
-from rootform.grammar.generations import GenerationBatch, Generations
+from rootform.grammar.generation_batch import GenerationBatch
+from rootform.grammar.generations import Generations
 from rootform.grammar.vocab import Vocabulary
 
 TEXTS = ["the quick brown fox", 'jumps over {"name": "a lazy dog", "age": 12}', "naïve café — 東京 👍🏽"] * 3

@@ -18,7 +18,8 @@ from rootform.grammar.automaton import Automaton
 from rootform.grammar.batch import StateBatch
 from rootform.grammar.constraints import Choice, Constraint, JsonObject, JsonSchema, Regex
 from rootform.grammar.expr import POOL, Exprs
-from rootform.grammar.generations import GenerationBatch, Generations
+from rootform.grammar.generation_batch import GenerationBatch
+from rootform.grammar.generations import Generations
 from rootform.grammar.pools import memo, using
 
 GRAMMAR = Path(__file__).parents[2] / "grammar"

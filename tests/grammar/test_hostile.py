@@ -14,7 +14,8 @@ from rootform.grammar.automaton import Automaton
 from rootform.grammar.batch import StateBatch
 from rootform.grammar.constraints import Choice, Constraint, JsonSchema, Regex
 from rootform.grammar.errors import GrammarError
-from rootform.grammar.generations import GenerationBatch, Generations
+from rootform.grammar.generation_batch import GenerationBatch
+from rootform.grammar.generations import Generations
 from rootform.grammar.vocab import Vocabulary
 from rootform.grammar.work import Limit, tick, within
 

@@ -19,7 +19,8 @@ from rootform.engine.tokenizer import Tokenizer
 from rootform.engine.types import Completion, Sampling
 from rootform.grammar.automaton import Automaton
 from rootform.grammar.constraints import Regex
-from rootform.grammar.generations import GenerationBatch, Generations
+from rootform.grammar.generation_batch import GenerationBatch
+from rootform.grammar.generations import Generations
 from rootform.grammar.vocab import Vocabulary
 from tests.engine.overlap.conftest import EOS, SCHEMAS, TOKEN_BYTES, TRUNK, VOCAB, Run
 

@@ -20,7 +20,8 @@ from rootform.engine.paged_llama import PagedLlama
 from rootform.engine.ports import ForwardBatch
 from rootform.engine.tables_there import TablesThere
 from rootform.grammar.constraints import Regex
-from rootform.grammar.generations import GenerationBatch, Generations
+from rootform.grammar.generation_batch import GenerationBatch
+from rootform.grammar.generations import Generations
 from rootform.grammar.vocab import Vocabulary
 from tests.engine.overlap.conftest import DRAWN, EOS, TOKEN_BYTES, VOCAB, Run, alone, automaton_of
 
