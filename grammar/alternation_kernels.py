@@ -4,36 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
+from .cover_kernels import FEW, absorbed, holds, members_of, sorted_once, without
 from .first_kernels import first
 from .machine_code import compile_now, compiled, compiled_within
-from .node_kernels import (
-    ask,
-    cat,
-    concat,
-    fact,
-    field,
-    frame,
-    is_within,
-    joined_sets,
-    member,
-    negation,
-    nullable,
-    of_members,
-    of_set,
-    pair_key,
-    plain,
-    put_field,
-    remember,
-    shared_set,
-)
+from .node_kernels import cat, concat, frame, negation, of_members, of_set
 from .node_layout import (
     ALT,
     AND,
     ASK_JOINED,
     CAPTURE,
     CAT,
-    COUNTED,
-    COVERED_BY,
     DEEPEST,
     EMPTY,
     EPSILON,
@@ -48,186 +28,25 @@ from .node_layout import (
     NOT,
     NULLABLE,
     PLAIN,
-    REPEAT,
     SET,
     TOO_DEEP,
-    UNBOUNDED,
     UNKNOWN,
     WORK,
     A,
     B,
     C,
 )
-
-_FEW = 24  # members that are sorted by insertion
-
-
-@compiled
-def sorted_once(items: np.ndarray, n: int) -> int:
-    """Sort the first n items in place and drop what comes twice: how many are left."""
-    if n > _FEW:
-        items[:n] = np.sort(items[:n])
-    else:
-        for i in range(1, n):
-            item, at = items[i], i
-            while at > 0 and items[at - 1] > item:
-                items[at] = items[at - 1]
-                at -= 1
-            items[at] = item
-    kept = 0
-    for i in range(n):
-        if kept == 0 or items[kept - 1] != items[i]:
-            items[kept] = items[i]
-            kept += 1
-    return kept
-
-
-@compiled
-def _members_of(pool: np.ndarray, items: np.ndarray, n: int, kind: int) -> tuple[np.ndarray, int]:
-    """The items, those of a kind replaced by their members; ascending, each once."""
-    total = 0
-    for i in range(n):
-        total += field(pool, items[i], B) if field(pool, items[i], KIND) == kind else 1
-    members = np.empty(max(total, 1), np.int64)
-    total = 0
-    for i in range(n):
-        if field(pool, items[i], KIND) == kind:
-            for j in range(field(pool, items[i], B)):
-                members[total] = member(pool, items[i], j)
-                total += 1
-        else:
-            members[total] = items[i]
-            total += 1
-    return members, sorted_once(members, total)
-
-
-@compiled
-def _holds(members: np.ndarray, n: int, item: int) -> bool:
-    """Whether an item is among ascending members."""
-    at = np.searchsorted(members[:n], item)
-    return bool(at < n and members[at] == item)
-
-
-@compiled
-def _without(members: np.ndarray, n: int, item: int) -> int:
-    """Take an item out of ascending members: how many are left."""
-    kept = 0
-    for i in range(n):
-        if members[i] != item:
-            members[kept] = members[i]
-            kept += 1
-    return kept
-
-
-# -- alternations ---------------------------------------------------------------------------------------------
-
-
-@compiled
-def _unit_has(pool: np.ndarray, unit: int, number: int) -> bool:
-    """Whether all bytes of a set are one of the unit's ways."""
-    if field(pool, unit, KIND) == SET:
-        return is_within(pool, number, field(pool, unit, A))
-    if field(pool, unit, KIND) == ALT:
-        for i in range(field(pool, unit, B)):
-            way = member(pool, unit, i)
-            if field(pool, way, KIND) == SET and is_within(pool, number, field(pool, way, A)):
-                return True
-    return False
-
-
-@compiled
-def covers(pool: np.ndarray, star: int, item: int, depth: int) -> int:
-    """1 where `item` is seen, without searching, to be within `star` = x*; else 0."""
-    key = pair_key(COVERED_BY, star, item)
-    known = fact(pool, key)
-    if known >= 0:
-        return known
-    if depth > DEEPEST:
-        return TOO_DEEP
-    unit = field(pool, star, A)
-    found = -1
-    rest = item
-    while field(pool, rest, KIND) == CAT and rest != unit:
-        inner = covers(pool, star, field(pool, rest, A), depth + 1)
-        if inner < 0:
-            return inner
-        if inner == 0:
-            found = 0
-            break
-        rest = field(pool, rest, B)
-    if found < 0:
-        kind = field(pool, rest, KIND)
-        found = 0
-        if rest in (star, unit, EPSILON):
-            found = 1
-        elif kind == SET:
-            found = 1 if _unit_has(pool, unit, field(pool, rest, A)) else 0
-        elif kind == ALT:
-            found = 1
-            for i in range(field(pool, rest, B)):
-                inner = covers(pool, star, member(pool, rest, i), depth + 1)
-                if inner <= 0:
-                    if inner < 0:
-                        return inner
-                    found = 0
-                    break
-        elif kind in (REPEAT, COUNTED):
-            found = covers(pool, star, field(pool, rest, A), depth + 1)
-            if found < 0:
-                return found
-    return remember(pool, key, found)
-
-
-compile_now(covers, "int64(int64[::1], int64, int64, int64)")
-
-
-@compiled
-def _absorbed(pool: np.ndarray, members: np.ndarray, n: int, depth: int) -> int:
-    """Drop members that others plainly cover: `x*|xyx*` is `x*` when y is one of x, `y|x?y` is `x?y`."""
-    at = 0
-    while at < n:
-        star = members[at]
-        if field(pool, star, KIND) == REPEAT and field(pool, star, B) == 0 and field(pool, star, C) == UNBOUNDED:
-            kept = 0
-            for i in range(n):
-                covered = 0 if members[i] == star else covers(pool, star, members[i], depth + 1)
-                if covered < 0:
-                    return covered
-                if not covered:
-                    members[kept] = members[i]
-                    kept += 1
-            n = kept
-            at = np.searchsorted(members[:n], star)
-        at += 1
-    dropped = np.zeros(n, np.bool_)
-    for i in range(n):
-        item = members[i]
-        while field(pool, item, KIND) == CAT and nullable(pool, field(pool, item, A)):
-            item = field(pool, item, B)
-            found = np.searchsorted(members[:n], item)
-            if found < n and members[found] == item:
-                dropped[found] = True
-    kept = 0
-    for i in range(n):
-        if not dropped[i]:
-            members[kept] = members[i]
-            kept += 1
-    n = kept
-    if _holds(members, n, EPSILON):
-        for i in range(n):
-            if members[i] != EPSILON and nullable(pool, members[i]):
-                return _without(members, n, EPSILON)
-    return n
+from .pool_kernels import ask, field, joined_sets, nullable, plain, put_field, shared_set
 
 
 @compiled
 def alt(pool: np.ndarray, items: np.ndarray, n: int, depth: int) -> int:
     """Strings of any of the first n items. Common heads are factored out, so a list of words becomes a trie."""
-    members, n = _members_of(pool, items, n, ALT)
-    n = _without(members, n, EMPTY)
+    members, n = members_of(pool, items, n, ALT)
+    n = without(members, n, EMPTY)
     if n <= 1:
         return members[0] if n else EMPTY
-    if _holds(members, n, EVERYTHING):
+    if holds(members, n, EVERYTHING):
         return EVERYTHING
     if depth > DEEPEST:
         return TOO_DEEP
@@ -284,7 +103,7 @@ def _common_heads(pool: np.ndarray, members: np.ndarray, n: int, depth: int) -> 
 @compiled
 def _by_first(first_: np.ndarray, second: np.ndarray, n: int) -> None:
     """Sort pairs by their first number; pairs with the same stay in order."""
-    if n > _FEW:
+    if n > FEW:
         order = np.argsort(first_[:n], kind="mergesort")
         a, b = first_[:n][order], second[:n][order]
         first_[:n] = a
@@ -379,7 +198,7 @@ def _factored_alt(pool: np.ndarray, given: int, members: np.ndarray, n: int, dep
     if n < 0:
         return n
     for i in range(n):
-        if field(pool, members[i], KIND) == NOT and _holds(members, n, field(pool, members[i], A)):
+        if field(pool, members[i], KIND) == NOT and holds(members, n, field(pool, members[i], A)):
             return EVERYTHING
     for i in range(n):
         for j in range(i + 1, n):
@@ -389,7 +208,7 @@ def _factored_alt(pool: np.ndarray, given: int, members: np.ndarray, n: int, dep
                     return found if found < 0 else ask(pool, ASK_JOINED, given, found)
             elif field(pool, members[i], KIND) != CAPTURE:
                 break
-    n = _absorbed(pool, members, n, depth)
+    n = absorbed(pool, members, n, depth)
     if n < 0:
         return n
     if n <= 1:
@@ -427,8 +246,8 @@ def and_(pool: np.ndarray, items: np.ndarray, n: int, depth: int) -> int:
     """Strings of all of the first n items."""
     if depth > DEEPEST:
         return TOO_DEEP
-    members, n = _members_of(pool, items, n, AND)
-    n = _without(members, n, EVERYTHING)
+    members, n = members_of(pool, items, n, AND)
+    n = without(members, n, EVERYTHING)
     framed = False
     for i in range(n):
         if field(pool, members[i], KIND) == FRAME:

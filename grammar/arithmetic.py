@@ -15,6 +15,7 @@ from . import first_kernels as fk
 from . import member_kernels
 from . import node_kernels as nk
 from . import node_layout as nl
+from . import pool_kernels as pk
 from .errors import GrammarError
 from .expr_answers import Answers
 from .node_store import NodeStore
@@ -186,12 +187,12 @@ class Arithmetic:
     def begins_with_byte(self, item: int) -> bool:
         """Whether it, or each of its alternatives, is seen to begin with a byte out of a set."""
         with self.lock:
-            return nk.begins_with_byte(self._store.words, item)
+            return pk.begins_with_byte(self._store.words, item)
 
     def may_begin_with_machine(self, item: int) -> bool:
         """Whether an automaton is the first part of it, of an alternative, or of what has to hold besides others."""
         with self.lock:
-            return nk.may_begin_with_machine(self._store.words, item)
+            return pk.may_begin_with_machine(self._store.words, item)
 
     def nullable(self, item: int) -> bool:
         """Whether the empty string is in the language."""
@@ -323,11 +324,11 @@ class Arithmetic:
         if question == nl.ASK_DEFINITION:
             self._put(item, nl.B, answers.definition(item))
         elif question == nl.ASK_PRUNED:
-            self.run(nk.remember, nk.pair_key(nl.PRUNED_OF, item, 0), self.pruned(item))
+            self.run(pk.remember, pk.pair_key(nl.PRUNED_OF, item, 0), self.pruned(item))
         elif question == nl.ASK_DERIVATIVE:
-            self.run(nk.remember, nk.derivative_key(item, byte), answers.derivative(item, byte))
+            self.run(pk.remember, pk.derivative_key(item, byte), answers.derivative(item, byte))
         elif question == nl.ASK_FIRST:
-            number = self.run(nk.byte_set, *_words_of(answers.first(item)))
+            number = self.run(pk.byte_set, *_words_of(answers.first(item)))
             self._put(item, nl.FIRST, number)
         elif question == nl.ASK_CLASSES:
             number = self.run(fk.add_partition, answers.classes(item))

@@ -17,7 +17,7 @@ from itertools import chain
 import numpy as np
 
 from . import address_kernels as ak
-from . import frame_kernels, kernels, verbatim, walk_kernels, wide
+from . import follow_kernels, kernels, verbatim, walk_kernels, wide
 from . import miss_kernels as mk
 from .addresses import Addresses
 from .chars import JSON_CHAR
@@ -172,7 +172,7 @@ class Automaton:
             self._crossings.find_entry(self._dfa.state(self.exprs.frame(self._dfa.expression(text))), 0)
             kernels.warm()
             _warm_misses()
-            frame_kernels.warm()
+            follow_kernels.warm()
             walk_kernels.warm()
             self.walker.warm()
             verbatim.warm()

@@ -13,7 +13,7 @@ from .dfa_kernels import SPLITS, Arrays, head_kind, state_of
 from .first_kernels import definition, first
 from .kernels import find, put
 from .machine_code import compiled, compiled_within
-from .node_kernels import concat, field, member, nullable, repeat
+from .node_kernels import concat, repeat
 from .node_layout import (
     CAPTURE,
     CAT,
@@ -32,6 +32,7 @@ from .node_layout import (
     B,
     C,
 )
+from .pool_kernels import field, member, nullable
 
 SequenceArrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 """What a `sequences.Sequences` is: by sequence the one without its last entry, that entry, and its DFA state, int32;

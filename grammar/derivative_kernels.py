@@ -7,23 +7,7 @@ import numpy as np
 from .alternation_kernels import alt, and_
 from .first_kernels import definition, first, partition
 from .machine_code import compile_now, compiled, compiled_as, compiled_within
-from .node_kernels import (
-    ask,
-    concat,
-    counted,
-    derivative_key,
-    fact,
-    field,
-    frame,
-    in_set,
-    member,
-    negation,
-    nullable,
-    pair_key,
-    plain,
-    remember,
-    repeat,
-)
+from .node_kernels import concat, counted, frame, negation, repeat
 from .node_layout import (
     ALT,
     AND,
@@ -62,6 +46,7 @@ from .node_layout import (
     B,
     C,
 )
+from .pool_kernels import ask, derivative_key, fact, field, in_set, member, nullable, pair_key, plain, remember
 
 _MANY = 8  # members of an alternation that are looked up by their first byte
 _MOST_TRIED = np.int64(24)  # derivatives of an intersection that are looked at before the host is asked

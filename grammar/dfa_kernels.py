@@ -1,6 +1,6 @@
 """States of a `dfa.Dfa` and their transitions, compiled: made as they are met, without asking the host where it may be.
 
-Functions return a state, 0 or more; or why they could not go on, below 0: as `node_kernels` has it, or NO_ROOM for
+Functions return a state, 0 or more; or why they could not go on, below 0: as `pool_kernels` has it, or NO_ROOM for
 another state, or REFUSED as there would be one for every text.
 """
 
@@ -14,7 +14,6 @@ import numpy as np
 from .derivative_kernels import derive, pruned
 from .first_kernels import first, partition
 from .machine_code import compiled, compiled_as
-from .node_kernels import field, has_few, in_set, member, nullable, put_at_set
 from .node_layout import (
     ALT,
     AND,
@@ -37,6 +36,7 @@ from .node_layout import (
     B,
     C,
 )
+from .pool_kernels import field, has_few, in_set, member, nullable, put_at_set
 
 Arrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 """What a `dfa.Dfa` is: by expression its state and one, 0 for none, int32; by state the expression, int32, the

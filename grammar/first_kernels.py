@@ -5,20 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from .machine_code import compile_now, compiled
-from .node_kernels import (
-    ask,
-    fact,
-    field,
-    in_set,
-    joined_sets,
-    member,
-    nullable,
-    pair_key,
-    partition_hash,
-    put_field,
-    remember,
-    shared_set,
-)
 from .node_layout import (
     ALT,
     AND,
@@ -56,6 +42,20 @@ from .node_layout import (
     WORDS,
     A,
     B,
+)
+from .pool_kernels import (
+    ask,
+    fact,
+    field,
+    in_set,
+    joined_sets,
+    member,
+    nullable,
+    pair_key,
+    partition_hash,
+    put_field,
+    remember,
+    shared_set,
 )
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from . import address_kernels as ak
-from . import frame_kernels as loops
+from . import follow_kernels as loops
 from .addresses import Addresses
 from .crossings import Crossings
 from .dfa import Dfa

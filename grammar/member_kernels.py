@@ -6,8 +6,9 @@ import numpy as np
 
 from .alternation_kernels import alt, and_
 from .machine_code import compiled
-from .node_kernels import cat, concat, frame, negation, nullable, prefixed, put_field, repeat
+from .node_kernels import cat, concat, frame, negation, prefixed, repeat
 from .node_layout import EMPTY, EPSILON, LENGTH, UNBOUNDED
+from .pool_kernels import nullable, put_field
 
 
 @compiled

@@ -16,6 +16,7 @@ from . import frame_kernels as loops
 from . import kernels
 from .dfa_kernels import APART, HALTS, MAY_END, SPLITS, Arrays
 from .first_kernels import first
+from .follow_kernels import REFUSED, WENT, follow, may_all_end
 from .frame_kernels import StackArrays
 from .machine_code import compiled
 from .node_layout import NO_BYTES, NOTHING
@@ -158,11 +159,11 @@ def find_transition(pool: np.ndarray, table: np.ndarray, state: int, token: int,
         at[0], at[1], at[2], at[3], at[4], at[5], at[6] = place[0], place[1], place[2], place[3], stack, 0, 0
         at[7], at[8], at[9], at[10], at[11] = 0, 1 if place[1] >= 0 else 0, 0, starts[token], 0
         text, other = ak.bytes_of(table, ak.TEXT), ak.int64s(table, ak.OTHER_FOLLOWER)
-        code = loops.follow(pool, dfa, text, starts[token + 1], at, other, _crossings(table), _stacks(table))
-        if code != loops.WENT and code != loops.REFUSED:
+        code = follow(pool, dfa, text, starts[token + 1], at, other, _crossings(table), _stacks(table))
+        if code != WENT and code != REFUSED:
             return ASK
         level = min(at[11], LEVELS - 1)
-        if code == loops.WENT:
+        if code == WENT:
             after = place_id(table, at[0], at[1], at[2], at[3], _ZERO)
             goes_on = at[8]
             units = at[7] if goes_on else at[9]
@@ -370,7 +371,7 @@ def go_on(pool: np.ndarray, table: np.ndarray, state: int, register: int, stack:
             return ASK
     place, depth = ak.int32_rows(table, ak.PLACES)[state], np.zeros(1, np.int64)
     lo = _room_in(table, state, register)[0] if place[1] >= 0 else _ZERO
-    accepts = loops.may_all_end(np.int64(place[0]), np.int64(place[1]), lo, stack, dfa[3], stacks[0], stacks[1], depth)
+    accepts = may_all_end(np.int64(place[0]), np.int64(place[1]), lo, stack, dfa[3], stacks[0], stacks[1], depth)
     if accepts == loops.SLOW:
         return OPEN_END
     return finish_row(table, state, register, stack, accepts == 1, depth[0])

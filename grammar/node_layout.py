@@ -1,4 +1,4 @@
-"""Where everything stands in the array of a pool (`node_kernels`), and what its numbers mean.
+"""Where everything stands in the array of a pool (`pool_kernels`), and what its numbers mean.
 
 The numbers have 64 bits, so that a kernel is compiled once, and not for each constant that it is called with.
 """

@@ -10,6 +10,7 @@ from . import first_kernels as fk
 from . import member_kernels
 from . import node_kernels as nk
 from . import node_layout as nl
+from . import pool_kernels as pk
 from .ahead import populate
 
 _SECTIONS = (
@@ -33,7 +34,7 @@ _FLAGS_AT, _LENGTH_AT = _HEADER + int(nl.FLAGS), _HEADER + int(nl.LENGTH)  # nod
 
 
 class NodeStore:
-    """Owner of a pool's array (see `node_kernels`). Whoever calls its kernels holds a lock, and asks `words` anew.
+    """Owner of a pool's array (see `pool_kernels`). Whoever calls its kernels holds a lock, and asks `words` anew.
 
     words: the array. view: the same, of which single words are read fastest.
     """
@@ -151,7 +152,7 @@ class NodeStore:
         _copy(new, int(new[nl.BUCKETS]), old, int(old[nl.BUCKETS]), int(old[nl.N_BUCKETS]))
         for word in (nl.WORK, nl.WORK_LIMIT, nl.N_BUCKETS, nl.WHOLE):
             new[word] = old[word]
-        nk.rehash(new)
+        pk.rehash(new)
 
     def _take_facts(self, old: np.ndarray) -> None:
         """Take over the facts of another array."""
@@ -191,8 +192,8 @@ class NodeStore:
 
     def _make_first_nodes(self) -> None:
         words = self.words
-        nk.byte_set(words, 0, 0, 0, 0)
-        nk.byte_set(words, -1, -1, -1, -1)
+        pk.byte_set(words, 0, 0, 0, 0)
+        pk.byte_set(words, -1, -1, -1, -1)
         for kind, flags in ((nl.EMPTY_KIND, nl.PLAIN), (nl.EPSILON_KIND, nl.PLAIN | nl.NULLABLE)):
             nk.add_opaque(words, kind, 0, 0, 0, int(flags))
         self.put_field(nl.EMPTY, nl.LENGTH, nl.NEVER)
@@ -219,8 +220,8 @@ def warm() -> None:
     either = ak.alt(store.words, some, 2, 0)
     nk.concat(store.words, text, either)
     nk.concat_all(store.words, some, 2)
-    nk.begins_with_byte(store.words, either)
-    nk.may_begin_with_machine(store.words, either)
+    pk.begins_with_byte(store.words, either)
+    pk.may_begin_with_machine(store.words, either)
     nk.counted(store.words, either, 0, 2)
     choices = np.frombuffer(b"ab", np.uint8), np.array([[2, text, either]], np.int64)
     member_kernels.frame_of(store.words, either, *choices)
@@ -234,5 +235,5 @@ def warm() -> None:
     fk.first(store.words, denied, 0)
     dk.derive(store.words, denied, 97, 0)
     dk.derivative(store.words, denied, 97, 0)
-    nk.remember(store.words, nk.pair_key(0, 0, 0), nk.fact(store.words, nk.derivative_key(0, 0)))
+    pk.remember(store.words, pk.pair_key(0, 0, 0), pk.fact(store.words, pk.derivative_key(0, 0)))
     store.grow()

@@ -15,8 +15,8 @@ from .crossing_kernels import SLOW
 from .dfa_kernels import Arrays, state_of
 from .kernels import MISSING, find, put
 from .machine_code import compiled
-from .node_kernels import field
 from .node_layout import KIND, MARK
+from .pool_kernels import field
 
 LEVELS = 5
 """Contexts kept per stack: its upper 0, 1, 2, 3 entries, and all of it."""

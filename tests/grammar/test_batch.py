@@ -8,7 +8,7 @@ import threading
 import numpy as np
 import pytest
 
-from rootform.grammar import frame_kernels, kernels
+from rootform.grammar import follow_kernels, frame_kernels, kernels
 from rootform.grammar.automaton import Automaton
 from rootform.grammar.batch import StateBatch
 from rootform.grammar.constraints import JsonObject, JsonSchema, Regex
@@ -92,7 +92,7 @@ def test_loops_say_the_same_compiled_or_not(toy, monkeypatch: pytest.MonkeyPatch
         return seen
 
     compiled = run()
-    for module in (kernels, frame_kernels):
+    for module in (kernels, frame_kernels, follow_kernels):
         for name, loop in vars(module).copy().items():
             if hasattr(loop, "py_func"):
                 monkeypatch.setattr(module, name, loop.py_func)

@@ -7,9 +7,9 @@ import threading
 
 import pytest
 
-from rootform.grammar import node_kernels as nk
 from rootform.grammar import node_layout as nl
 from rootform.grammar import node_store
+from rootform.grammar import pool_kernels as pk
 from rootform.grammar.errors import GrammarError
 from rootform.grammar.expr import EMPTY, EPSILON, Exprs
 from rootform.grammar.nodes import Kind
@@ -53,14 +53,14 @@ def test_facts_outlive_those_that_come_after_them_for_a_while() -> None:
     pool = Exprs()
     room = int(pool.array[nl.MAX_FACTS])
     for i in range(room // 2 - int(pool.array[nl.N_FACTS])):
-        assert nk.remember(pool.array, nk.pair_key(nl.COVERED_BY, 1, i), i) == i
-    assert nk.remember(pool.array, nk.pair_key(nl.COVERED_BY, 2, 0), 7) == nl.NEED_ROOM
-    assert pool.run(nk.remember, nk.pair_key(nl.COVERED_BY, 2, 0), 7) == 7
-    assert pool.run(nk.remember, nk.pair_key(nl.COVERED_BY, 1, 3), 8) == 8
+        assert pk.remember(pool.array, pk.pair_key(nl.COVERED_BY, 1, i), i) == i
+    assert pk.remember(pool.array, pk.pair_key(nl.COVERED_BY, 2, 0), 7) == nl.NEED_ROOM
+    assert pool.run(pk.remember, pk.pair_key(nl.COVERED_BY, 2, 0), 7) == 7
+    assert pool.run(pk.remember, pk.pair_key(nl.COVERED_BY, 1, 3), 8) == 8
     assert pool.array[nl.MAX_FACTS] == 2 * room
-    assert [nk.fact(pool.array, nk.pair_key(nl.COVERED_BY, 1, i)) for i in (0, 3, 9)] == [0, 8, 9]
-    assert nk.fact(pool.array, nk.pair_key(nl.COVERED_BY, 2, 0)) == 7
-    assert nk.fact(pool.array, nk.pair_key(nl.COVERED_BY, 3, 0)) == nl.UNKNOWN
+    assert [pk.fact(pool.array, pk.pair_key(nl.COVERED_BY, 1, i)) for i in (0, 3, 9)] == [0, 8, 9]
+    assert pk.fact(pool.array, pk.pair_key(nl.COVERED_BY, 2, 0)) == 7
+    assert pk.fact(pool.array, pk.pair_key(nl.COVERED_BY, 3, 0)) == nl.UNKNOWN
 
 
 def test_nodes_say_what_they_were_made_of() -> None:
