@@ -14,7 +14,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from ..grammar.automaton import MOST_STAYS, Automaton
+from ..grammar.automaton import Automaton
+from ..grammar.stays import MOST_STAYS
 from .kernels.grammar import Tables
 
 _BYTES_PER_MISS = 4 << 20  # a copy of the hash tables is worth so many of its bytes for each miss

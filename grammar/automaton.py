@@ -25,7 +25,7 @@ from .collector import PAUSED
 from .compile import expression_of, place_of
 from .constraints import Constraint, bytes_of_constraint
 from .crossings import Crossings
-from .dfa import HALTS, SPLITS, Dfa
+from .dfa import Dfa
 from .digests import Digests
 from .endings import Endings, too_deep
 from .errors import GrammarError
@@ -39,10 +39,10 @@ from .recall import Recall
 from .rows import Rows
 from .sequences import Sequences
 from .spare_memory import SPARE
-from .stack_kernels import NO_STAY
 from .stacks import LEVELS, Reader, Stacks
 from .states import States
 from .staying import staying_tokens
+from .stays import Stays
 from .table import Table
 from .texts import NO_TEXT
 from .transitions import NOT_ALLOWED, Transitions
@@ -57,8 +57,6 @@ AT_HAND = 32 << 20
 """Bytes of memory that an automaton is to have at hand; it takes as many in a dozen large constraints (measured)."""
 
 _BYTES_TO_A_STATE, _BYTES_TO_A_NODE, _BYTES_TO_A_BYTE_OF_ROWS = 2048, 512, 4  # as they grow (measured), rather more
-_STAY_FROM = 256  # a state that so many tokens keep gets a row of `stay`
-MOST_STAYS = 256
 
 
 class Automaton:
@@ -88,9 +86,6 @@ class Automaton:
         self.row_table = Rows(vocabulary.words, addresses)
         self.transitions = Transitions(addresses)
         self.row_ids = Table(addresses=addresses, which=ak.ROW_IDS)
-        self._stay_rows = np.empty((MOST_STAYS + 1, vocabulary.size), np.uint8)  # those not written take no memory
-        self._stay_rows[0] = 255
-        self.stay = self._stay_rows[:1]
         self._misses = 0
         self.walker: Walker
         self._dfa = Dfa(self.exprs, addresses)
@@ -112,7 +107,7 @@ class Automaton:
             self._recall = Recall(kept, self.stacks, Digests(self.exprs), self._dfa, self._states)
         self._sequence = np.zeros((1, 3), np.int32)
         addresses.put(ak.SEQUENCE, self._sequence)
-        addresses.put(ak.STAY, self.stay)
+        self._stays = Stays(self._states, self._masks, self._dfa, vocabulary, addresses, self._recall)
 
     # -- for everyone -----------------------------------------------------------------------------------------
 
@@ -221,6 +216,11 @@ class Automaton:
         return self.transitions.records
 
     @property
+    def stay(self) -> np.ndarray:
+        """The rows of `stays.Stays` so far, (rows, size) uint8. Replaced when there are more."""
+        return self._stays.rows
+
+    @property
     def rows(self) -> np.ndarray:
         """All mask rows so far, (rows, words) int32: bit b of word w allows token 32 * w + b. Ids stay as they are."""
         return self.row_table.table
@@ -243,7 +243,7 @@ class Automaton:
             self._states,
             self.exprs,
         )
-        held = self._frames.texts.nbytes + sum(each.nbytes for each in tables) + self.stay.nbytes
+        held = self._frames.texts.nbytes + sum(each.nbytes for each in tables) + self._stays.nbytes
         return held + self._constraint_bytes
 
     def dismantling(self) -> Iterator[None]:
@@ -330,7 +330,7 @@ class Automaton:
         kept = self._recall.find(state, need, room, stack)
         if kept is not None:
             row = self.row_table.add(kept.words, kept.accepts)
-            self._remember_stay(state, place)
+            self._stays.remember(state, place)
             self._put(self.row_ids, state, need * (widest + 1) + room, stack, kept.level, row)
             return row
         row = self._walked_row(state, register, stack, self._run(mk.FIND_ROW, state, register, stack, 1))
@@ -344,7 +344,7 @@ class Automaton:
         while code < 0:
             if code == mk.STAY:
                 self._dfa.narrow(self._states[state].local)
-                self._remember_stay(state, self._states[state])
+                self._stays.remember(state, self._states[state])
                 code = self._run(mk.FIND_ROW, state, register, stack, 1)
             elif code == mk.UNFINISHED and self._masks.go_on(reader):
                 code = self._run(mk.GO_ON, state, register, stack)
@@ -451,36 +451,6 @@ class Automaton:
 
     def _put(self, table: Table, state: int, key: int, stack: int, level: int, value: int) -> None:
         table.put_answer(state, key, self.stacks.contexts[stack], level, value)
-
-    def _remember_stay(self, state: int, place: Place) -> None:
-        """Note which tokens leave a wide state as it is, and how many units each adds."""
-        if place.text != NO_TEXT or self._states.stay_of(place) != kernels.MISSING:
-            return
-        known, has_room = NO_STAY, len(self.stay) < len(self._stay_rows)
-        if has_room and not self._dfa.kinds[place.local] & (SPLITS | HALTS) and self._masks.is_wide(place.local):
-            row = self._find_stay(state, place)
-            if row is not None:
-                known = len(self.stay)
-                self._stay_rows[known] = row
-                self.stay = self._stay_rows[: known + 1]
-                self._addresses.put(ak.STAY, self.stay)
-        self._states.put_stay(place, int(known))
-
-    def _find_stay(self, state: int, place: Place) -> np.ndarray | None:
-        if self._recall is not None:
-            kept = self._recall.find_stay(state, self.vocabulary.size)
-            if kept is not None:
-                return kept if len(kept) else None
-        part = self._masks.parts.part(place.local, place.unit, np.zeros(1, np.int32))
-        stays = (part.token_states == place.local) & (part.token_counts < 255)
-        may_be_left = place.unit == NO_UNIT and len(part.exits) > 0  # then a token may do both, inside and behind
-        row = None
-        if not may_be_left and stays.sum() >= _STAY_FROM:
-            row = np.full(self.vocabulary.size, 255, np.uint8)
-            row[part.tokens[stays]] = part.token_counts[stays]
-        if self._recall is not None:
-            self._recall.keep_stay(state, row, self.vocabulary.words)
-        return row
 
 
 @cache
