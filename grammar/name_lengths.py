@@ -106,13 +106,18 @@ class NameLengths:
         return len(_end(state))
 
     def ends(self, state: Name) -> list[bytes]:
-        """Of the character that is open, or a letter for a katakana dot: a shortest one, and those that are there."""
+        """Of the character that is open, or a letter for a katakana dot: a shortest one, and those that take least.
+
+        Those are the first of which a label gets no longer than by any other, and what is in the label already.
+        """
         if not _end(state):
             return []
         found = [_end(state)]
         for low, high, left in _codes_of(state.begun) if state.begun else ():
             there = sorted({ord(char) for char in state.label if low <= ord(char) <= high})
-            found += [_spelled(code, state.begun)[-left:] for code in there if _with_character(state, code) is not None]
+            cheapest = _cheapest(state, low, high)
+            codes = [code for code in (cheapest, *there) if code >= 0 and _with_character(state, code) is not None]
+            found += [_spelled(code, state.begun)[-left:] for code in codes]
         return list(dict.fromkeys(found))
 
     def reliefs(self, state: Name) -> tuple[bytes, ...]:
@@ -276,6 +281,13 @@ def _first_that_fits(state: Name, is_letter: bool, low: int, high: int) -> int:
         if code > high:
             return -1
     return code
+
+
+def _cheapest(state: Name, low: int, high: int) -> int:
+    """The first character from `low` to `high` with which the label has as few octets as with any of them; -1: none."""
+    least, codes, n = max(_octets_of(state.label), 0) + 1, state.codes(1), len(state.label)
+    sizes = (first_that_fits(codes, n, _runs(), low, high, most) for most in range(least, state.room + 1))
+    return int(next((code for code in sizes if code >= 0), -1))
 
 
 @lru_cache(1 << 14)

@@ -86,11 +86,25 @@ class SomeMember:
         if text is None or len(text) > _MOST_TRIED:
             return None
         others = exprs.and_(*[member for member in members if member != longest])
-        for begin in self._begins(others):
-            rest = [self.behind(longest, begin), self.behind(others, begin)]
-            end = self._witness.shortest(rest[0]) if rest[1] != EMPTY else None
-            if end is not None and exprs.nullable(self.behind(rest[1], end)):
-                return begin + end
+        for is_last in (True, False):
+            for begin in self._begins(others):
+                found = self._padded(begin, self.behind(longest, begin), self.behind(others, begin), is_last=is_last)
+                if found is not None:
+                    return found
+        return None
+
+    def _padded(self, begin: bytes, longest: int, others: int, *, is_last: bool) -> bytes | None:
+        """A text with what the longest still asks for behind a beginning, and then, unless that is last, an end."""
+        pad = self._witness.shortest(longest) if others != EMPTY else None
+        if pad is None:
+            return None
+        if is_last:
+            return begin + pad if self._exprs.nullable(self.behind(others, pad)) else None
+        before = self.find(others) or b""
+        for size in dict.fromkeys((max(len(pad) - len(before), 0), len(pad))):
+            end = self.find(self.behind(others, pad[:size]))
+            if end is not None and self._exprs.nullable(self.behind(longest, pad[:size] + end)):
+                return begin + pad[:size] + end
         return None
 
     def _begins(self, others: int) -> Iterator[bytes]:

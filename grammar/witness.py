@@ -2,7 +2,8 @@
 
 Without intersections, complements and references the answer is read off the structure. References take the least
 solution of one equation each. Intersections and complements are searched best first (A*), the bound being what the
-members need by themselves.
+members need by themselves. Beside a machine that limits lengths, a string that is seen stands for a shortest one where
+that is not found soon, here and on all of its way.
 """
 
 from __future__ import annotations
@@ -81,9 +82,13 @@ class Witness:
     def _has_some(self, item: int) -> bool:
         """Whether a string is seen of an intersection of which a shortest one is not found soon."""
         members = self._members(item)
-        if not members or not (any(map(self._some.is_limit, members)) or self._search(item, _FEW) is None):
+        if not members:
             return False
-        return self._some.find(item) is not None
+        is_soon = not any(map(self._some.is_limit, members)) and self._lower_bound(item) <= _FEW
+        if is_soon and self._search(item, _FEW) is not None:
+            return False
+        text = self._some.find(item)
+        return text is not None and (not self._is_tight(item) or self._keep_text(item, text))
 
     def seen(self, item: int) -> bytes | None:
         """Some string that is found without a search; None: none is, though there may be one."""
@@ -233,9 +238,10 @@ class Witness:
             return known
         if any(exprs.node(m)[0] == Kind.VERBATIM for m in self._members(start)):
             return self._search_document(start)
-        found = self._of_a_label(start)
+        found, seen = self._of_a_label(start), None
         if found is None:
-            found = self._under_a_limit(start)
+            seen = self._under_a_limit(start)
+            found = seen if seen is not None and len(seen) <= self._length_without_limit(start) else None
         if found is None:
             found = self._of_a_member(start)
         if found is not None:
@@ -246,6 +252,7 @@ class Witness:
         came: dict[int, tuple[int, int]] = {}
         heap = [(self._lower_bound(start), 0, start)]
         opened, is_tight = 0, self._is_tight(start)
+        few = _FEW_TIGHT if is_tight else _FEW
         while heap:
             _, minus_walked, item = heapq.heappop(heap)
             if -minus_walked > walked[item]:
@@ -255,9 +262,13 @@ class Witness:
                 return self._keep_path(start, item, rest, came)
             opened += 1
             tick()
+            if seen is not None and opened > few:
+                if self._keep_text(start, seen):
+                    return len(seen)
+                break
             if opened > most:
                 return None
-            if is_tight and opened > _FEW_TIGHT:
+            if is_tight and opened > few:
                 break
             if opened > SEARCH_BUDGET:
                 raise GrammarError(
@@ -277,7 +288,7 @@ class Witness:
                     walked[after] = walked[item] + 1
                     came[after] = (item, byte)
                     heapq.heappush(heap, (walked[after] + bound, -walked[after], after))
-        for item in (start,) if is_tight else walked:
+        for item in (start,) if is_tight or seen is not None else walked:
             exprs.know(item, NEVER)
         return NEVER
 
@@ -296,14 +307,32 @@ class Witness:
         return None
 
     def _under_a_limit(self, item: int) -> bytes | None:
-        """A shortest string of an intersection with a machine that limits lengths, if the others have none shorter."""
+        """Some string that is seen of an intersection with a machine that limits lengths; None for others."""
         members = self._members(item)
-        limits = [member for member in members if self._some.is_limit(member)]
-        if len(limits) != 1 or len(members) == 1:
+        if len(members) == 1 or sum(map(self._some.is_limit, members)) != 1:
             return None
-        found = self._some.find(item)
-        others = self._exprs.and_(*[member for member in members if member != limits[0]])
-        return found if found is not None and len(found) <= self.length(others) else None
+        return self._some.find(item)
+
+    def _length_without_limit(self, item: int) -> int:
+        """Bytes of a shortest string of what an intersection asks for besides such a machine."""
+        return self.length(self._exprs.and_(*[each for each in self._members(item) if not self._some.is_limit(each)]))
+
+    def _keep_text(self, start: int, text: bytes) -> bool:
+        """Have a string be a way to an end, for it and for all that it leads through: as if it were a shortest one.
+
+        What takes it at its word will not be told on its way that there is none. False: that was said already.
+        """
+        exprs, way = self._exprs, [start]
+        for byte in text:
+            way.append(exprs.unframed(exprs.raw_derivative(way[-1], byte)))
+        if any(exprs.known_length(item) == NEVER for item in way):
+            return False
+        for at, byte in enumerate(text):
+            item = way[at]
+            if exprs.known_length(item) is None and any(map(self._some.is_limit, self._members(item))):
+                self._next[item] = byte, way[at + 1]
+                exprs.know(item, len(text) - at)
+        return True
 
     def _is_tight(self, item: int) -> bool:
         """Whether a machine leaves few ways to what else an intersection asks for, none of which is seen.

@@ -162,6 +162,44 @@ def test_masks_are_those_of_trying_each_token(schema: dict, texts: list[str]) ->
         batch.close(slot)
 
 
+def close_to_the_limit(draw: random.Random) -> str:
+    """A beginning of a name that has nearly as many octets as names may have."""
+    labels, room = [], draw.randint(190, 253)
+    while room > 2:
+        letters = draw.choice(["a", "a", "παράδειγμα", "aü", "中文", "abüπ"])
+        label, most = "", min(room, LONGEST, draw.randint(1, 2 * LONGEST))
+        while encoded(label + letters[len(label) % len(letters)]) <= most:
+            label += letters[len(label) % len(letters)]
+        labels.append(label or "a")
+        room -= encoded(labels[-1]) + 1
+    return ".".join(labels)
+
+
+@pytest.mark.parametrize(
+    ("schema", "seed"),
+    [({"minLength": 200}, 4), ({"pattern": "[.]com$"}, 11), ({"pattern": "[.](com|рф)$", "minLength": 150}, 5)],
+)
+def test_what_is_offered_near_the_limits_is_taken_and_comes_to_an_end(schema: dict, seed: int) -> None:
+    automaton, draw = Automaton(Vocabulary([*WIDE, b""], [len(WIDE)], len(WIDE) + 1)), random.Random(seed)
+    root = automaton.compile(JsonSchema(json.dumps({"type": "string", "format": "idn-hostname", **schema})))
+    for _ in range(3):
+        place, text = automaton.start(root), close_to_the_limit(draw)
+        for byte in b'"' + text.encode():
+            after = automaton.after(*place, byte)
+            if after is None:
+                break
+            place = after
+        number = automaton.row_at(*place)
+        row = automaton.rows[number]
+        for token in [*draw.sample(range(256), 30), *range(256, len(WIDE))]:
+            after = automaton.after(*place, token)
+            assert bool(row[token >> 5] >> (token & 31) & 1) == (after is not None), (text, WIDE[token])
+            if after is not None:
+                for byte in automaton.completion(*after):
+                    after = automaton.after(*after, byte)
+                    assert after is not None, (text, WIDE[token])
+
+
 @pytest.mark.parametrize(
     ("schema", "most"),
     [({}, 1000), ({"maxLength": 58}, 1000), ({"minLength": 50}, 1000), ({"pattern": "[.](com|рф)$"}, 100)],
