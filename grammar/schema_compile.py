@@ -26,7 +26,8 @@ from .schema_indent import deeper_value
 from .schema_negation import besides
 from .schema_notes import Notes, Refusal
 from .schema_parts import MAX_LATER, Part, Parts, Planned, with_plans
-from .schema_plan import ArrayPlan, ObjectPlan, Planner
+from .schema_plan import ArrayPlan, ObjectPlan
+from .schema_planner import Planner
 from .schema_rules import ArrayRule, Conj, NumberRule, ObjectRule
 from .schema_shapes import ANYTHING, Shape, meet
 from .schema_write import Writer
