@@ -26,6 +26,7 @@ from .regex_parse import (
     Text,
     parse,
 )
+from .regex_start import without_start_ahead
 
 Mode = Literal["fullmatch", "search"]
 
@@ -46,6 +47,7 @@ def compile_pattern(pattern: str, *, mode: Mode, encoding: Encoding, dialect: Di
     """
     tree = parse(pattern, dialect or ("python" if encoding == "utf8" else "ecma"))
     try:
+        tree = without_start_ahead(tree, True if mode == "fullmatch" else None)
         branches = _branches(tree)
         if branches is None and encoding == "plain":
             return compile_pattern(pattern, mode=mode, encoding="json", dialect=dialect)
@@ -123,8 +125,6 @@ class _Compiler:
         if branches is None:
             reason = "looking behind, and looking inside a repetition, is not supported inside a look-ahead"
             raise GrammarError(f"regex, column {look.column}", "(?=", reason, "move it out of the look-ahead")
-        if any(isinstance(item, Anchor) and item.kind == "^" for branch in branches for item in branch):
-            raise GrammarError(f"regex, column {look.column}", "(?=", "'^' inside a look-ahead is not supported")
         found = POOL.alt(*[self.branch(branch, EPSILON, POOL.everything) for branch in branches])
         return POOL.not_(found) if look.negative else found
 

@@ -112,6 +112,38 @@ def test_looks_anywhere_agree_with_re(pattern: str, flags: str, samples: list[st
     assert not shortest or compiled.fullmatch(shortest.decode())
 
 
+start_leaves = st.sampled_from(
+    "a b? . ^ $ (?=a) (?!^a) (?=^a|b) (?!^a$) (?!(?:^a|b$)) (?!^(?:a|b)+$) (?!a^) (?!(?=^)b) (?=(?!^a).) (?<=a) (?:^|b)".split()
+)
+starts = st.recursive(
+    start_leaves,
+    lambda inner: st.one_of(
+        st.tuples(inner, inner).map("".join),
+        st.tuples(inner, inner).map(lambda p: f"(?:{p[0]}|{p[1]})"),
+        st.tuples(inner, st.sampled_from(["*", "?", "{1,2}"])).map(lambda p: f"(?:{p[0]}){p[1]}"),
+    ),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=120, deadline=None)
+@given(pattern=starts, samples=st.lists(st.text("abé", max_size=5), min_size=12, max_size=12))
+def test_the_start_inside_of_a_look_ahead(pattern: str, samples: list[str]) -> None:
+    compiled = re.compile(pattern + r"\Z")
+    whole = compile_pattern(pattern, mode="fullmatch", encoding="utf8")
+    part = compile_pattern(pattern, mode="search", encoding="json", dialect="ecma")
+    for text in samples:
+        assert POOL.fullmatch(whole, text.encode()) == bool(compiled.match(text)), text
+        assert POOL.fullmatch(part, text.encode()) == bool(re.search(pattern, text)), text
+
+
+def test_patterns_of_real_schemas_with_the_start_inside_of_a_look_ahead() -> None:
+    for pattern in ["^(?!^AWS::Serverless).*", "(?!^foo$)(^.*$)", r"^(?!^\d+$)^.+$", "(?!^(foo|bar)$)^[a-z]+$"]:
+        expression = compile_pattern(pattern, mode="search", encoding="json")
+        for text in ["AWS::Serverless::Api", "AWS::S3", "foo", "fooo", "12", "1a", "", "bar"]:
+            assert POOL.fullmatch(expression, text.encode()) == bool(re.search(pattern, text)), (pattern, text)
+
+
 def test_word_boundaries_know_all_scripts() -> None:
     expression = compile_pattern(r"[^a]*\b\w\B\w.*", mode="fullmatch", encoding="utf8")
     for text in ["éa", "- жя", "a b", "١٢", "ab", " -"]:
@@ -264,6 +296,8 @@ def test_case_is_ignored_as_re_ignores_it() -> None:
     [
         ("(?=(?<=a)b)c", "regex, column 1, '(?=': looking behind, and looking inside a repetition, is not supported "
          "inside a look-ahead; move it out of the look-ahead"),
+        ("(?=a?^b)c", "regex, column 1, '(?=': '^' behind what may be empty, inside a look-ahead, is not supported; "
+         "move it to the front of the look-ahead"),
         (r"(?<=(?=a)b)c", "regex, column 1, '(?<=': looking ahead, '$', and looking inside a repetition, is not "
          "supported inside a look-behind; move it out of the look-behind"),
         (r"(a)\1", "regex, column 4, '\\\\1': back-references are not regular; spell the repeated text out"),
