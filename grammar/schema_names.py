@@ -20,20 +20,18 @@ Body = Callable[[StringRule, Encoding, bool], int]
 
 
 class Said(msgspec.Struct, frozen=True, gc=False):
-    """What the keywords of an object say about a name: a pattern that it may match, or the rules it may follow one of.
+    """What the keywords of an object say about a name: patterns or rules one of which it may match, or follow.
 
     is_wide: it matters for names alone that do not follow them, so all that might are taken together.
     """
 
-    pattern: str | None = None
+    patterns: tuple[str, ...] = ()
     rules: tuple[StringRule, ...] = ()
     is_wide: bool = False
 
     def texts(self, spelling: Encoding, body: Body) -> int:
         """Those between quotes of which it is true."""
-        if self.pattern is not None:
-            return search(self.pattern, spelling)
-        found = []
+        found = [search(pattern, spelling) for pattern in self.patterns]
         for rule in self.rules:
             if rule.values is not None:
                 found += [spelled(value.json, spelling) for value in rule.values]

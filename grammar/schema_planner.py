@@ -321,14 +321,13 @@ class Planner:
             true = [kind._replace(named=(*kind.named, True)) for kind in self._where(kinds, said, true=True)]
             untrue = self._where(kinds, said, true=False) if said.is_wide else []
             kinds = true + [kind._replace(named=(*kind.named, False)) for kind in untrue]
-        for pattern in rule.pattern_texts():
-            true = [
-                kind._replace(matched=kind.matched | {pattern}) for kind in self._where(kinds, Said(pattern), true=True)
-            ]
-            kinds = true + self._where(kinds, Said(pattern), true=False)
+        for alike in _patterns_alike(rule):
+            said = Said(alike)
+            true = [kind._replace(matched=kind.matched | {alike[0]}) for kind in self._where(kinds, said, true=True)]
+            kinds = true + self._where(kinds, said, true=False)
             if len(kinds) > MAX_KINDS:
                 reason = f"more than {MAX_KINDS} kinds of names, by the patterns they match"
-                rewrite = "join patterns whose schemas are the same with |"
+                rewrite = "give more of the patterns the same schema"
                 self._schema.refuse(conj, "patternProperties", reason, rewrite)
                 return []
         found = [(kind, kind.names.besides(rule.listed(), self._schema.text_of)) for kind in kinds]
@@ -338,3 +337,12 @@ class Planner:
         """Of each kind the names of which something is true, or is not, if there are any."""
         found = [(kind, kind.names.where(said, self._schema.text_of, true=true)) for kind in kinds]
         return [kind._replace(names=names) for kind, names in found if names is not None]
+
+
+def _patterns_alike(rule: ObjectRule) -> list[tuple[str, ...]]:
+    """The patterns on names; together those that no part tells apart: which of them a name matches does not matter."""
+    parts = [dict(part.patterns) for part in (*rule.members, *rule.broken)]
+    found: dict[tuple[Conj | None, ...], list[str]] = {}
+    for pattern in rule.pattern_texts():
+        found.setdefault(tuple(part.get(pattern) for part in parts), []).append(pattern)
+    return list(map(tuple, found.values()))

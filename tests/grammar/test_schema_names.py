@@ -38,7 +38,7 @@ def test_names_of_which_things_are_true_and_others_not(asked: list[tuple[str, bo
     with using(POOL.fork()):
         names: Names | None = Names()
         for pattern, true in asked:
-            names = names and names.where(Said(pattern), body, true=true)
+            names = names and names.where(Said((pattern,)), body, true=true)
         names = names and names.besides(tuple(listed), body)
         right = [t for t in TEXTS if t not in listed and all(matches(p, t) == true for p, true in asked)]
         if names is None:
