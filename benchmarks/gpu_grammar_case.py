@@ -19,7 +19,7 @@ from rootform.grammar.batch import StateBatch
 from rootform.grammar.constraints import JsonSchema
 from rootform.grammar.vocab import Vocabulary
 
-from .gpu_cases import assert_close, moved
+from .gpu_twins import assert_close, moved
 
 
 @dataclass(frozen=True)

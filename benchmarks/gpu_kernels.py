@@ -19,8 +19,8 @@ from rootform.engine.kernels import grammar, layers, mask, sampling, tree_attent
 from rootform.engine.kernels.online import Scoring
 from rootform.engine.paged_plan import DEFAULT_PAGE_TOKENS, compose
 
-from .gpu_cases import moved
 from .gpu_time import Ceilings, median_ms
+from .gpu_twins import moved
 
 
 class Sizes(NamedTuple):

@@ -23,7 +23,7 @@ from rootform.engine.model_paged import PagedModel
 from rootform.engine.paged_llama import PagedLlama
 from rootform.engine.ports import ForwardBatch
 
-from .gpu_cases import BFLOAT, assert_close
+from .gpu_twins import BFLOAT, assert_close
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import gc
 import time
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
@@ -18,7 +19,7 @@ import torch
 from rootform.engine.geometry import LayerGeometry, token_bytes
 from rootform.engine.graphs import ladder
 from rootform.engine.memory_paged import PagedMemory
-from rootform.engine.model_paged import PagedModel
+from rootform.engine.model_paged import PagedModel, load_paged_model
 from rootform.engine.paged_llama import PagedLlama
 from rootform.engine.ports import ForwardBatch
 
@@ -26,6 +27,7 @@ from .gpu_time import Ceilings
 
 _STEPS = 12
 _ROOM = 2 * _STEPS + 8  # tokens of output a sequence gets
+_SMALL_KV_BYTES = 1 << 26
 
 
 class Shape(NamedTuple):
@@ -98,6 +100,21 @@ def load(shape: Shape, device: torch.device, dtype: torch.dtype, context: int) -
     weights = (sum(each.numel() for each in model.parameters()) - embedding) * dtype.itemsize
     layer = LayerGeometry(query_heads=shape.heads, kv_heads=shape.kv_heads, key_dim=shape.dim, value_dim=shape.dim)
     return Loaded(shape, PagedLlama(model, context), (layer,) * shape.layers, dtype, device, weights)
+
+
+def load_saved(folder: Path, device: str, batch_rows: int, *, card_bytes: int | None = None) -> PagedModel:
+    """The model of a folder, for so many sequences at once: in bfloat16 on a card, else in float32 with little memory.
+
+    card_bytes: of KV on a card; None: what is left there.
+    """
+    is_card = device == "cuda"
+    return load_paged_model(
+        folder,
+        dtype="bfloat16" if is_card else "float32",
+        device=device,
+        batch_rows=batch_rows,
+        kv_bytes=card_bytes if is_card else _SMALL_KV_BYTES,
+    )
 
 
 def step(

@@ -22,7 +22,7 @@ from rootform.engine.book import Book
 from rootform.engine.grammars import Grammars, Taken
 from rootform.engine.kernels.mask import apply_mask
 from rootform.engine.limits import derive_limits
-from rootform.engine.model_paged import PagedModel, load_paged_model
+from rootform.engine.model_paged import PagedModel
 from rootform.engine.overlap import OverlappedLoop
 from rootform.engine.paged_step import pinned
 from rootform.engine.passes import Sampled
@@ -37,7 +37,7 @@ from rootform.grammar.generation_batch import GenerationBatch
 from rootform.grammar.generations import Generations
 from rootform.grammar.vocab import Vocabulary
 
-from .gpu_models import count_syncs
+from .gpu_models import count_syncs, load_saved
 from .serving_workload import EOS_ID
 
 _NAMES = "abcdefghijklmnop"
@@ -70,14 +70,7 @@ class Row(NamedTuple):
 def measure(device: str, folder: Path, batches: Sequence[int], seconds: float) -> list[Row]:
     """Each way at each batch, as far as time goes. folder: of a model made by make_model."""
     deadline = time.monotonic() + seconds
-    is_card = device == "cuda"
-    model = load_paged_model(
-        folder,
-        dtype="bfloat16" if is_card else "float32",
-        device=device,
-        batch_rows=max(batches),
-        kv_bytes=None if is_card else 1 << 24,
-    )
+    model = load_saved(folder, device, max(batches))
     tokenizer = Tokenizer.load(folder)
     ways = [
         ("overlap", "overlap", False),

@@ -14,12 +14,13 @@ import torch
 
 from rootform.engine import paged_plan
 from rootform.engine.api import Engine
-from rootform.engine.model_paged import PagedModel, load_paged_model
+from rootform.engine.model_paged import PagedModel
 from rootform.engine.tokenizer import Tokenizer
 
+from .gpu_models import load_saved
 from .serving_workload import MAX_OUTPUT_TOKENS, SCHEMA, Shape, make_workload
 
-_KV_BYTES = 24 << 30
+_KV_BYTES = 24 << 30  # on a card; the others want memory too
 _BEFORE_OTHERS = 2  # of our ways, so that there is time for theirs
 
 WORKLOAD_SHAPE = Shape("0.3b", 1024, 16, 16, 4, 4096, 32_000)
@@ -64,14 +65,7 @@ def measure(
         ("rootform, no masks, no drafts, no overlap", {"schema": False, "drafts": False, "overlap": False}),
     ]
     rows: list[Row] = []
-    is_card = device == "cuda"
-    model = load_paged_model(
-        folder,
-        dtype="bfloat16" if is_card else "float32",
-        device=device,
-        batch_rows=len(prompts),
-        kv_bytes=_KV_BYTES if is_card else 1 << 26,  # the others want memory too
-    )
+    model = load_saved(folder, device, len(prompts), card_bytes=_KV_BYTES)
     given = model, Tokenizer.load(folder), prompts
     rows += [_ours(label, *given, **options) for label, options in ways[:_BEFORE_OTHERS]]
     try:

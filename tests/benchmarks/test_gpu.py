@@ -352,7 +352,7 @@ def test_what_others_fail_at_costs_none_of_our_figures(
 ) -> None:
     ours = gpu_workload.Row("rootform", 3, 30, 1.0)
     monkeypatch.setattr(gpu_workload, "_ours", lambda *_, **__: ours)
-    monkeypatch.setattr(gpu_workload, "load_paged_model", lambda *_, **__: None)
+    monkeypatch.setattr(gpu_workload, "load_saved", lambda *_, **__: None)
     monkeypatch.setattr(gpu_workload.Tokenizer, "load", lambda *_: None)
     monkeypatch.setattr(gpu_workload, "make_workload", lambda *_: type("", (), {"prompts": [[1]]}))
 

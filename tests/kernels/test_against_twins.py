@@ -15,7 +15,7 @@ from importlib.util import find_spec
 import pytest
 import torch
 
-from rootform.benchmarks import gpu_cases, gpu_grammar_case
+from rootform.benchmarks import gpu_attention_cases, gpu_cases, gpu_grammar_case
 
 ORDINARY = gpu_cases.SMALL | gpu_grammar_case.CASES
 
@@ -71,8 +71,8 @@ def test_a_model_on_the_kernels_agrees_with_it_on_their_twins():
 
 def test_a_kernel_that_is_wrong_is_seen(monkeypatch):
     """The comparison itself: a twin that scales a little differently, and one that leaves a row out."""
-    case = gpu_cases.Decode(lengths=(3, 0))
-    twin = gpu_cases.decode.decode_attention_plain
+    case = gpu_attention_cases.Decode(lengths=(3, 0))
+    twin = gpu_attention_cases.decode.decode_attention_plain
 
     def off(*inputs):
         return twin(*inputs[:-2], inputs[-2]._replace(scale=inputs[-2].scale * 1.01), inputs[-1])
@@ -83,10 +83,10 @@ def test_a_kernel_that_is_wrong_is_seen(monkeypatch):
         return out, lse
 
     for kernel in (off, unwritten):
-        monkeypatch.setattr(gpu_cases.decode, "decode_attention_triton", kernel)
+        monkeypatch.setattr(gpu_attention_cases.decode, "decode_attention_triton", kernel)
         with pytest.raises(AssertionError, match="differ"):
             case.run("cpu")
-    monkeypatch.setattr(gpu_cases.decode, "decode_attention_triton", twin)
+    monkeypatch.setattr(gpu_attention_cases.decode, "decode_attention_triton", twin)
     case.run("cpu")
 
 
