@@ -95,13 +95,24 @@ class Arithmetic:
 
     def besides(self, item: int, words: Sequence[str], spellings: np.ndarray) -> int:
         """Strings of `item`, but none of some words of ASCII, in one step. spellings: of each letter, (128,) int64."""
-        letters = np.frombuffer("".join(words).encode(), np.uint8)
-        ends = np.array([*accumulate(map(len, words))], np.int64)
-        return self.run(member_kernels.besides, item, letters, ends, spellings)
+        return self.run(member_kernels.besides, item, *_letters_of(words), spellings)
+
+    def strings(self, words: Sequence[str], quote: int, spellings: np.ndarray) -> list[int]:
+        """Each of some words of ASCII, `quoted`, in one step. spellings: of each letter, (128,) int64."""
+        found = np.empty(len(words), np.int64)
+        self.run(member_kernels.write_strings, *_letters_of(words), spellings, quote, found)
+        return found.tolist()
 
     def quoted(self, item: int, quote: int) -> int:
         """`item`, framed, between quotes."""
         return self.run(member_kernels.quoted, item, quote)
+
+    def next_of(self, comma: int, ways: Sequence[tuple[int, int]], end: int) -> int:
+        """`end`, or one of the texts, each with what follows it: a comma before, and the same behind those alike."""
+        if not ways:
+            return end
+        texts, rests = zip(*ways, strict=True)
+        return self.run(member_kernels.next_of, comma, np.array(texts, np.int64), np.array(rests, np.int64), end)
 
     def many_before(self, comma: int, item: int, close: int) -> int:
         """Any number of `item`, a comma before each, then `close`."""
@@ -373,6 +384,11 @@ class Arithmetic:
 
 def _words_of(mask: int) -> list[int]:
     return np.frombuffer(mask.to_bytes(32, "little"), np.int64).tolist()
+
+
+def _letters_of(words: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Words of ASCII as `member_kernels` has them."""
+    return np.frombuffer("".join(words).encode(), np.uint8), np.array([*accumulate(map(len, words))], np.int64)
 
 
 def _rows_of(choices: Sequence[tuple[bytes, int, int]]) -> tuple[np.ndarray, np.ndarray]:

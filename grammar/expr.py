@@ -14,10 +14,14 @@ no more than that they are there: about references, documents, words, machines a
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+import numpy as np
+
+from . import member_kernels
 from .arithmetic import LONGEST, Arithmetic
 from .errors import Circular, GrammarError
 from .machine import AnyMachine
@@ -35,6 +39,18 @@ __all__ = ["ALL_BYTES", "EMPTY", "EPSILON", "LONGEST", "POOL", "Exprs", "Kind"]
 
 _MANY_TEXTS = 200  # more are kept as words
 _NODE_BYTES, _MEMO_BYTES = 400, 500  # measured: of a node looked at, of a memo with its share of tables
+
+
+class Later(msgspec.Struct, frozen=True, gc=False):
+    """A key that says itself what it stands for: there are very many, so that nothing else is kept of each."""
+
+    def __call__(self) -> int:
+        """What it stands for. Called once, when first needed."""
+        raise NotImplementedError
+
+    def outline(self) -> int:
+        """An expression within that, see `Exprs.define`."""
+        raise NotImplementedError
 
 
 class Exprs(Arithmetic):
@@ -146,6 +162,28 @@ class Exprs(Arithmetic):
         self.know(made, length)
         return made
 
+    def all_later(self, keys: Iterable[Later], lengths: Iterable[int]) -> list[int]:
+        """`ref(key)` of each of some keys, in one step. lengths: of their shortest strings, or -1 if not known."""
+        refs: list[int] = []
+        fresh: dict[tuple[Any, ...], int] = {}
+        fresh_lengths: list[int] = []
+        with self.lock:
+            ids, first = self._object_ids, len(self)
+            for key, length in zip(keys, lengths, strict=True):
+                node = (Kind.REF, key)
+                known = ids.get(node) or fresh.get(node)
+                if known is None:
+                    known = fresh[node] = first + len(fresh)
+                    fresh_lengths.append(length)
+                elif length >= 0 and known < first:
+                    self.know(known, length)
+                refs.append(known)
+            if fresh:
+                self.run(member_kernels.add_references, len(self._objects), np.array(fresh_lengths, np.int64))
+                self._objects += fresh
+                ids.update(fresh)
+        return refs
+
     def outline(self, ref_id: int) -> int:
         """An expression with a shortest string of what a ref, or a node of words, stands for."""
         if self.node(ref_id)[0] == Kind.WORDS:
@@ -157,7 +195,9 @@ class Exprs(Arithmetic):
         key = self.node(ref_id)[1]
         outline = self._outlines.get(key)
         if outline is None:
-            return self.definition(ref_id)
+            if not isinstance(key, Later):
+                return self.definition(ref_id)
+            outline = key.outline
         if not isinstance(outline, int):
             with using(self), self._expanding.of(("outline", key)):
                 outline = self._outlines[key] = outline()
@@ -202,7 +242,11 @@ class Exprs(Arithmetic):
                     known = self._unfolded[ref_id] = self._unfolded_words(ref_id)
             return known
         key = node[1]
-        meaning = self._definitions[key]
+        meaning = self._definitions.get(key)
+        if meaning is None:
+            if not isinstance(key, Later):
+                raise KeyError(key)
+            meaning = key
         if isinstance(meaning, int):
             return meaning
         expanding = self._expanding.keys

@@ -12,9 +12,9 @@ from collections.abc import Callable
 import msgspec
 
 from .counts import Left, Way
-from .expr import EMPTY, POOL
+from .expr import EMPTY, POOL, Later
 from .json_layout import Layout
-from .json_objects import Member, Point, closed, in_order, joined, point_after, written_ways
+from .json_objects import Member, Point, closed, in_order, point_after, written_ways
 from .pools import memo
 from .tallied_lengths import Option, TalliedLengths
 from .witness import NEVER
@@ -42,6 +42,10 @@ class Entry(msgspec.Struct, eq=False, gc=False):
         """Bytes of its shortest text."""
         return min(self.lengths, default=NEVER)
 
+    def is_measured(self) -> bool:
+        """Whether `lengths` is known, or can be without looking into anything."""
+        return self.known_lengths is not None or all(POOL.known_length(way.value) is not None for way in self.ways)
+
     def options(self, comma: int, n_tallies: int) -> list[Option]:
         """What each way adds, behind a comma."""
         counted = [tuple(int(i in way.counts) for i in range(n_tallies)) for way in self.ways]
@@ -63,7 +67,7 @@ def _shortest(form: Layout) -> tuple[int, int]:
 def any_order(form: Layout, members: tuple[Member, ...], others: tuple[Member, ...], start: Point) -> int:
     """All behind the opening brace: `members` in any order, any number of `others` among them."""
     entries = tuple(entry_of(form, member) for member in members)
-    return _rest(form, others).ref(entries, start)
+    return _rest(form, others).whole(entries, start)
 
 
 @memo
@@ -77,18 +81,30 @@ class _Rest:
     def __init__(self, form: Layout, others: tuple[Entry, ...]) -> None:
         self._form = form
         self._others = others
+        self._listed: dict[tuple[Entry, ...], _Listed] = {}
 
-    def ref(self, members: tuple[Entry, ...], point: Point, length: int = -1) -> int:
-        """What may follow: the rest of an object that has yet to write those of `members` that are required.
+    def _at(self, members: tuple[Entry, ...], point: Point) -> _At:
+        """A place in an object that may yet have `members`, and has to write those of them that are required."""
+        listed = self._listed.get(members)
+        if listed is None:
+            listed = self._listed[members] = _Listed(members)
+        return _At(self, listed, point)
 
-        length: of its shortest text, if known.
-        """
-        at = _At(self, members, point)
-        if length >= 0:
-            return POOL.later(at, at, _Outline(at), length)
-        if not POOL.is_defined(at):
-            POOL.define(at, at, _Outline(at))
-        return POOL.ref(at)
+    def whole(self, members: tuple[Entry, ...], start: Point) -> int:
+        """What may follow where nothing is written."""
+        [found] = POOL.all_later([self._at(members, start)], [self._length(members, start)])
+        return found
+
+    def _length(self, members: tuple[Entry, ...], start: Point) -> int:
+        """Bytes of the shortest text where nothing is written; -1: that is not known yet."""
+        if start.still.may_stop() and not any(entry.member.required for entry in members):
+            return POOL.shortest_length(self._form.close_empty_object)
+        if not all(entry.is_measured() for entry in (*members, *self._others)):
+            return -1
+        least = _lengths_of(self._form, members, self._others, start.still).besides(None)(start.still)
+        if not 0 <= least < NEVER:
+            return least
+        return least - POOL.shortest_length(self._form.comma) + POOL.shortest_length(self._form.first)
 
     def outline(self, members: tuple[Entry, ...], point: Point) -> int:
         """One of the shortest: the order does not matter to the length."""
@@ -100,43 +116,46 @@ class _Rest:
     def next(self, members: tuple[Entry, ...], point: Point) -> int:
         """One of the members, and what may follow it; or the end."""
         lengths = _lengths_of(self._form, members, self._others, point.still)
-        found: list[tuple[int, int]] = []
-        for i, entry in enumerate(members):
-            rest = members[:i] + members[i + 1 :]
-            least = lengths.besides(i)
+        behind: dict[frozenset[int], Point | None] = {}
+        texts: list[int] = []
+        places: list[_At] = []
+        least: list[int] = []
+        for i, entry in enumerate((*members, *self._others)):
+            is_listed = i < len(members)
+            rest = members[:i] + members[i + 1 :] if is_listed else members
+            length = lengths.besides(i if is_listed else None)
             for way in entry.ways:
-                then = point_after(point, way)
+                if way.counts not in behind:
+                    behind[way.counts] = point_after(point, way)
+                then = behind[way.counts]
                 if then is not None:
-                    found.append((way.value, self.ref(rest, then, least(then.still))))
-        least = lengths.besides(None)
-        for other in self._others:
-            for way in other.ways:
-                then = point_after(point, way)
-                if then is not None:
-                    found.append((way.value, self.ref(members, then, least(then.still))))
+                    texts.append(way.value)
+                    places.append(self._at(rest, then))
+                    least.append(length(then.still))
         stop = any(entry.member.required for entry in members)
         comma = self._form.first if point.first else self._form.comma
-        return POOL.alt(EMPTY if stop else closed(self._form, point), *joined(comma, found))
+        found = list(zip(texts, POOL.all_later(places, least), strict=True))
+        return POOL.next_of(comma, found, EMPTY if stop else closed(self._form, point))
 
 
-class _At(msgspec.Struct, frozen=True, gc=False):
+class _Listed(msgspec.Struct, eq=False, gc=False):
+    """Members that may be still to come: one for each such set, so that places are looked up by which one it is."""
+
+    members: tuple[Entry, ...]
+
+
+class _At(Later, frozen=True, gc=False):
     """A place in an object, which names and writes what may follow there."""
 
     rest: _Rest
-    members: tuple[Entry, ...]
+    listed: _Listed
     point: Point
 
     def __call__(self) -> int:
-        return self.rest.next(self.members, self.point)
+        return self.rest.next(self.listed.members, self.point)
 
-
-class _Outline(msgspec.Struct, frozen=True, gc=False):
-    """Writes a shortest of what may follow at a place."""
-
-    at: _At
-
-    def __call__(self) -> int:
-        return self.at.rest.outline(self.at.members, self.at.point)
+    def outline(self) -> int:
+        return self.rest.outline(self.listed.members, self.point)
 
 
 def _useful(members: tuple[Entry, ...], still: Left) -> list[Entry]:

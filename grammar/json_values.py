@@ -59,6 +59,13 @@ def key(name: str) -> int:
     return POOL.literal(dumped(name))
 
 
+def strings_of(texts: Sequence[str]) -> list[int]:
+    """Strings of each of some texts, in any spelling. Raises ValueError for lone surrogates."""
+    if "".join(texts).isascii():
+        return POOL.strings(texts, QUOTE, ASCII_LETTERS)
+    return [string(json_text(text)) for text in texts]
+
+
 def key_besides(body: int, names: Sequence[str]) -> int:
     """Keys of which `body` is the text, in any spelling, but none of `names` in any spelling."""
     return string(besides(body, names, "json"))

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from msgspec.structs import replace
 
 from .captures import note_listed
-from .chars import json_text
 from .constraints import JsonSchema
 from .counts import Way, left
 from .errors import GrammarError
@@ -18,7 +17,7 @@ from .json_choices import brief_object, object_with_choices
 from .json_equal import values_equal
 from .json_layout import layout
 from .json_objects import Member, Point, in_order, object_
-from .json_values import ANY_TEXT, any_value, key, key_besides, plainly, string, these_values
+from .json_values import ANY_TEXT, any_value, key, key_besides, plainly, string, strings_of, these_values
 from .numbers import exact, number
 from .repeats import repeated_array
 from .schema import Schema
@@ -104,7 +103,9 @@ class Writer:
     def _these(self, values: Values) -> int:
         listed = [value.json for value in values]
         if self._any_spelling:
-            found = POOL.alt(*[values_equal(self._form, value) for value in listed])
+            texts = [] if self._form.escapes == "minimal" else [value for value in listed if isinstance(value, str)]
+            others = [value for value in listed if not (texts and isinstance(value, str))]
+            found = POOL.alt(*strings_of(texts), *[values_equal(self._form, value) for value in others])
         else:
             found = these_values(self._form, listed)
         if all(isinstance(value, str) for value in listed):
@@ -211,17 +212,26 @@ class Writer:
         return POOL.and_(found, POOL.not_(POOL.alt(*[values_equal(self._form, value.json) for value in excluded])))
 
     def _members(self, members: tuple[PlannedMember, ...]) -> list[Member]:
-        return list(map(self._member, members))
+        names = [member.key for member in members if isinstance(member.key, str)]
+        keys = dict(zip(names, self._listed_keys(names), strict=True))
+        return [self._written_member(member, keys) for member in members]
 
     def _member(self, member: PlannedMember) -> Member:
-        return Member(self._key(member.key), self._ways(member.ways), member.required)
+        return self._members((member,))[0]
 
-    def _key(self, name: str | Besides | Names) -> int:
+    def _written_member(self, member: PlannedMember, keys: dict[str, int]) -> Member:
+        key_ = keys[member.key] if isinstance(member.key, str) else self._other_key(member.key)
+        return Member(key_, self._ways(member.ways), member.required)
+
+    def _listed_keys(self, names: list[str]) -> list[int]:
+        if not self._any_spelling:
+            return list(map(key, names))
+        return list(map(self._spell, strings_of(names)))
+
+    def _other_key(self, name: Besides | Names) -> int:
         if isinstance(name, Besides):
             return self._spell(key_besides(ANY_TEXT, name.names))
-        if isinstance(name, Names):
-            return self._spell(string(name.texts(self._schema.text_of)))
-        return self._spell(string(json_text(name))) if self._any_spelling else key(name)
+        return self._spell(string(name.texts(self._schema.text_of)))
 
     def _ways(self, ways: tuple[PlannedWay, ...]) -> tuple[Way, ...]:
         return tuple(Way(self._part(way.conj), way.counts) for way in ways)

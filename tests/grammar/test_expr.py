@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from rootform.grammar.chars import ASCII_LETTERS, json_text
 from rootform.grammar.errors import GrammarError
-from rootform.grammar.expr import EMPTY, EPSILON, POOL
+from rootform.grammar.expr import EMPTY, EPSILON, POOL, Later
 from rootform.grammar.json_layout import QUOTE
 from rootform.grammar.json_values import ANY_TEXT
 
@@ -106,6 +106,46 @@ def test_what_stands_in_quotes_or_comes_many_times_is_as_it_is_made_step_by_step
     assert POOL.many_before(comma, item, close) == POOL.concat(POOL.repeat(POOL.concat(comma, item), 0, None), close)
     assert POOL.quoted(item, QUOTE) == (POOL.concat(QUOTE, POOL.frame(item), QUOTE) if item != EMPTY else EMPTY)
     assert POOL.quoted(EMPTY, QUOTE) == EMPTY
+
+
+@settings(max_examples=50, deadline=None)
+@given(words=st.lists(st.text(st.characters(max_codepoint=127), max_size=4), max_size=4))
+def test_strings_of_words_are_as_they_are_made_one_by_one(words: list[str]) -> None:
+    assert POOL.strings(words, QUOTE, ASCII_LETTERS) == [POOL.quoted(json_text(word), QUOTE) for word in words]
+
+
+@settings(max_examples=100, deadline=None)
+@given(rng=randoms, pairs=st.lists(st.tuples(st.integers(0, 4), st.integers(0, 2)), max_size=6))
+def test_what_may_be_next_is_as_it_is_made_step_by_step(rng: random.Random, pairs, random_expression) -> None:
+    items, (comma, end) = [random_expression(rng)[0] for _ in range(5)], [random_expression(rng)[0] for _ in range(2)]
+    ways = [(items[text], items[rest]) for text, rest in pairs]
+    alike = {rest: POOL.alt(*[text for text, other in ways if other == rest]) for _, rest in ways}
+    slowly = POOL.alt(*[POOL.concat(comma, text, rest) for rest, text in alike.items()], end)
+    assert POOL.next_of(comma, ways, end) == slowly
+
+
+class Twice(Later, frozen=True, gc=False):
+    item: int
+
+    def __call__(self) -> int:
+        return POOL.repeat(self.item, 2, 3)
+
+    def outline(self) -> int:
+        return POOL.concat(self.item, self.item)
+
+
+def test_references_made_at_once_are_those_that_are_made_one_by_one() -> None:
+    a, b, c = (Twice(POOL.literal(text)) for text in (b"one", b"of", b"these"))
+    known = POOL.ref(a)
+    refs = POOL.all_later([b, a, b, c], [4, 6, 4, -1])
+    assert refs == [POOL.ref(b), known, POOL.ref(b), POOL.ref(c)]
+    assert POOL.all_later([c, b], [-1, -1]) == [refs[3], refs[0]]
+    assert [POOL.known_length(ref) for ref in refs] == [4, 6, 4, None]
+    assert POOL.shortest_length(refs[3]) == len("thesethese")
+    assert POOL.fullmatch(refs[0], b"ofof")
+    assert not POOL.fullmatch(refs[1], b"ofof")
+    with pytest.raises(KeyError):
+        POOL.definition(POOL.ref("nobody defined this"))
 
 
 def test_huge_bounds_are_not_unrolled() -> None:
