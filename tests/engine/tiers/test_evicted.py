@@ -1,45 +1,24 @@
-"""What leaves KV memory and comes back, from host memory or a restart later, changes no token."""
+"""What leaves KV memory and comes back changes no token: pages, the tree, and the step loop with a stand-in model."""
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-import textwrap
-import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safetensors.torch import load_file, save_file
 
-from rootform.engine import tiers as engine_tiers
-from rootform.engine.accept import make_call
-from rootform.engine.api import Engine
 from rootform.engine.geometry import LayerGeometry
 from rootform.engine.memory_cpu import CpuMemory
 from rootform.engine.prefixes import Prefixes
-from rootform.engine.tiers import fingerprint
-from rootform.engine.types import RootformError
 from rootform.radix.blocks import BlockNames
 from rootform.radix.disk_tier import DiskTier
 from rootform.radix.host_tier import HostTier
 from rootform.radix.tiers import LoadRule, Tiers
 
-PROMPT = [1 + (7 * n + n * n) % 250 for n in range(200)]
-N_BLOCKS_TOKENS = 192  # of the 199 tokens before the last
 DATA = 8
-
-
-@pytest.fixture(autouse=True)
-def always_worth_reading(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a machine under load would measure is not for a test."""
-    monkeypatch.setattr(engine_tiers, "_seconds_per_token", lambda _: 1.0)
 
 
 # -- pages out of memory and into it --------------------------------------------------------------------------
@@ -131,6 +110,8 @@ def test_any_requests_get_the_same_tokens_with_tiers(
 
 
 TRUNK = [n * n % 7 for n in range(40)]
+
+
 texts = st.builds(  # most share a beginning, in both namespaces
     lambda n, twig: [*TRUNK[:n], *twig], st.integers(1, 36), st.lists(st.integers(0, 1), min_size=1, max_size=12)
 ).map(lambda text: text[:40])
@@ -264,185 +245,3 @@ def test_a_sequence_that_gets_more_room_is_no_second_reader(standins, tmp_path: 
         prefixes.tiers.disk.flush()
         assert len(list(tmp_path.rglob("*.kv"))) == n_files
     prefixes.close(keep=False)
-
-
-# -- a real model ---------------------------------------------------------------------------------------------
-
-
-def ask(engine: Engine, prompts: list[list[int]], namespace: str = "") -> list[tuple[int, ...]]:
-    jobs = [engine.submit(make_call(each, max_tokens=12, namespace=namespace)) for each in prompts]
-    return [job.result().token_ids for job in jobs]
-
-
-def kv_of(engine: Engine, ids: list[int]) -> bytes:
-    """The KV the engine has of a prefix, all of which must be cached."""
-
-    def read() -> bytes:
-        prefixes = engine._loop.prefixes
-        match = prefixes.tree.match(np.array(ids, dtype=np.int32))
-        assert match.n_tokens == len(ids)
-        return prefixes.memory.copy_out(match.pages).tobytes()
-
-    return engine._thread.ask(read)
-
-
-PROMPTS = [PROMPT, PROMPT[:150], [*PROMPT[:130], 9, 9, 9], PROMPT[50:120], [5, 6, 7]]
-
-
-def test_cold_warm_and_restored_are_the_same(tiny_model: Path, device: Any, tmp_path: Path) -> None:
-    with device.engine(tiny_model, prefix_cache=False) as engine:
-        wanted = ask(engine, PROMPTS)
-    with device.engine(tiny_model, cache_dir=tmp_path, kv_bytes=1 << 20) as engine:
-        assert ask(engine, PROMPTS) == wanted
-        assert ask(engine, PROMPTS) == wanted
-        assert engine.stats().disk_tier_tokens == 0
-        computed = kv_of(engine, PROMPT[:N_BLOCKS_TOKENS])
-    with device.engine(tiny_model, cache_dir=tmp_path, kv_bytes=1 << 20) as engine:
-        assert ask(engine, PROMPTS) == wanted
-        assert engine.stats().disk_tier_tokens >= N_BLOCKS_TOKENS
-        assert engine.stats().cached_tokens >= engine.stats().disk_tier_tokens
-        assert kv_of(engine, PROMPT[:N_BLOCKS_TOKENS]) == computed
-
-
-def test_little_memory_and_tiers_are_the_same_too(tiny_model: Path, device: Any, tmp_path: Path) -> None:
-    prompts = [PROMPT[:170], [*PROMPT[:100], *PROMPT[20:90]], PROMPT[::-1][:170], PROMPT[:170]] * 3
-    with device.engine(tiny_model, prefix_cache=False) as engine:
-        wanted = [ask(engine, [each])[0] for each in prompts]
-    n_tokens = 400 if device.there is None else 272  # where handing a prompt to the tree copies nothing
-    with device.engine(tiny_model, cache_dir=tmp_path, kv_bytes=n_tokens * 256, host_cache_bytes=100 * 256) as engine:
-        assert engine.stats().pages_total * engine._loop.model.memory.page_tokens == n_tokens
-        assert [ask(engine, [each])[0] for each in prompts] == wanted
-        stats = engine.stats()
-        assert stats.host_tier_tokens + stats.disk_tier_tokens > 0
-        assert 0 < stats.host_tier_bytes <= 100 * 256
-        assert stats.disk_tier_bytes > 0
-        engine.clear_cache()
-        assert not list(tmp_path.rglob("*.kv"))
-
-
-def test_a_damaged_file_is_recomputed(
-    tiny_model: Path, device: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    with device.engine(tiny_model, cache_dir=tmp_path) as engine:
-        wanted = ask(engine, [PROMPT])
-    files = sorted(tmp_path.rglob("*.kv"))
-    assert len(files) == 3
-    for file in files:
-        raw = bytearray(file.read_bytes())
-        raw[len(raw) // 2] ^= 4
-        file.write_bytes(raw)
-    with device.engine(tiny_model, cache_dir=tmp_path) as engine:
-        assert ask(engine, [PROMPT]) == wanted
-        assert engine.stats().cached_tokens == 0
-    warned = [record.getMessage() for record in caplog.records if "not used" in record.getMessage()]
-    assert len(warned) == 1  # of the first block; what follows it was not asked for
-    assert "checksum" in warned[0]
-
-
-def test_other_weights_tokenizers_and_formats_have_other_names(tiny_model: Path, tmp_path: Path) -> None:
-    def copy(name: str) -> Path:
-        folder = tmp_path / name
-        folder.mkdir()
-        for file in tiny_model.iterdir():
-            (folder / file.name).write_bytes(file.read_bytes())
-        return folder
-
-    first = fingerprint(tiny_model, "float32", 64)
-    assert fingerprint(copy("same"), "float32", 64) == first
-    weights = load_file(copy("weights") / "model.safetensors")
-    weights[min(weights)].view(-1)[-1] += 1e-3
-    save_file(weights, tmp_path / "weights" / "model.safetensors", {"format": "pt"})
-    words = copy("words") / "tokenizer.json"
-    words.write_text(words.read_text().replace('"Ġa"', '"Ġb"'))
-    others = [
-        fingerprint(tmp_path / "weights", "float32", 64),
-        fingerprint(tmp_path / "words", "float32", 64),
-        fingerprint(tiny_model, "bfloat16", 64),
-        fingerprint(tiny_model, "float32", 128),
-    ]
-    assert len({first, *others}) == 5
-    with Engine(tiny_model, threads=1, cache_dir=tmp_path / "cache") as engine:
-        ask(engine, [PROMPT])
-    with Engine(tmp_path / "weights", threads=1, cache_dir=tmp_path / "cache") as engine:
-        ask(engine, [PROMPT])
-        assert engine.stats().cached_tokens == 0
-
-
-def test_a_process_has_one_name_for_its_code(tiny_model: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Files that change while it runs (an upgrade, an edit) are not the code it runs."""
-    before = fingerprint(tiny_model, "float32", 64)
-    (tmp_path / "other.py").write_text("")
-    monkeypatch.setattr(engine_tiers, "__file__", str(tmp_path / "tiers.py"))
-    assert fingerprint(tiny_model, "float32", 64) == before
-    monkeypatch.setattr(engine_tiers, "_CODE", "that of another version")
-    assert fingerprint(tiny_model, "float32", 64) != before
-
-
-def test_what_cannot_be_had_is_said_at_the_start(tiny_model: Path, tmp_path: Path) -> None:
-    file = tmp_path / "file"
-    file.write_text("")
-    for options in ({"cache_dir": file}, {"disk_cache_bytes": -1}, {"host_cache_bytes": -1}):
-        with pytest.raises(RootformError, match=next(iter(options)) + r"|cannot be kept in .*file"):
-            Engine(tiny_model, threads=1, **options)
-
-
-# -- killed at any moment -------------------------------------------------------------------------------------
-
-WRITER = """
-    import sys
-    from pathlib import Path
-    import numpy as np
-    from rootform.radix.blocks import Block, BlockNames
-    from rootform.radix.disk_tier import DiskTier
-
-    names = BlockNames(b"killed", 64)
-    disk = DiskTier(Path(sys.argv[1]), names.fingerprint, 64, 40_000, max_bytes=4_000_000)
-    print("began", flush=True)
-    rng = np.random.default_rng(int(sys.argv[2]))
-    while True:
-        n = int(rng.integers(300))
-        ids = np.full(64, n, dtype=np.int32)
-        data = np.full((64, 625), n % 251, dtype=np.uint8)
-        disk.put(Block(names.keys(ids, "")[0], 0, ids, data), read_again=n % 2 == 0, wait=True)
-"""
-
-
-def test_killed_writers_leave_only_whole_files(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Two processes write to one folder, and remove what is too much, until both are killed; three times."""
-    rng = np.random.default_rng(5)
-    names = BlockNames(b"killed", 64)
-    n_found = 0
-    for life in range(3):
-        writers = [
-            subprocess.Popen(
-                [sys.executable, "-c", textwrap.dedent(WRITER), str(tmp_path), str(2 * life + n)],
-                stdout=subprocess.PIPE,
-                env=os.environ | {"OMP_NUM_THREADS": "1"},
-            )
-            for n in range(2)
-        ]
-        for writer in writers:
-            assert writer.stdout is not None
-            assert writer.stdout.readline() == b"began\n"
-        while not any(tmp_path.rglob("*.kv")):  # the machine may be busy with other things
-            assert writers[0].poll() is None
-            time.sleep(0.01)
-        with pytest.raises(subprocess.TimeoutExpired):  # they run on until they are killed
-            writers[0].wait(timeout=float(rng.uniform(0.05, 0.4)))
-        for writer in writers:
-            writer.send_signal(signal.SIGKILL)
-            writer.communicate()
-            assert writer.returncode == -signal.SIGKILL
-        disk = DiskTier(tmp_path, names.fingerprint, 64, 40_000, max_bytes=4_000_000)
-        for n in range(300):
-            ids = np.full(64, n, dtype=np.int32)
-            key = names.keys(ids, "")[0]
-            data = disk.read(key, ids)
-            assert (key in disk) == (data is not None)
-            if data is not None:
-                n_found += 1
-                assert (data == n % 251).all()
-        disk.close()
-        assert sum(file.stat().st_size for file in tmp_path.rglob("*.kv")) <= 4_000_000
-    assert n_found > 0
-    assert not caplog.records
