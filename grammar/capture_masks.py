@@ -9,12 +9,13 @@ the right ones might run out.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from . import kernels
-from .captures import Excluded, Rule, derived, has_others, is_free
+from .captures import Excluded, Rule, derived, has_listed, has_others, is_free, listed_by, may_become_taken, vague
 from .dfa import SPLITS
 from .expr import EMPTY, EPSILON, POOL, Kind
 from .json_equal import read
@@ -77,6 +78,13 @@ class CaptureMasks:
                     walk.words[token >> 5] &= ~np.uint32(1 << (token & 31))
         return walk.words
 
+    def is_begun_from(self, place: Place) -> bool:
+        """Whether a captured text that must differ from others begins in the frame of a place."""
+        if place.unit != NO_UNIT:
+            return False
+        with using(self._frames.exprs):
+            return any(short != rule for short, rule in vague(self._frames.dfa.expression(place.local))[1].items())
+
     def _told_by_values(self, place: Place, reader: Reader, tokens: list[int]) -> dict[int, bool]:
         """Which of the tokens may come, as far as the values that they leave tell."""
         if not tokens or place.text == NO_TEXT:
@@ -87,10 +95,14 @@ class CaptureMasks:
             return {}
         text = self._frames.texts.read(place.text)
         body = derived(whole, text[len(begun) :])
+        listed, values = listed_by(whole, begun), rule.values()
         told: dict[int, bool] = {}
         for token in tokens:
             after = text + self._vocabulary.tokens[token]
-            found = has_others(rule, self._rest(body, token), after, EMPTY if begun else whole)
+            if listed is None or values is None:
+                found = has_others(rule, self._rest(body, token), after, None)
+            else:
+                found = has_listed(listed, values, after, partial(self._rest, body, token))
             if found is not None:
                 told[token] = found
         return told
@@ -111,27 +123,34 @@ class CaptureMasks:
         path = Path(self._frames, place, reader, 0, open_run=False, loosely=left)
         if not path.take_all(token):
             return False
-        if self._ends_apart(path.place, reader, left):
-            return True
+        told = self._end_apart(path.place, reader, left)
+        if told is not None:
+            return told
         path = Path(self._frames, place, reader, 0, open_run=False)
         return path.take_all(token) and self._frames.can_end(path.place, reader)
 
-    def _ends_apart(self, place: Place, reader: Reader, left: list[bytes]) -> bool:
-        """Whether the text captured at a place can end as another than those left, and all may be; errs towards no."""
+    def _end_apart(self, place: Place, reader: Reader, left: list[bytes]) -> bool | None:
+        """Whether the text captured at a place can end as another than those left, and all may be; None: not told."""
         if place.text == NO_TEXT:
-            return not left
+            return None if left else True
         frames = self._frames
         marks = frames.marks(place, reader)
-        _, _, body, begun, rule = frames.exprs.node(marks[0])
+        _, _, whole, begun, rule = frames.exprs.node(marks[0])
         if len(marks) > 1 or not is_free(rule):
-            return False
-        text = frames.texts.read(place.text)
-        shortest = frames.exprs.shortest(derived(body, text[len(begun) :]))
+            return None
+        text, gone = frames.texts.read(place.text), frozenset(map(read, left))
+        if len(gone) < len(left):
+            return None
+        body = derived(whole, text[len(begun) :])
+        told = has_others(rule, body, text, listed_by(whole, begun), gone)
+        if told or (told is False and not left):  # else some of those left may be of other arrays
+            return told
+        shortest = frames.exprs.shortest(body)
         if shortest is None:
-            return False
+            return None
         text += shortest
-        values = {read(each) for each in (*left, text)}
-        return len(values) == len(left) + 1 and rule.loosely(text) != EMPTY
+        is_other = read(text) not in gone and rule.loosely(text) != EMPTY
+        return True if is_other else None
 
 
 class _Walk:
@@ -157,11 +176,15 @@ class _Walk:
         self.words = np.zeros(vocabulary.words, np.uint32)
         self.doubtful = np.zeros(vocabulary.words, np.uint32)
         self._todo: dict[_Step, list[np.ndarray]] = {}
+        self._meant: dict[Rule, Rule] = {}  # see `captures.vague`
 
     def run(self) -> None:
         """Find all tokens."""
         root, doubt = np.zeros(1, np.int32), _SURE
-        if not self._begins:
+        if self._begins:
+            expression, self._meant = vague(self._frames.dfa.expression(self._place.local))
+            self._place = self._place._replace(local=self._frames.dfa.state(expression))
+        else:
             for mark in self._frames.marks(self._place, self._reader):
                 _, start, _, _, rule = self._frames.exprs.node(mark)
                 doubt = max(doubt, self._met(rule, self._before[start:], root))
@@ -182,7 +205,7 @@ class _Walk:
             if doubt == _DOUBTFUL:
                 self._parts.allow(self.doubtful, part, most)
             entry, popped, pushes = self._frames.behind(at, self._reader)
-            if self._kind(entry) == Kind.MARK and self._frames.exprs.node(entry)[4].hides():
+            if self._kind(entry) == Kind.MARK and self._rule(entry).hides():
                 over = part.tokens[part.token_states == self._frames.dfa.state(EPSILON)]
                 kernels.set_bits(self.doubtful, over, np.zeros_like(over), 0)
             if len(part.exits) or part.shared_exits:
@@ -199,12 +222,13 @@ class _Walk:
         if self._kind(entry) != Kind.MARK:
             self._enter(entry, popped, pushes, nodes, doubt)
             return
-        _, start, _, begun, rule = self._frames.exprs.node(entry)
+        _, start, _, begun, _ = self._frames.exprs.node(entry)
+        rule = self._rule(entry)
         rest = start + len(begun)  # what was begun need not have been captured then, see `Frames.enter`
         after: dict[int, list[int]] = {}
         for node in nodes.tolist():
             text = begun + (self._before + self._path(node))[rest:]
-            after.setdefault(rule.loosely(text), []).append(node)
+            after.setdefault(rule.vaguely(text), []).append(node)
         for follows, group in after.items():
             if follows != EMPTY:
                 sure = max(doubt, _CROSSED if is_free(rule) else _DOUBTFUL)
@@ -217,9 +241,11 @@ class _Walk:
             fresh = [entry for entry in inside.pushes[len(pushes) :] if self._kind(entry) == Kind.MARK]
             sure = doubt
             for mark in fresh:
-                _, _, _, begun, rule = self._frames.exprs.node(mark)
+                begun, rule = self._frames.exprs.node(mark)[3], self._rule(mark)
                 sure = max(sure, _DOUBTFUL if doubt else self._met(rule, begun, group))
-                if begun and sure == _DOUBTFUL:  # tokens that end here were found before it was known what is begun
+                if begun and (
+                    sure == _DOUBTFUL or may_become_taken(rule, begun)
+                ):  # tokens that end here were found before it was known what is begun
                     over = self._parts.tokens_at(group)
                     kernels.set_bits(self.doubtful, over, np.zeros_like(over), 0)
             if not fresh:
@@ -288,6 +314,11 @@ class _Walk:
         vocabulary = self._vocabulary
         token = int(vocabulary.token_ids[vocabulary.token_start[node]])
         return vocabulary.tokens[token][: int(vocabulary.node_depth[node])]
+
+    def _rule(self, mark: int) -> Rule:
+        """The rule of a captured text, as it is where the token starts."""
+        rule = self._frames.exprs.node(mark)[4]
+        return self._meant.get(rule, rule)
 
     def _kind(self, entry: int) -> Any:
         return None if entry == BOTTOM else self._frames.exprs.node(entry)[0]

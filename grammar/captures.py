@@ -6,6 +6,7 @@ A capture is an element whose text is remembered until it ends; a `Rule` then sa
 from __future__ import annotations
 
 import json
+import re
 import threading
 from bisect import bisect_left
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
@@ -14,13 +15,17 @@ from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
-from .expr import EMPTY, POOL
+from .expr import EMPTY, POOL, Kind
 from .json_equal import read
 from .known_values import search
 from .pools import memo
 
 _LISTED = "all values of"
 _MOST_ASKED = 3  # rules that ask each for the next whether it is free
+_FEW_CHOICES = 16  # among which the beginnings of captured texts are looked for
+_NONE_LEFT: frozenset[Hashable] = frozenset()
+_ESCAPE_AT_END = re.compile(rb"\\(?:u(?:[0-9a-f]{0,3}|d[89ab][0-9a-f]{2}(?:\\(?:u[0-9a-f]{0,3})?)?))?\Z", re.IGNORECASE)
+_SHORT_ESCAPES = {json.loads(f'"\\{letter}"'): (f"\\{letter}",) for letter in '"\\/bfnrt'}
 
 
 class Excluded(msgspec.Struct, frozen=True, gc=False):
@@ -65,6 +70,14 @@ class Rule(Hashable, Protocol):
         """`after`, but what follows does not remember this text; the same for all texts that are alike."""
         ...
 
+    def vague(self) -> Rule:
+        """The same, or what it would be without the texts before: what may come by this may come by that."""
+        ...
+
+    def vaguely(self, text: bytes) -> int:
+        """`loosely`, but what follows remembers no other text either, where `vague` is not the same."""
+        ...
+
     def excluded(self) -> tuple[Excluded, ...]:
         """The values that may not be."""
         ...
@@ -107,6 +120,14 @@ class Either(NamedTuple):
     def loosely(self, text: bytes) -> int:
         """The same, not remembered."""
         return POOL.alt(*[rule.loosely(text) for rule in self._rules(text)])
+
+    def vague(self) -> Either:
+        """The same."""
+        return self
+
+    def vaguely(self, text: bytes) -> int:
+        """What may follow by any of the rules, no text remembered."""
+        return POOL.alt(*[rule.vaguely(text) for rule in self._rules(text)])
 
     def excluded(self) -> tuple[Excluded, ...]:
         """What any of the rules leaves out."""
@@ -172,6 +193,31 @@ def _is_free(rule: Rule) -> bool:
         _asking.depth -= 1
 
 
+@memo
+def vague(expression: int) -> tuple[int, dict[Rule, Rule]]:
+    """An expression whose captures that may come first have `Rule.vague` rules, and what these stand for.
+
+    Wherever texts that are left out make no difference, all such expressions are one.
+    """
+    found: dict[Rule, Rule] = {}
+    return _vague(expression, found), found
+
+
+def _vague(expression: int, found: dict[Rule, Rule]) -> int:
+    before: list[int] = []
+    kind, *rest = POOL.node(expression)
+    while kind == Kind.CAT:
+        before.append(rest[0])
+        kind, *rest = POOL.node(rest[1])
+    if kind == Kind.ALT and len(rest[0]) <= _FEW_CHOICES:
+        end = POOL.alt(*[_vague(part, found) for part in rest[0]])
+    elif kind == Kind.CAPTURE and found.setdefault(rest[2].vague(), rest[2]) == rest[2]:
+        end = POOL.capture(rest[0], rest[1], rest[2].vague())
+    else:
+        return expression
+    return POOL.concat(*before, end)
+
+
 def derived(expression: int, text: bytes) -> int:
     """What may follow `text`."""
     for byte in text:
@@ -199,26 +245,77 @@ def _behind(expression: int, text: bytes) -> int:
 
 def note_listed(expression: int, values: Iterable[str]) -> None:
     """Say which strings the texts of an expression stand for, all of them."""
-    POOL.memos[_LISTED, expression] = frozenset(values)
+    POOL.memos[_LISTED, expression, b""] = frozenset(values)
 
 
-def has_others(rule: Rule, body: int, text: bytes, whole: int = EMPTY) -> bool | None:
+def note_begun(memos: dict[Hashable, Any], body: int, text: bytes, rest: int, longer: bytes) -> None:
+    """Say that of a captured text, of which `text` was written and `body` left, `longer` is written and `rest` left."""
+    listed = memos.get((_LISTED, body, text))
+    if listed is not None:
+        memos[_LISTED, rest, longer] = listed
+
+
+def listed_by(body: int, begun: bytes) -> frozenset[str] | None:
+    """The strings that captured texts stand for of which `begun` is written and `body` left, and others; None: many."""
+    return POOL.memos.get((_LISTED, body, begun))
+
+
+def has_others(
+    rule: Rule, body: int, text: bytes, listed: frozenset[str] | None, left: frozenset[Hashable] = _NONE_LEFT
+) -> bool | None:
     """Whether a captured text that begins with `text`, of which `body` is left, can become one that may be.
 
-    Told where it is a string that is open, all of whose characters are whole; None: not told. The rule is free.
-    whole: what was captured, before anything of it was written; if known.
+    Told where nothing is written yet, and where it is a string that is open, all of whose characters are whole, or any
+    open one of those that are listed; None: not told. The rule is free.
+    listed: see `listed_by`. left: more values that it may not be.
     """
     values = rule.values()
-    start = None if values is None or body == EMPTY else _start_of(text)
-    if values is None or start is None:
+    if values is None or body == EMPTY:
         return None
-    listed = POOL.memos.get((_LISTED, whole))
+    if not text and not left:
+        return True
     if listed is not None:
-        possible = _strings(listed)
-        return any(value not in values for value in possible.values[possible.begun_by(start)])
+        return has_listed(listed, values | left if left else values, text, lambda: body)
+    start = None if left else _start_of(text)
+    if start is None:
+        return None
     strings = _strings(values)
     begun = frozenset(strings.values[strings.begun_by(start)])
     return _has_others(body, text, tuple(each.only(begun) for each in rule.excluded()))
+
+
+def has_listed(
+    listed: frozenset[str], values: frozenset[Hashable], text: bytes, body: Callable[[], int]
+) -> bool | None:
+    """`has_others`, where all strings are listed that there are. values: those that may not be. body: finds it."""
+    possible = _strings(listed)
+    if not text:
+        return not listed <= values
+    is_plain = b"\\" not in text and text[:1] == b'"' and text.find(b'"', 1) < 0
+    start = text if is_plain else _start_of(text)
+    if start is not None:
+        return any(value not in values for value in possible.values[possible.begun_by(start)])
+    escape = _ESCAPE_AT_END.search(text)
+    start = None if escape is None else _start_of(text[: escape.start()])
+    if escape is None or start is None:
+        return None
+    told = False
+    for value in possible.values[possible.begun_by(start)]:
+        if value not in values:
+            for rest in _spelled(value.encode()[len(start) - 1 :].decode(), escape[0].lower()):
+                if POOL.fullmatch(body(), rest):
+                    return True
+                told = None
+    return told
+
+
+def _spelled(text: str, begun: bytes) -> Iterator[bytes]:
+    """Ends of the spellings of a string that begin with an escape so far, the rest not escaped where that can be."""
+    units = text[:1].encode("utf-16-be").hex()
+    spellings = ["".join("\\u" + units[i : i + 4] for i in range(0, len(units), 4)), *_SHORT_ESCAPES.get(text[:1], ())]
+    for spelling in spellings:
+        if spelling.encode().startswith(begun):
+            yield spelling.encode()[len(begun) :] + json.dumps(text[1:], ensure_ascii=False)[1:].encode()
 
 
 @memo
@@ -279,7 +376,7 @@ def can_end(marks: Sequence[tuple[Any, ...]], text: bytes, *, is_over: bool) -> 
         shortest = POOL.shortest(body)
         if shortest is not None and rule.loosely(text + shortest) != EMPTY:
             return True
-        told = has_others(rule, body, text, EMPTY if begun else whole)
+        told = has_others(rule, body, text, listed_by(whole, begun))
         if told is not None:
             return told
     return not POOL.is_empty(POOL.capture(body, text, rule))

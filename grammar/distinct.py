@@ -86,6 +86,14 @@ class Keys(NamedTuple):
         """`after`, this key not remembered."""
         return self._behind(text, remember=False)
 
+    def vague(self) -> Keys:
+        """The same: which members can be written depends on the keys before."""
+        return self
+
+    def vaguely(self, text: bytes) -> int:
+        """`loosely`."""
+        return self.loosely(text)
+
     def excluded(self) -> tuple[Excluded, ...]:
         """The keys before."""
         return (Excluded(_spellings, None, self.seen),) if self.seen else ()

@@ -89,9 +89,12 @@ class Answers:
         if node[0] == Kind.MACHINE:
             after = node[1].after(node[2], byte)
             return EMPTY if after is None else exprs.machine(node[1], after)
+        from .captures import note_begun  # which builds expressions, too
+
         _, body, text, rule = node
-        longer = exprs.capture(exprs.raw_derivative(body, byte), text + bytes([byte]), rule)
-        return exprs.alt(longer, exprs.raw_derivative(exprs.behind(node), byte))
+        rest, longer = exprs.raw_derivative(body, byte), text + bytes([byte])
+        note_begun(exprs.memos, body, text, rest, longer)
+        return exprs.alt(exprs.capture(rest, longer, rule), exprs.raw_derivative(exprs.behind(node), byte))
 
     # -- captures ---------------------------------------------------------------------------------------------
 

@@ -81,7 +81,7 @@ class Masks:
         """
         words = self._words
         self._tally[loops.DEEPEST] = 0  # what was looked at in vain does not count
-        if place.text != NO_TEXT:
+        if place.text != NO_TEXT or self._captures.is_begun_from(place):
             words[:] = self._captures.mask(place, reader)
         else:
             words.fill(0)

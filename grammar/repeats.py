@@ -81,6 +81,14 @@ class Repeats(NamedTuple):
             return self.after(text)
         return POOL.alt(*[_any_element(self, still) for still in self._counted(text)])
 
+    def vague(self) -> Repeats:
+        """The same."""
+        return self
+
+    def vaguely(self, text: bytes) -> int:
+        """`loosely`."""
+        return self.loosely(text)
+
     def excluded(self) -> tuple[Excluded, ...]:
         """None."""
         return ()
@@ -216,6 +224,14 @@ class _Forgetful(NamedTuple):
     def loosely(self, text: bytes) -> int:
         """The same."""
         return self.after(text)
+
+    def vague(self) -> _Forgetful:
+        """The same."""
+        return self
+
+    def vaguely(self, text: bytes) -> int:
+        """`loosely`."""
+        return self.loosely(text)
 
     def excluded(self) -> tuple[Excluded, ...]:
         """None."""

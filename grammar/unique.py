@@ -65,6 +65,14 @@ class Elements(NamedTuple):
         alike = self._counted(text)
         return _rest_behind(self, alike.pop()) if len(alike) == 1 else POOL.alt(*[_rest_behind(self, s) for s in alike])
 
+    def vague(self) -> Elements:
+        """The same, none before."""
+        return self._replace(seen=frozenset()) if self.seen else self
+
+    def vaguely(self, text: bytes) -> int:
+        """The rest of the array behind an element, no element remembered."""
+        return EMPTY if self.seen and read(text) in self.seen else self.vague().loosely(text)
+
     def excluded(self) -> tuple[Excluded, ...]:
         """The elements before."""
         return (Excluded(_texts_of, self.form.inner, self.seen),) if self.seen else ()

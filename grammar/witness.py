@@ -99,15 +99,17 @@ class Witness:
         node = self._exprs.node(item)
         if node[0] == Kind.ALT:
             return any(self._is_free(member) for member in node[1])
+        if node[0] == Kind.CAT:
+            return self._is_free(node[2]) and self.has_member(node[1])
         if node[0] != Kind.CAPTURE:
             return False
-        from .captures import has_others, is_free, may_become_taken  # which build expressions, too
+        from .captures import has_others, is_free, listed_by, may_become_taken  # which build expressions, too
 
         _, body, text, rule = node
         with using(self._exprs):
             if not is_free(rule) or not self.has_member(body):
                 return False
-            return not may_become_taken(rule, text) or bool(has_others(rule, body, text))
+            return not may_become_taken(rule, text) or bool(has_others(rule, body, text, listed_by(body, text)))
 
     def length(self, item: int) -> int:
         """Bytes of a shortest string, or NEVER."""

@@ -1,4 +1,4 @@
-"""Elements that differ and keys that come once: texts against a plain predicate, masks against brute force."""
+"""Elements that differ: texts against a plain predicate, shortest ones against all arrays."""
 
 from __future__ import annotations
 
@@ -9,42 +9,25 @@ from decimal import Decimal
 from typing import Any
 
 import jsonschema
-import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from rootform.grammar import capture_masks, captures, known_values
-from rootform.grammar.automaton import Automaton
-from rootform.grammar.batch import StateBatch
-from rootform.grammar.captures import derived, has_others
 from rootform.grammar.chars import characters
 from rootform.grammar.compile import expression_of
 from rootform.grammar.constraints import JsonSchema
-from rootform.grammar.counts import Tally, Way, left
+from rootform.grammar.counts import Tally, Way
 from rootform.grammar.errors import GrammarError
 from rootform.grammar.expr import POOL
 from rootform.grammar.json_arrays import array
-from rootform.grammar.json_equal import read, values_equal
+from rootform.grammar.json_equal import read
 from rootform.grammar.json_layout import layout
-from rootform.grammar.json_objects import Member, object_
-from rootform.grammar.json_values import ANY_TEXT, any_value, key, key_besides, string
-from rootform.grammar.known_values import has_values
-from rootform.grammar.numbers import NUMBER
+from rootform.grammar.json_values import any_value
 from rootform.grammar.pools import using
-from rootform.grammar.schema_compile import compile_schema
 from rootform.grammar.unique import Elements
-from rootform.grammar.vocab import Vocabulary
 
 COMPACT, FLEXIBLE = layout("compact"), layout("flexible")
 TEXTS = (b"1", b"1.0", b"2", b'"a"', b'"\\u0061"', b'"ab"')
-TOKENS = [
-    *[bytes([byte]) for byte in b'0123456789abux{}[]",:.\\e-+ truflsn'],
-    b'","', b'["', b'"]', b"1,", b"1,1", b"1,2", b"[1,1]", b'"a"', b'"a","a"', b'a","b', b'","a', b",1]", b"11",
-    b"[[", b"]]", b"]],", b'{"', b'":', b'":1', b'":1,"', b'1,"', b'a":1,"a', b'x":1,"x":', b"},{", b"true", b", ",
-    b'","x',
-]  # fmt: skip
-EOS = len(TOKENS)
 VALUES = [
     1,
     2,
@@ -64,11 +47,6 @@ VALUES = [
 ]
 
 
-@pytest.fixture(scope="module")
-def vocabulary() -> Vocabulary:
-    return Vocabulary([*TOKENS, b""], [EOS], EOS + 1)
-
-
 def literals(*texts: bytes) -> list[Way]:
     return [Way(POOL.literal(text)) for text in texts]
 
@@ -79,9 +57,6 @@ def unique(items: list[Way], low: int = 0, high: int | None = None, prefix: tupl
 
 def within(count: int, low: int, high: int | None) -> bool:
     return low <= count and (high is None or count <= high)
-
-
-# -- texts ----------------------------------------------------------------------------------------------------
 
 
 @given(seed=st.integers(0, 1 << 32))
@@ -231,278 +206,6 @@ def test_too_much_to_match_is_refused() -> None:
     prefix = tuple(literals(b"1", b"%d" % n) for n in range(2, 12))
     with pytest.raises(GrammarError, match="must differ"):
         POOL.is_empty(unique([], 10, None, prefix))
-
-
-def test_values_are_counted_by_value() -> None:
-    assert has_values(string(ANY_TEXT), 100)
-    assert has_values(NUMBER, 40)
-    assert has_values(POOL.alt(*map(POOL.literal, TEXTS)), 4)
-    assert not has_values(POOL.alt(*map(POOL.literal, TEXTS)), 5)
-    letters = POOL.repeat(POOL.byte_set(b"abcdefghijklmnopqrstuvwxyz"), 7, None)
-    assert has_values(string(letters), 100), "without going through all that are shorter"
-
-
-def test_many_values_are_found_behind_few_that_are_shorter_or_spelled_in_many_ways() -> None:
-    kind = {"type": "object", "properties": {"kind": {"enum": ["one", "two", "three"]}}, "required": ["kind"]}
-    for schema in (kind, {"anyOf": [{"enum": [0, 1]}, kind]}, {"anyOf": [{"const": 0}, {"type": "null"}, kind]}):
-        with using(POOL.fork()):
-            values = compile_schema(JsonSchema(json.dumps(schema), "flexible", property_order="any"))
-            assert has_values(values, 100), schema
-    with using(POOL.fork()):
-        closed = compile_schema(JsonSchema(json.dumps({**kind, "additionalProperties": False}), "flexible"))
-        assert not has_values(closed, 4)
-
-
-def test_values_are_not_looked_for_in_all_the_ways_in_which_a_number_is_spelled() -> None:
-    texts: list[bytes] = []
-
-    def note(text: bytes) -> Any:
-        texts.append(text)
-        return read(text)
-
-    with pytest.MonkeyPatch.context() as patch, using(POOL.fork()):
-        patch.setattr(known_values, "read", note)
-        week = compile_schema(JsonSchema('{"type": "integer", "minimum": 0, "maximum": 6}', "flexible"))
-        assert not has_values(week, 8)
-        assert {read(text) for text in texts} == {read(b"%d" % day) for day in range(7)}
-        assert len(texts) < 60
-        hundredths = compile_schema(JsonSchema('{"multipleOf": 0.01, "minimum": 0, "maximum": 1}', "flexible"))
-        assert has_values(hundredths, 60)
-        assert known_values.all_values(week, 10) is None, "others may have been among what was not looked at"
-
-
-# -- objects --------------------------------------------------------------------------------------------------
-
-
-@given(rng=st.randoms(use_true_random=False))
-@settings(max_examples=40, deadline=None)
-def test_keys_that_are_not_listed_come_once(rng: random.Random) -> None:
-    low, high = rng.choice([0, 1, 2, 3]), rng.choice([None, None, 2, 3])
-    any_order, required = rng.random() < 0.5, rng.random() < 0.5
-    one = (Way(POOL.literal(b"1")),)
-    others = (
-        key_besides(ANY_TEXT, ["a", "b"]) if rng.random() < 0.5 else string(POOL.alt(*map(POOL.literal, (b"x", b"y"))))
-    )
-    members = [Member(key("a"), one, False), Member(key("b"), one, required)]
-    made = object_(COMPACT, members, [Member(others, one, False)], low, high, any_order=any_order, distinct=True)
-    keys = ["a", "b", "x", "y", "\\u0078"]
-    found = False
-    for n in range(5):
-        for names in itertools.permutations(keys, n):
-            listed = [name for name in names if name in ("a", "b")]
-            ordered = any_order or list(names) == sorted(listed) + [name for name in names if name not in listed]
-            spelled = "\\u0078" not in names or (POOL.fullmatch(others, b'"\\u0078"') and "x" not in names)
-            fits = ordered and spelled and within(n, low, high) and ("b" in names or not required)
-            text = "{" + ",".join(f'"{name}":1' for name in names) + "}"
-            assert POOL.fullmatch(made, text.encode()) == fits, text
-            found |= fits
-    assert POOL.is_empty(made) == (not found)
-    shortest = POOL.shortest(made)
-    assert shortest is None or POOL.fullmatch(made, shortest)
-
-
-# -- masks ----------------------------------------------------------------------------------------------------
-
-
-def strings(*letters: bytes, low: int, high: int | None) -> int:
-    return string(POOL.counted(POOL.byte_set(b"".join(letters)), low, high))
-
-
-WORDS = (b"a", b"ab", b"aab", b"abx", b"b", b"bu", b"bux", b"x")
-TEXT_WORDS = [word.decode() for word in WORDS]
-ONE = (Way(POOL.literal(b"1")),)
-CASES = {
-    "numbers": lambda: unique(literals(b"1", b"1.0", b"2", b"11"), 2),
-    "prefix": lambda: unique(literals(b"2", b'"a"'), 2, None, (literals(b"1", b"11"), literals(b"1"))),
-    "tally": lambda: array(
-        COMPACT, [], [Way(POOL.alt(*map(POOL.literal, (b"1", b"2"))), frozenset([0])), *literals(b'"a"')], 0, None,
-        [Tally(2, None)], unique=True,
-    ),
-    "tally of some": lambda: array(
-        COMPACT, [], [Way(strings(b"ab", low=1, high=1), frozenset([0])), Way(strings(b"ab", low=0, high=None))], 0, 4,
-        [Tally(1, None)], unique=True,
-    ),
-    "counted": lambda: unique([Way(strings(b"ab", low=1, high=2))]),
-    "open": lambda: unique([Way(strings(b"ab", low=0, high=None))]),
-    "nested": lambda: unique([Way(unique(literals(b"1", b"2")))]),
-    "objects": lambda: unique([Way(object_(COMPACT, [Member(key(name), ONE, False) for name in "ab"], []))]),
-    "spaced": lambda: array(FLEXIBLE, [], literals(b"1", b"11", b'"a"'), unique=True),
-    "inside": lambda: object_(COMPACT, [Member(key("a"), (Way(unique(literals(b"1", b"2"), 2)),), True)], []),
-    "keys": lambda: object_(
-        COMPACT, [Member(key("a"), ONE, True)], [Member(strings(b"abx", low=0, high=2), ONE, False)], 3, 4,
-        distinct=True,
-    ),
-    "few keys": lambda: object_(
-        COMPACT, [Member(key("b"), ONE, True)], [Member(string(POOL.byte_set(b"ax")), ONE, False)], 2, 2,
-        any_order=True, distinct=True,
-    ),
-    "words": lambda: unique(literals(*[b'"' + word + b'"' for word in WORDS])),
-    "words in any spelling": lambda: array(
-        FLEXIBLE, [], [Way(POOL.alt(*[values_equal(FLEXIBLE, word) for word in TEXT_WORDS]))], unique=True,
-    ),
-    "beside others": lambda: POOL.alt(
-        unique(literals(b"1", b"11", b'"a"')), array(COMPACT, [], literals(b'"ab"', b"2"), 1),
-    ),
-    "beside a run": lambda: POOL.alt(
-        unique([Way(strings(b"ab", low=1, high=2))]), array(COMPACT, [], [Way(strings(b"abu", low=2, high=3))], 0, 2),
-    ),
-    "two kinds": lambda: POOL.alt(unique(literals(b"1", b"2", b"11"), 2), unique(literals(b"1", b"1.0", b'"b"'), 0, 3)),
-    "kinds of objects": lambda: POOL.alt(
-        object_(
-            COMPACT, [Member(key("a"), ONE, True)], [Member(strings(b"abx", low=0, high=2), ONE, False)], 2,
-            any_order=True, distinct=True,
-        ),
-        object_(
-            COMPACT, [Member(key("x"), (Way(POOL.literal(b"2")),), True)],
-            [Member(strings(b"ab", low=0, high=3), (Way(POOL.alt(*map(POOL.literal, (b"1", b"2")))),), False)], 2, 3,
-            any_order=True, distinct=True,
-        ),
-        object_(COMPACT, [Member(key("ab"), ONE, True)], [Member(strings(b"au", low=1, high=1), ONE, False)]),
-    ),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("case", CASES)
-def test_masks_hold_just_the_tokens_that_can_be_gone_on_with(case: str, vocabulary: Vocabulary, check_masks) -> None:
-    check_masks(CASES[case](), vocabulary, random.Random(case))
-
-
-@settings(deadline=None, max_examples=60)
-@given(taken=st.sets(st.sampled_from(TEXT_WORDS)), flexible=st.booleans(), cut=st.integers(0, 3))
-def test_whether_a_text_can_still_become_another(taken: set[str], flexible: bool, cut: int) -> None:
-    """Told by values alone, it is as if each had been tried."""
-    form = FLEXIBLE if flexible else COMPACT
-    body = POOL.alt(*[values_equal(form, word) for word in TEXT_WORDS])
-    rule = Elements(form, (), (Way(body),), left(0, None, ()), frozenset(taken))
-    captures.note_listed(body, TEXT_WORDS)
-    for word in TEXT_WORDS:
-        start = word[:cut]
-        possible = any(other.startswith(start) for other in set(TEXT_WORDS) - taken)
-        spellings = [start, "".join(f"\\u{ord(letter):04x}" for letter in start)]
-        for spelled in spellings if flexible else [start]:
-            text = b'"' + spelled.encode()
-            assert has_others(rule, derived(body, text), text) is possible
-            assert has_others(rule, derived(body, text), text, body) is possible
-    assert has_others(rule, derived(body, b'"a"'), b'"a"') is None
-
-
-def test_taken_texts_are_walked_together_as_one_by_one(vocabulary: Vocabulary, monkeypatch) -> None:
-    texts = list(dict.fromkeys(a + b + c for a in "abx" for b in ("", "a", "b", "1") for c in ("", "a", ".", "\n")))
-    schema = {"type": "array", "uniqueItems": True, "items": {"type": "string", "pattern": "^[abx1.\n]*$"}}
-    document = json.dumps(texts, separators=(",", ":")).encode()
-    found = []
-    for few in (0, 10**6):
-        monkeypatch.setattr(capture_masks, "_FEW_RESTS", few)
-        automaton = Automaton(vocabulary)
-        place = automaton.start(automaton.compile(JsonSchema(json.dumps(schema))))
-        masks = []
-        for byte in document:
-            row = automaton.row_at(*place)
-            masks.append(automaton.rows[row].tobytes())
-            after = automaton.after(*place, TOKENS.index(bytes([byte])))
-            assert after is not None
-            place = after
-        found.append(masks)
-    assert found[0] == found[1]
-
-
-@pytest.mark.parametrize(
-    ("items", "text"),
-    [
-        ({"type": "integer", "minimum": 0, "maximum": 4}, b"[0, 3, 0 , -0"),
-        ({"enum": ["a", "ab", -1, 1]}, b'["ab","a", -1,1]'),
-        ({"enum": [0, [0]]}, b"[[0],-0"),
-    ],
-    ids=["integers", "mixed", "nested"],
-)
-def test_tokens_that_end_one_element_and_begin_the_next_are_allowed_as_they_are_taken(items: Any, text: bytes) -> None:
-    tokens = [*TOKENS, b",-", b", -", b" ,-", b"-0", b",-0", b"0,-", b',"', b', "a', b',"ab', b",[", b",[-"]
-    automaton = Automaton(Vocabulary([*tokens, b""], [len(tokens)], len(tokens) + 1))
-    schema = {"type": "array", "items": items, "uniqueItems": True, "minItems": 2}
-    place = automaton.start(automaton.compile(JsonSchema(json.dumps(schema), "flexible", property_order="any")))
-    n_crossed = 0
-    for byte in text:
-        row_id = automaton.row_at(*place)
-        row = automaton.rows[row_id]
-        allowed = {token for token, each in enumerate(tokens) if row[token >> 5] >> (token & 31) & 1}
-        taken = {token for token, each in enumerate(tokens) if automaton.after(*place, token) is not None}
-        assert {tokens[token] for token in allowed} == {tokens[token] for token in taken}
-        n_crossed += sum(b"," in tokens[token][:-1] for token in allowed)
-        after = automaton.after(*place, tokens.index(bytes([byte])))
-        if after is None:
-            break
-        place = after
-    assert n_crossed > 0
-
-
-def test_texts_share_the_walks_of_their_elements(vocabulary: Vocabulary) -> None:
-    """A second array of other texts finds nearly all it needs, for what was written is no part of the walks."""
-    automaton = Automaton(vocabulary)
-    batch, root = StateBatch(automaton), automaton.root_of(unique([Way(strings(b"abux", low=0, high=None))]))
-
-    def walks(text: bytes) -> int:
-        before, slot = automaton.walker.walks, batch.open(root)
-        for byte in text:
-            batch.row_ids(np.array([slot]))
-            assert batch.advance(np.array([slot]), np.array([TOKENS.index(bytes([byte]))]))[0]
-        return automaton.walker.walks - before
-
-    first = walks(b'["ab","abx","b","ux"]')
-    assert walks(b'["xx","bau","x","uba"]') < first
-
-
-def test_what_would_be_a_state_for_every_text_is_refused(vocabulary: Vocabulary) -> None:
-    automaton = Automaton(vocabulary)
-    batch = StateBatch(automaton)
-    words = unique([Way(strings(b"ab", low=0, high=None))])
-    slot = batch.open(automaton.root_of(POOL.and_(words, POOL.not_(values_equal(COMPACT, ["a", "b"])))))
-    batch.row_ids(np.array([slot]))
-    assert "beside another condition" in str(batch.errors[slot])
-
-
-def test_names_that_cannot_be_counted_are_refused() -> None:
-    others = [Member(string(ANY_TEXT), ONE, False)]
-    with pytest.raises(GrammarError, match="more than 64 members"):
-        object_(COMPACT, [], others, 65, distinct=True)
-
-
-# -- tokenizers that lack bytes -------------------------------------------------------------------------------
-
-ACCENTED = ("é", "ü", "a", "bé")
-LACKING = {
-    "enum": {"enum": [*ACCENTED, 1, 10]},
-    "few left": {"enum": ["é", "a", "aü"]},
-    "any string": {"type": "string", "maxLength": 2},
-    "pairs": {"type": "array", "items": {"enum": ["é", "a"]}, "maxItems": 2},
-}
-LACKING_SCHEMAS = [
-    *({"type": "array", "items": items, "uniqueItems": True} for items in LACKING.values()),
-    {"type": "array", "items": LACKING["enum"], "uniqueItems": True, "minItems": 2, "maxItems": 3},
-    {"type": "array", "prefixItems": [LACKING["enum"], LACKING["few left"]], "uniqueItems": True, "minItems": 2},
-    {"type": "array", "items": LACKING["few left"], "not": {"uniqueItems": True}},
-    {"properties": {"é": True}, "additionalProperties": {"type": "null"}, "minProperties": 1, "maxProperties": 3},
-    {"anyOf": [
-        {"type": "array", "items": LACKING["few left"], "uniqueItems": True, "minItems": 2},
-        {"type": "array", "items": {"const": "b"}},
-    ]},
-    {"anyOf": [
-        {"type": "object", "properties": {"x": {"const": "é"}}, "required": ["x"], "minProperties": 2},
-        {"type": "object", "properties": {"a": {"type": "null"}}, "additionalProperties": False},
-    ]},
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("schema", LACKING_SCHEMAS, ids=lambda schema: json.dumps(schema, ensure_ascii=False))
-def test_tokenizers_that_lack_bytes_come_to_no_dead_end(schema: Any, check_masks) -> None:
-    """What no tokens can spell is left out of what was to be compared as well."""
-    spelled = [bytes([byte]) for byte in b'0123456789abelnux{}[]",:.+-']
-    lacking = Vocabulary([*spelled, b'"a', b'","', b'["', b"null", b"1,1", b""], [len(spelled) + 5], len(spelled) + 6)
-    constraint = JsonSchema(json.dumps(schema), escapes="minimal")
-    expression = expression_of(constraint, lacking.alphabet)
-    check_masks(expression, lacking, random.Random(json.dumps(schema)))
-    text = POOL.shortest(expression) or b""
-    assert set(text) <= set(b"".join(spelled))
-    jsonschema.validate(json.loads(text), schema)
 
 
 def test_elements_that_cannot_be_spelled_are_no_elements() -> None:
