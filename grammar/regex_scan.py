@@ -56,7 +56,7 @@ class Scanner:
             members.append(self.class_item())
             first = False
         self.at += 1
-        result = self.cased(chars.union(*members))
+        result = self.cased(chars.union(*members))  # without the surrogates: no text has one by itself
         return chars.complement(result) if negated else result
 
     def class_item(self) -> CodePoints:
@@ -72,20 +72,20 @@ class Scanner:
             raise self.error("a range needs a character at both ends", self.text[start : self.at], start)
         if low[0][0] > high[0][0]:
             raise self.error("the range is out of order", self.text[start : self.at], start)
-        return chars.code_points([(low[0][0], high[0][0])])
+        return ((low[0][0], high[0][0]),)
 
     def class_atom(self) -> CodePoints:
         start = self.at
         char = self.text[start]
         self.at += 1
         if char != "\\":
-            return self.literal(char, start)
+            return _one(ord(char))
         if self.take("b"):
             return chars.characters("\b")
-        return self.escaped_set(start)
+        return self.escaped_set(start, in_class=True)
 
-    def escaped_set(self, start: int) -> CodePoints:
-        """What the escape stands for whose backslash was just read."""
+    def escaped_set(self, start: int, *, in_class: bool = False) -> CodePoints:
+        """What the escape stands for whose backslash was just read; in a class this may be a surrogate."""
         letter = self.text[self.at : self.at + 1]
         self.at += 1
         if letter.lower() in ("d", "w", "s"):
@@ -98,7 +98,7 @@ class Scanner:
         if letter == "a" and self.dialect == "python":
             return _one(7)
         if letter in ("x", "u", "U", "c", "0"):
-            return self.numeric(letter, start)
+            return self.numeric(letter, start, in_class)
         if letter and (not letter.isalnum() or not letter.isascii()):
             return self.literal(letter, start)
         raise self.error("this escape is not known", "\\" + letter, start, "leave the backslash out for the letter")
@@ -126,7 +126,7 @@ class Scanner:
         self.at = found.end()
         return chars.complement(members) if negated else members
 
-    def numeric(self, letter: str, start: int) -> CodePoints:
+    def numeric(self, letter: str, start: int, in_class: bool) -> CodePoints:
         """\\xXX, \\uXXXX, \\u{X...}, \\UXXXXXXXX, \\cX, \\0 and (in Python) \\0oo."""
         if letter == "0":
             octal = re.compile("[0-7]{0,2}" if self.dialect == "python" else "").match(self.text, self.at)
@@ -151,7 +151,7 @@ class Scanner:
         if 0xD800 <= point <= 0xDBFF and low:
             self.at = low.end()
             point = 0x10000 + (point - 0xD800 << 10) + int(low[1], 16) - 0xDC00
-        if 0xD800 <= point <= 0xDFFF or point > 0x10FFFF:
+        if (0xD800 <= point <= 0xDFFF and not in_class) or point > 0x10FFFF:
             raise self.error("this is not a character", self.text[start : self.at], start)
         return _one(point)
 

@@ -283,6 +283,23 @@ def test_ecma_and_python_differ_where_they_say() -> None:
     assert matches(r"[\w-.]", "-", "ecma")
 
 
+def test_surrogates_in_a_class_match_nothing() -> None:
+    def matches(pattern: str, text: str) -> bool:
+        return POOL.fullmatch(compile_pattern(pattern, mode="search", encoding="utf8", dialect="ecma"), text.encode())
+
+    for pattern in [
+        r"^[\u0020-\uD7FF\uE000-\uFFFD\uD800\uDBFF-\uDC00\uDFFF\t]*$",
+        "^[ -\ud7ff\ue000-\ufffd\ud800-\udfff]*$",
+    ]:
+        assert matches(pattern, "a é\ud7ff\ue000")
+        assert not matches(pattern, "\U0001f600")
+    assert matches(r"^[\u0020-\uDBFF\uDFFF]$", "😀")  # a pair is one character
+    assert matches(r"^[^\uD800-\uDFFF]+$", "a😀")
+    assert matches(r"^(?:[\0-\uD7FF]|[\uD800-\uDBFF][\uDC00-\uDFFF])+$", "ab")
+    with pytest.raises(GrammarError, match="not a character"):
+        matches(r"^\uD800", "a")
+
+
 def test_case_is_ignored_as_re_ignores_it() -> None:
     for letter in "aSKßıéÅσ":
         expression = compile_pattern(f"(?i){letter}", mode="fullmatch", encoding="utf8")
