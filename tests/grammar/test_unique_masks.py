@@ -100,7 +100,7 @@ CASES = {
         }}
     ),
     "listed, in two": lambda: of_schema(
-        {"type": "array", "maxItems": 2, "items": {"type": "array", "uniqueItems": True, "items": {"enum": ["a", "ab"]}}}
+        {"type": "array", "maxItems": 2, "items": {"type": "array", "uniqueItems": True, "items": {"enum": ["a", "b"]}}}
     ),
     "listed, besides": lambda: of_schema(
         {"type": "array", "uniqueItems": True, "items": {"enum": ["a", "b"]}, "minItems": 2}
