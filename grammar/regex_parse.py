@@ -85,6 +85,7 @@ _REFUSED_GROUPS = {
 }
 _ANCHOR = re.compile(r"[\^$]|\\[bBAZz]")
 _ORDINARY = re.compile(r"[A-Za-z0-9 _@%&=:;,<>~'!/-]{2,}(?![*+?{])")
+_FLAGS = re.compile(r"\(\?([aimsux]+)\)")
 _BLANK = re.compile(r"(?:\s|#[^\n]*)*")
 _QUANTIFIER = re.compile(r"\{(\d*)(,?)(\d*)\}")
 
@@ -208,6 +209,10 @@ class _Parser(Scanner):
         if self.take("?"):
             if self.take("#"):
                 return self.comment(start)
+            if self.dialect == "ecma" and (found := _FLAGS.match(self.text, start)):
+                self.set_flags(found[1], True)  # to the end of the group around
+                self.at = found.end()
+                return None
             look = self.group_kind(start)
         self.depth += 1
         if self.depth > 100:
@@ -247,7 +252,7 @@ class _Parser(Scanner):
         self.at = end + 1
 
     def leading_flags(self) -> None:
-        while found := re.compile(r"\(\?([aimsux]+)\)").match(self.text, self.at):
+        while found := _FLAGS.match(self.text, self.at):
             self.set_flags(found[1], True)
             self.at = found.end()
 

@@ -309,6 +309,15 @@ def test_case_is_ignored_as_re_ignores_it() -> None:
             assert POOL.fullmatch(expression, text.encode()) == same, (letter, text)
 
 
+def test_flags_inside_of_a_pattern_of_a_schema_hold_from_there_on() -> None:
+    for pattern in [r"^\d+\s*(?i)gb$", "^(?i)(yes|no)$", "^(a(?i)b)c|d$", "a(?i:b)c", "^(?s)a.b$"]:
+        expression = compile_pattern(pattern, mode="search", encoding="utf8", dialect="ecma")
+        for text in ["16 GB", "4gb", "YES", "nO", "abc", "aBc", "aBC", "ABc", "D", "d", "a\nb"]:
+            assert POOL.fullmatch(expression, text.encode()) == bool(regex.search(pattern, text, regex.V1)), text
+    with pytest.raises(GrammarError, match="this kind of group"):  # as in Python
+        compile_pattern("^(?i)a", mode="search", encoding="utf8")
+
+
 @pytest.mark.parametrize(
     ("pattern", "message"),
     [
