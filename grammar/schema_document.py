@@ -174,6 +174,9 @@ class Document:
             reason = f"{ref!r} is outside this document, and nothing is fetched"
             raise GrammarError(place, "$ref", reason, "copy the schema it names into $defs, or give its document")
         fragment = unquote(fragment)
+        root = self.at(resource.place)
+        if fragment == "/" and isinstance(root, dict) and "" not in root:
+            fragment = ""  # '#/', which many write for the whole document
         anchor = fragment if fragment and not fragment.startswith("/") else None
         target = resource.place + fragment if anchor is None else resource.anchors.get(anchor)
         try:

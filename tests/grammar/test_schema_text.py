@@ -120,3 +120,9 @@ def test_references_inside_a_document_that_has_a_name() -> None:
     for missing in ("#/$defs/a", "#/$defs/x~0y~1%25z/0", "#here"):
         with pytest.raises(GrammarError):
             document.resolve(missing, "#")
+
+
+def test_a_lone_slash_is_the_whole_document_where_nothing_has_no_name() -> None:
+    assert Document('{"items": {"$ref": "#/"}}').resolve("#/", "#/items") == "#"
+    assert Document('{"$id": "https://example.com/a", "$defs": {}}').resolve("#/", "#/$defs") == "#"
+    assert Document('{"": {"type": "null"}}').resolve("#/", "#") == "#/"
