@@ -15,7 +15,7 @@ from .chars import Encoding
 from .errors import GrammarError
 from .object_choices import can_be_chosen, multiplied
 from .schema_accepts import Judge
-from .schema_alike import Inner, plain_shape
+from .schema_alike import Inner, Written, plain_shape
 from .schema_applied import IN_PLACE, Applied
 from .schema_branches import Branches
 from .schema_clauses import (
@@ -85,6 +85,7 @@ class Schema:
         self._of_conj: dict[Conj, Shape] = {}
         self._open: list[Literal] = []
         self._inner = None if notes.listing else Inner(self.document)
+        self._written = Written(self.document)
 
     @property
     def root(self) -> Conj:
@@ -116,6 +117,15 @@ class Schema:
             return self._guarded(lambda: objects_as(*multiplied(rule, meet_objects)), place, "", bare)
 
         return replace(shape, objects=tuple(found for rule in shape.objects for found in plain(rule).objects))
+
+    def alike(self, conj: Conj) -> Conj:
+        """The same conjunction; those of schemas that are written alike are equal."""
+        return self._written.alike(conj)
+
+    def stood_for(self) -> list[Conj]:
+        """The schemas that others stood for since this was last asked (`alike`)."""
+        found, self._written.others = self._written.others, []
+        return [(Literal(place),) for place in found]
 
     def accepts(self, conj: Conj, value: Json) -> bool:
         """Whether a value satisfies all schemas of `conj`, in whatever way it may be written."""

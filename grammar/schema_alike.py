@@ -14,11 +14,13 @@ from .schema_rules import (
     NEVER,
     ArrayRule,
     Conj,
+    Either,
     Elements,
     Literal,
     Members,
     NumberRule,
     ObjectRule,
+    Same,
     StringRule,
     Value,
 )
@@ -73,6 +75,36 @@ class Inner:
     def _itself(self, place: str, schema: Json) -> Conj:
         self._document.know(place, schema)
         return (Literal(place),)
+
+
+class Written:
+    """Schemas by how they are written: those written alike mean the same, where one resource is all there is.
+
+    others: the places of those that another one stands for.
+    """
+
+    def __init__(self, document: Document) -> None:
+        self._document = document
+        self.others: list[str] = []
+        self._first: dict[str, str] = {}
+        self._of_place: dict[str, str] = {}
+
+    def alike(self, conj: Conj) -> Conj:
+        """The same conjunction, in which schemas that are written alike have the name of the first asked about."""
+        return tuple(map(self._part, conj)) if self._document.is_simple else conj
+
+    def _part(self, part: Literal | Same | Either) -> Literal | Same | Either:
+        if isinstance(part, Either):
+            return Either(tuple(map(self.alike, part.options)))
+        if isinstance(part, Same) or part.scope:
+            return part
+        known = self._of_place.get(part.place)
+        if known is None:
+            text = repr(self._document.at(part.place))  # the order of members counts, and 1.0 may be spelled unlike 1
+            known = self._of_place[part.place] = self._first.setdefault(text, part.place)
+            if known != part.place:
+                self.others.append(part.place)
+        return part if known == part.place else Literal(known, part.negated)
 
 
 def lone_reference(schema: dict[str, Json]) -> str | None:

@@ -78,7 +78,11 @@ def read_schema(constraint: JsonSchema, notes: Notes) -> Schema:
 
 def read_all(schema: Schema, constraint: JsonSchema) -> None:
     """Read all schemas that take part, so that the notes hold all that is to be found."""
-    _Emitter(schema, constraint, None).in_order(schema.root)
+    emitter = _Emitter(schema, constraint, None)
+    emitter.in_order(schema.root)
+    while others := schema.stood_for():
+        for conj in others:
+            emitter.in_order(conj)
 
 
 def compile_read(schema: Schema, constraint: JsonSchema, notes: Notes) -> int:

@@ -144,6 +144,9 @@ class Planner:
         """The ways to write a value that satisfies `base`; none where there is no such value."""
         if not events:
             return self._simply(base)
+        if len(events) > 1:
+            base = self._schema.alike(base)
+            events = [event._replace(conj=self._schema.alike(event.conj)) for event in events]
         found = [PlannedWay(base, frozenset())] if self._is_possible(base) else []
         exact = len(events) > _FEW_EVENTS
         for event in events:
@@ -321,7 +324,7 @@ class Planner:
             true = [kind._replace(named=(*kind.named, True)) for kind in self._where(kinds, said, true=True)]
             untrue = self._where(kinds, said, true=False) if said.is_wide else []
             kinds = true + [kind._replace(named=(*kind.named, False)) for kind in untrue]
-        for alike in _patterns_alike(rule):
+        for alike in self._patterns_alike(rule):
             said = Said(alike)
             true = [kind._replace(matched=kind.matched | {alike[0]}) for kind in self._where(kinds, said, true=True)]
             kinds = true + self._where(kinds, said, true=False)
@@ -338,11 +341,12 @@ class Planner:
         found = [(kind, kind.names.where(said, self._schema.text_of, true=true)) for kind in kinds]
         return [kind._replace(names=names) for kind, names in found if names is not None]
 
-
-def _patterns_alike(rule: ObjectRule) -> list[tuple[str, ...]]:
-    """The patterns on names; together those that no part tells apart: which of them a name matches does not matter."""
-    parts = [dict(part.patterns) for part in (*rule.members, *rule.broken)]
-    found: dict[tuple[Conj | None, ...], list[str]] = {}
-    for pattern in rule.pattern_texts():
-        found.setdefault(tuple(part.get(pattern) for part in parts), []).append(pattern)
-    return list(map(tuple, found.values()))
+    def _patterns_alike(self, rule: ObjectRule) -> list[tuple[str, ...]]:
+        """The patterns on names; together those that no part tells apart: which of them a name matches is the same."""
+        parts = [
+            {pattern: self._schema.alike(c) for pattern, c in part.patterns} for part in (*rule.members, *rule.broken)
+        ]
+        found: dict[tuple[Conj | None, ...], list[str]] = {}
+        for pattern in rule.pattern_texts():
+            found.setdefault(tuple(part.get(pattern) for part in parts), []).append(pattern)
+        return list(map(tuple, found.values()))
