@@ -11,8 +11,8 @@ import numpy as np
 
 from . import alternation_kernels as ak
 from . import derivative_kernels as dk
+from . import end_kernels, member_kernels
 from . import first_kernels as fk
-from . import member_kernels
 from . import node_kernels as nk
 from . import node_layout as nl
 from . import pool_kernels as pk
@@ -221,6 +221,16 @@ class Arithmetic:
         """`derivative` without the search for emptiness: may name EMPTY by another expression."""
         return self.run(dk.derive, item, byte, 0)
 
+    def rest(self, item: int, text: bytes) -> int:
+        """What may follow `text`: `raw_derivative` by each of its bytes."""
+        return self.run(end_kernels.behind, item, np.frombuffer(text, np.uint8))
+
+    def way_out(self, item: int, most: int, longest: int) -> bytes | None:
+        """Some string of at most `longest` bytes, seen by looking at `most` derivatives; None: none is."""
+        found = np.empty(longest, np.uint8)
+        size = self.run(end_kernels.way_out, item, most, found)
+        return None if size < 0 else found[:size].tobytes()
+
     def is_empty(self, item: int) -> bool:
         """Whether no string is in the language. Raises GrammarError when that takes too long to find out."""
         if self._store.flags(item):  # plain, or nullable
@@ -254,12 +264,8 @@ class Arithmetic:
         self._witness.know(item, text)
 
     def fullmatch(self, item: int, data: bytes) -> bool:
-        """Whether `data` is in the language, found byte by byte."""
-        for byte in data:
-            item = self.raw_derivative(item, byte)
-            if item == EMPTY:
-                return False
-        return self.nullable(item)
+        """Whether `data` is in the language."""
+        return self.nullable(self.rest(item, data))
 
     def byte_classes(self, item: int) -> tuple[int, ...]:
         """A partition of the 256 bytes, as masks; bytes of one class have the same derivative."""

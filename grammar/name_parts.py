@@ -8,8 +8,8 @@ end inside of what a name has to go on with, and for which the shortest such end
 
 from __future__ import annotations
 
-from functools import cache
 from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -90,6 +90,38 @@ class Rest(NamedTuple):
         return Rest(max(self.size, len(text)), max(self.plain, plain), max(self.others, others))
 
 
+class _Counts(NamedTuple):
+    """The tokens of a vocabulary by how many characters of which kind they have.
+
+    kinds: (kinds, 3), characters of ASCII, others, and their run. kind_of: of each token.
+    """
+
+    may_have_dots: np.ndarray
+    kind_of: np.ndarray
+    kinds: np.ndarray
+
+
+_COUNTED: WeakKeyDictionary[Vocabulary, _Counts] = WeakKeyDictionary()
+
+
+def _counts_of(vocabulary: Vocabulary) -> _Counts:
+    """`_Counts`, found once."""
+    known = _COUNTED.get(vocabulary)
+    if known is None:
+        counts = np.empty((len(vocabulary.tokens), 4), np.int64)
+        count_all(vocabulary.text, vocabulary.text_start, np.array(RUNS, np.int64), counts)
+        counts[:, 0] = np.minimum(counts[:, 0], LONGEST + 1)
+        counts[:, 1] = np.minimum(counts[:, 1], _MOST_OTHERS)
+        number = (counts[:, 0] * (_MOST_OTHERS + 1) + counts[:, 1]) * (len(RUNS) + 1) + counts[:, 2]
+        is_met = np.zeros((LONGEST + 2) * (_MOST_OTHERS + 1) * (len(RUNS) + 1), bool)
+        is_met[number] = True
+        kind_of = (np.cumsum(is_met) - 1)[number]
+        kinds = np.empty((is_met.sum(), 3), np.int64)
+        kinds[kind_of] = counts[:, :3]
+        known = _COUNTED[vocabulary] = _Counts(counts[:, 3] != 0, kind_of, kinds)
+    return known
+
+
 class NameTokens:
     """The tokens of a vocabulary by how many characters of which kind they have, and what becomes of names by them.
 
@@ -98,17 +130,8 @@ class NameTokens:
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self._vocabulary = vocabulary
-        kinds = np.empty((len(vocabulary.tokens), 4), np.int64)
-        count_all(vocabulary.text, vocabulary.text_start, np.array(RUNS, np.int64), kinds)
-        self.may_have_dots = kinds[:, 3] != 0
-        kinds[:, 0] = np.minimum(kinds[:, 0], LONGEST + 1)
-        kinds[:, 1] = np.minimum(kinds[:, 1], _MOST_OTHERS)
-        number = (kinds[:, 0] * (_MOST_OTHERS + 1) + kinds[:, 1]) * (len(RUNS) + 1) + kinds[:, 2]
-        is_met = np.zeros((LONGEST + 2) * (_MOST_OTHERS + 1) * (len(RUNS) + 1), bool)
-        is_met[number] = True
-        self._kind_of = (np.cumsum(is_met) - 1)[number]
-        self._kinds = np.empty((is_met.sum(), 3), np.int64)
-        self._kinds[self._kind_of] = kinds[:, :3]
+        counts = _counts_of(vocabulary)
+        self.may_have_dots, self._kind_of, self._kinds = counts.may_have_dots, counts.kind_of, counts.kinds
 
     def in_doubt(self, name: Name, rest: Rest) -> np.ndarray:
         """Which tokens, or shortest ends behind them, may be too long for a name by their counts, (tokens,) bool."""
@@ -179,18 +202,20 @@ def _fit(plain: int, others: int, run: int, kinds: np.ndarray) -> np.ndarray:
     either = np.where((kinds[:, 2] == run) | (run == _NOWHERE), kinds[:, 2], _ANYWHERE)
     runs = np.where(kinds[:, 2] == _NOWHERE, run, either)
     count = np.minimum(others + kinds[:, 1], _MOST_OTHERS)
-    return plain + kinds[:, 0] <= _most_plain()[runs, count]
+    return plain + kinds[:, 0] <= _MOST_PLAIN[runs, count]
 
 
-@cache
 def _most_plain() -> np.ndarray:
     """How many characters of ASCII fit with so many others of a run, and any fewer, (runs + 1, others); -1: none."""
     found = np.full((len(RUNS) + 1, _MOST_OTHERS + 1), -1, np.int64)
     found[:, 0] = LONGEST
     for run, (low, high) in enumerate(RUNS):
         for others in range(1, _MOST_OTHERS):
-            plain = -1
-            while plain < found[run, others - 1] and fits(plain + 1, others, low, high):
-                plain += 1
+            plain = int(found[run, others - 1])
+            while plain >= 0 and not fits(plain, others, low, high):
+                plain -= 1
             found[run, others] = plain
     return found
+
+
+_MOST_PLAIN = _most_plain()

@@ -13,6 +13,7 @@ from .expr import EMPTY
 from .idna import LONGEST
 from .label_kernels import COMPLETE, LONGEST_NAME, TOO_LONG
 from .label_parts import QUOTE, OpenLabel
+from .name_ends import NameEnds
 from .name_lengths import KATAKANA_DOT, NAME_LENGTHS, after_all, nearest
 from .name_parts import NameTokens, OpenName, Rest, fit_with
 from .places import NO_UNIT
@@ -35,7 +36,7 @@ class NameWalks:
         self._dfa = dfa
         self._vocabulary = vocabulary
         self._tokens = NameTokens(vocabulary)
-        self._ends: dict[int, bytes] = {}
+        self._ends = NameEnds(dfa)
         self._others: dict[int, list[bytes]] = {}
         self._rests: dict[tuple[int, bytes], Rest | None] = {}
 
@@ -126,7 +127,7 @@ class NameWalks:
         states = self._tokens.states(self._dfa, walked, tokens, depth)
         over = (found == COMPLETE) & self._may_end(states)
         left = list(zip(tokens[~over].tolist(), states[~over].tolist(), strict=True))
-        for ends_of in (lambda state: [self._end_of(state)], self._other_ends if walked == free else lambda _: []):
+        for ends_of in (lambda state: [self._ends[state]], self._other_ends if walked == free else lambda _: []):
             ended = self._fit(name, left, depth, ends_of)
             left = [each for each in left if each[0] not in ended]
         texts = self._vocabulary.tokens
@@ -154,23 +155,14 @@ class NameWalks:
         met = np.unique(states)
         return np.isin(states, [state for state in met.tolist() if self._dfa.may_end(state)])
 
-    def _end_of(self, state: int) -> bytes:
-        """An end of a state that is not dead, a shortest one mostly."""
-        known = self._ends.get(state)
-        if known is None:
-            exprs, item = self._dfa.exprs, self._dfa.expression(state)
-            seen = exprs.seen(item)
-            known = self._ends[state] = exprs.shortest(item) or b"" if seen is None else seen
-        return known
-
     def _other_ends(self, state: int) -> list[bytes]:
         """Ends of a state that begin another label soon, all of whose labels are short enough."""
         known = self._others.get(state)
         if known is None:
             exprs, known = self._dfa.exprs, []
             limit = exprs.machine(NAME_LENGTHS, NAME_LENGTHS.relieved)
-            for begin in _soon_behind_a_dot(self._end_of(state)):
-                rest = self._behind(self._dfa.expression(state), begin)
+            for begin in _soon_behind_a_dot(self._ends[state]):
+                rest = self._dfa.exprs.rest(self._dfa.expression(state), begin)
                 end = None if rest == EMPTY else exprs.seen(exprs.and_(limit, rest))
                 known += [] if end is None else [begin + end]
             self._others[state] = known
@@ -180,30 +172,33 @@ class NameWalks:
         """The most that the shortest ends behind a part's tokens have; None: some of these are not known."""
         key = (free, start.tobytes())
         if key not in self._rests:
-            states = [part.token_states]
-            if part.shared_exits is not None:
-                states.append(part.shared_exits.base.states)
-            met, rest = np.unique(np.concatenate(states)), Rest()
-            for state in met[(met > DEAD) & (self._dfa.kinds[met] & NULLABLE == 0)].tolist():
+            rest, is_known = Rest(), not len(part.token_states) or int(part.token_states.min()) >= DEAD
+            open_ones = self._met(part) if is_known else []
+            self._ends.find(open_ones)
+            for state in open_ones:
                 if self._parts.label_of(state) is None:
-                    rest = rest.joined(self._end_of(state))
+                    rest = rest.joined(self._ends[state])
                 else:  # which ends in time by itself, and so do the names that have its characters
                     rest = rest._replace(size=max(rest.size, LONGEST))
-            self._rests[key] = None if len(met) and met[0] < DEAD else rest
+            self._rests[key] = rest if is_known else None
         return self._rests[key]
+
+    def _met(self, part: Part) -> list[int]:
+        """The states, which are not dead and not over, in which tokens of a part end, or may: where its base was."""
+        is_met = np.zeros(len(self._dfa), bool)
+        is_met[part.token_states] = True
+        if part.shared_exits is not None:
+            is_met[part.shared_exits.base.states] = True
+        is_met[DEAD] = False
+        return np.flatnonzero(is_met & (self._dfa.kinds[: len(is_met)] & NULLABLE == 0)).tolist()
 
     def _goes_on(self, name: OpenName, free: int, text: bytes) -> bool:
         """Whether a state of names, of any length, goes on with a text, and in time."""
         lengths, exprs = after_all(name.lengths, text), self._dfa.exprs
         if lengths is None:
             return False
-        rest = self._behind(self._dfa.expression(free), text)
+        rest = self._dfa.exprs.rest(self._dfa.expression(free), text)
         return not exprs.is_empty(exprs.and_(exprs.machine(NAME_LENGTHS, lengths), rest))
-
-    def _behind(self, item: int, text: bytes) -> int:
-        for byte in text:
-            item = self._dfa.exprs.raw_derivative(item, byte)
-        return item
 
 
 def _soon_behind_a_dot(end: bytes) -> list[bytes]:

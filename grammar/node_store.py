@@ -6,8 +6,8 @@ import numpy as np
 
 from . import alternation_kernels as ak
 from . import derivative_kernels as dk
+from . import end_kernels, member_kernels
 from . import first_kernels as fk
-from . import member_kernels
 from . import node_kernels as nk
 from . import node_layout as nl
 from . import pool_kernels as pk
@@ -238,5 +238,8 @@ def warm() -> None:
     fk.first(store.words, denied, 0)
     dk.derive(store.words, denied, 97, 0)
     dk.derivative(store.words, denied, 97, 0)
+    text_read = np.zeros(1, np.uint8)
+    end_kernels.behind(store.words, denied, text_read)
+    end_kernels.way_out(store.words, denied, 1, text_read)
     pk.remember(store.words, pk.pair_key(0, 0, 0), pk.fact(store.words, pk.derivative_key(0, 0)))
     store.grow()

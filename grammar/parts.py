@@ -16,6 +16,7 @@ from . import kernels, walk_kernels
 from . import wide_kernels as wk
 from .dfa import APART, DEAD
 from .label_parts import QUOTE, OpenLabel, open_label
+from .made_of import MadeOf
 from .name_parts import OpenName, open_name
 from .name_walks import NameWalks
 from .nodes import ALL_BYTES, EMPTY, EPSILON, Kind
@@ -130,9 +131,10 @@ class Parts:
         self._bases: list[Base] = []
         self._base_locals = np.zeros(0, np.int64)
         self._limits: dict[int, tuple[int, int] | None] = {}
+        self._made_of: dict[int, MadeOf] = {}
         self._labels: dict[int, OpenLabel | None] = {}
         self._names: dict[int, OpenName | None] = {}
-        self._name_walks: NameWalks | None = None
+        self._name_walks = NameWalks(self, frames.dfa, vocabulary)
         self._reaches: dict[tuple[int, bytes], int] = {}
         self._root_weights = _root_weights(vocabulary)
         self._kept_bytes = 0
@@ -213,10 +215,17 @@ class Parts:
         dfa, exprs, found = self._frames.dfa, self._frames.exprs, None
         if limit := dfa.limit(local):
             member, most = limit
-            others = [each for each in exprs.node(dfa.expression(local))[1] if each != member]
-            found = dfa.state(exprs.and_(*others, exprs.repeat(exprs.node(member)[1], 0, None))), most
+            others = exprs.and_(*[each for each in exprs.node(dfa.expression(local))[1] if each != member])
+            found = dfa.state(self._of_any_length(others, exprs.node(member)[1])), most
         self._limits[local] = found
         return found
+
+    def _of_any_length(self, item: int, unit: int) -> int:
+        """Texts of an expression that are made of whole characters, however many."""
+        exprs = self._frames.exprs
+        if unit not in self._made_of:
+            self._made_of[unit] = MadeOf(exprs, unit)
+        return item if self._made_of[unit].holds(item) else exprs.and_(item, exprs.repeat(unit, 0, None))
 
     def label_of(self, local: int) -> OpenLabel | None:
         """`open_label`, remembered."""
@@ -476,8 +485,6 @@ class Parts:
         name = self._name_of(local) if self._frames.dfa.kinds[local] & APART else None
         if name is None:
             return None
-        if self._name_walks is None:
-            self._name_walks = NameWalks(self, self._frames.dfa, self._vocabulary)
         found = self._name_walks.walk(local, name, nodes)
         if not isinstance(found, tuple):
             return found

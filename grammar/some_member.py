@@ -117,11 +117,7 @@ class SomeMember:
 
     def behind(self, item: int, text: bytes) -> int:
         """What may follow a text."""
-        for byte in text:
-            if item == EMPTY:
-                break
-            item = self._exprs.raw_derivative(item, byte)
-        return item
+        return self._exprs.rest(item, text)
 
     # -- a machine that limits lengths ------------------------------------------------------------------------
 

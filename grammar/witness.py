@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from .errors import GrammarError
-from .nodes import EMPTY, Kind
+from .nodes import Kind
 from .pools import using
 from .some_member import SomeMember
 from .verbatim_search import Along
@@ -29,6 +29,7 @@ SEARCH_BUDGET = 30_000
 """States one search may open before the combination is refused. Its time is limited by `work.within`."""
 
 _FEW, _FEW_TIGHT = 30, 3  # states
+_MOST_LOOKED_AT, _SOON = 16, 8  # derivatives; bytes
 _MOST_TRIED = 1000  # bytes of a text that is held against each member of an intersection
 
 _OUTLINED = (Kind.REF, Kind.WORDS, Kind.CAPTURE)
@@ -75,9 +76,20 @@ class Witness:
 
     def has_member(self, item: int) -> bool:
         """Whether any string is in the language."""
-        if self._exprs.known_length(item) is None and (self._is_free(item) or self._has_some(item)):
-            return True
+        if self._exprs.known_length(item) is None:
+            node = self._exprs.node(item)
+            if node[0] == Kind.ALT:
+                return any(map(self.has_member, node[1]))
+            if self._is_free(item) or self._is_soon_over(item) or self._has_some(item):
+                return True
         return self.length(item) < NEVER
+
+    def _is_soon_over(self, item: int) -> bool:
+        """Whether a string is seen at once of an intersection without a machine that limits lengths."""
+        members = self._members(item)
+        if not members or any(map(self._some.is_limit, members)):
+            return False
+        return self._exprs.way_out(item, _MOST_LOOKED_AT, _SOON) is not None
 
     def _has_some(self, item: int) -> bool:
         """Whether a string is seen of an intersection of which a shortest one is not found soon."""
@@ -354,15 +366,7 @@ class Witness:
         longest = max(known, key=self.length)
         text = self.shortest(longest) if self.length(longest) <= _MOST_TRIED else None
         others = [member for member in self._members(item) if member != longest]
-        return text if text is not None and all(self._has(other, text) for other in others) else None
-
-    def _has(self, item: int, text: bytes) -> bool:
-        """Whether a text is in the language."""
-        for byte in text:
-            item = self._exprs.raw_derivative(item, byte)
-            if item == EMPTY:
-                return False
-        return self._exprs.nullable(item)
+        return text if text is not None and all(exprs.fullmatch(other, text) for other in others) else None
 
     def _label_length(self, item: int) -> int:
         """Characters that the label still needs in which the texts of an expression are; 0: they are in none."""

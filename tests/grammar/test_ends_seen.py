@@ -1,0 +1,85 @@
+"""What is seen of expressions without a search: texts they have, and what all of their texts are made of."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+import pytest
+
+from rootform.grammar import formats
+from rootform.grammar.chars import JSON_CHAR
+from rootform.grammar.dfa import DEAD, Dfa
+from rootform.grammar.expr import EMPTY, POOL
+from rootform.grammar.made_of import MadeOf
+from rootform.grammar.name_ends import NameEnds
+from rootform.grammar.nodes import Kind
+from rootform.grammar.regex import compile_pattern
+
+UNITS = (JSON_CHAR, POOL.byte_set(b'ab,"'), POOL.alt(POOL.byte_set(b"a"), POOL.literal(b'b"')))
+
+
+def test_what_stands_behind_a_text_is_what_its_bytes_lead_to(random_expression: Callable[..., tuple]) -> None:
+    rng = random.Random(3)
+    for _ in range(200):
+        item, _ = random_expression(rng)
+        text = bytes(rng.choices(b'ab,"', k=rng.randint(0, 5)))
+        one_by_one = item
+        for byte in text:
+            one_by_one = POOL.raw_derivative(one_by_one, byte)
+        assert POOL.rest(item, text) == one_by_one
+
+
+def test_a_way_out_is_a_text_of_the_expression(random_expression: Callable[..., tuple]) -> None:
+    rng, n_seen = random.Random(5), 0
+    for _ in range(300):
+        item, _ = random_expression(rng, regular=True)
+        found = POOL.way_out(item, rng.randint(0, 20), rng.randint(1, 6))
+        if found is not None:
+            n_seen += 1
+            assert POOL.fullmatch(item, found)
+    assert n_seen > 100
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_what_is_made_of_characters_has_no_text_that_is_not(unit: int, random_expression: Callable[..., tuple]) -> None:
+    rng, made_of = random.Random(7), MadeOf(POOL, unit)
+    others = POOL.not_(POOL.repeat(unit, 0, None))
+    for _ in range(150):
+        item, _ = random_expression(rng, regular=True)
+        if made_of.holds(item):
+            assert POOL.is_empty(POOL.and_(item, others))
+
+
+def test_host_names_and_patterns_are_seen_to_be_made_of_characters() -> None:
+    made_of = MadeOf(POOL, JSON_CHAR)
+    kind, members = POOL.node(formats.body("hostname"))
+    assert kind == Kind.AND
+    assert made_of.holds(POOL.and_(*[part for part in members if POOL.kind(part) != Kind.COUNTED]))
+    assert made_of.holds(compile_pattern("(foo|b[aß]r|\\n)x?", mode="fullmatch", encoding="json"))
+
+
+def test_half_of_a_character_and_counted_runs_are_no_whole_ones() -> None:
+    made_of = MadeOf(POOL, JSON_CHAR)
+    body = compile_pattern("(aß?)?ß", mode="fullmatch", encoding="json")
+    assert made_of.holds(body)
+    assert not made_of.holds(POOL.rest(body, "ß".encode()[:1]))
+    assert made_of.holds(POOL.rest(body, "aß".encode()))
+    assert not made_of.holds(POOL.counted(JSON_CHAR, 0, 5))
+    assert made_of.holds(EMPTY)
+
+
+def test_ends_of_states_are_ends() -> None:
+    dfa, rng = Dfa(POOL), random.Random(2)
+    texts = [compile_pattern(each, mode="fullmatch", encoding="json") for each in ("a+üb?", "中[x-z]{3}")]
+    start = dfa.state(POOL.alt(*texts))
+    states = [start]
+    for _ in range(300):
+        after = dfa.step(rng.choice(states), rng.choice("aübxyz中".encode()))
+        states += [after] if after != DEAD else []
+    for is_found in (False, True):
+        ends = NameEnds(dfa)
+        if is_found:
+            ends.find(sorted(set(states)))
+        for state in set(states):
+            assert POOL.fullmatch(dfa.expression(state), ends[state])
