@@ -11,6 +11,7 @@ from .errors import GrammarError
 from .expr import EMPTY, EPSILON, POOL
 from .pools import memo
 from .regex_classes import Classes
+from .regex_ends import least
 from .regex_look import Looks
 from .regex_parse import (
     Anchor,
@@ -54,6 +55,8 @@ def compile_pattern(pattern: str, *, mode: Mode, encoding: Encoding, dialect: Di
         if branches is None:
             return _with_looks(tree, mode, encoding)
         compiler = _compiler(encoding)
+        if mode == "search":
+            branches = [least(branch, before=True, behind=True) for branch in branches]
         around = compiler.anything if mode == "search" else EPSILON
         return POOL.alt(*[compiler.branch(b, around, around) for b in branches])
     except RecursionError as error:
@@ -103,7 +106,9 @@ class _Compiler:
         self.anything = POOL.repeat(spell(chars.ANY_CHARACTER), 0, None)
 
     def branch(self, items: _Branch, before: int, after: int) -> int:
-        """A sequence that may have anchors and look-aheads in it. before, after: what may stand around the match."""
+        """A sequence that may have anchors and look-aheads in it. before, after: what may stand around the match: the
+        same, and anything or nothing, or nothing before it.
+        """
         result, at_start = after, False
         for item in reversed(items):
             if isinstance(item, Anchor):
@@ -117,7 +122,7 @@ class _Compiler:
                 result = POOL.concat(self.plain(item), result)
             elif not POOL.nullable(self.plain(item)):
                 return EMPTY  # something must stand before the start
-        return result if at_start else POOL.concat(before, result)
+        return result if at_start or result == before else POOL.concat(before, result)
 
     def ahead(self, look: LookAhead) -> int:
         """Whole rests of the text that begin as the look-ahead says."""
@@ -125,6 +130,7 @@ class _Compiler:
         if branches is None:
             reason = "looking behind, and looking inside a repetition, is not supported inside a look-ahead"
             raise GrammarError(f"regex, column {look.column}", "(?=", reason, "move it out of the look-ahead")
+        branches = [least(branch, before=False, behind=True) for branch in branches]
         found = POOL.alt(*[self.branch(branch, EPSILON, POOL.everything) for branch in branches])
         return POOL.not_(found) if look.negative else found
 

@@ -15,6 +15,7 @@ from .expr import POOL
 from .json_values import ANY_TEXT, PLAIN_TEXT
 from .pools import memo
 from .regex import compile_pattern
+from .regex_lengths import lengths
 from .schema_rules import StringRule
 from .verbatim import indexed
 
@@ -45,8 +46,10 @@ def _body(rule: StringRule, source: str | None, spelling: Encoding, *, any_spell
     if rule.verbatim and source is not None:
         text = indexed(source, words=rule.verbatim == "words")
         parts.append(POOL.verbatim(text, rule.min_length, rule.max_length))
-    elif rule.min_length or rule.max_length is not None:
-        parts.append(POOL.counted(unit, rule.min_length, rule.max_length))
+    else:
+        least, most = _lengths_besides_patterns(rule)
+        if least or most is not None:
+            parts.append(POOL.counted(unit, least, most))
     for choice in rule.choices:
         parts.append(POOL.alt(*[_body(option, None, spelling, any_spelling=any_spelling) for option in choice]))
     unwanted = [search(pattern, spelling) for pattern in rule.not_patterns]
@@ -57,6 +60,15 @@ def _body(rule: StringRule, source: str | None, spelling: Encoding, *, any_spell
         if len(parts) == 1 or spelling == "plain":  # other spellings of what is unwanted are not among that
             parts.append(every)
     return POOL.and_(*parts) if parts else every
+
+
+def _lengths_besides_patterns(rule: StringRule) -> tuple[int, int | None]:
+    """What a rule's lengths still say where its patterns hold: nothing is counted that a pattern counts by itself."""
+    least, most = rule.min_length, rule.max_length
+    for lo, hi in map(lengths, rule.patterns):
+        least = 0 if lo >= least else least
+        most = None if most is not None and hi is not None and hi <= most else most
+    return least, most
 
 
 def search(pattern: str, spelling: Encoding) -> int:

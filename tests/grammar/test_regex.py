@@ -23,6 +23,7 @@ from rootform.grammar.constraints import Regex
 from rootform.grammar.errors import GrammarError
 from rootform.grammar.expr import POOL
 from rootform.grammar.regex import compile_pattern
+from rootform.grammar.regex_lengths import lengths
 from rootform.grammar.unicode_extensions import script_extensions
 from rootform.grammar.unicode_properties import NAMES, binary_property
 from rootform.grammar.unicode_scripts import script
@@ -405,3 +406,26 @@ def test_texts_read_at_once_are_their_characters(text: str, after: str, encoding
     together = compile_pattern(flags + text + after, mode="fullmatch", encoding=encoding)
     apart = "".join(f"[{c}]" for c in text if c != " " or flags != "(?x)")
     assert together == compile_pattern(flags + apart + after, mode="fullmatch", encoding=encoding)
+
+
+@settings(max_examples=200, deadline=None)
+@given(parts=anchored, samples=st.lists(texts, min_size=10, max_size=10))
+def test_lengths_hold_for_all_texts_in_which_a_pattern_is_found(
+    parts: tuple[str, str, str], samples: list[str]
+) -> None:
+    pattern = "".join(parts).replace(r"\Z", "$")
+    least, most = lengths(pattern)
+    expression = compile_pattern(pattern, mode="search", encoding="utf8", dialect="ecma")
+    for text in samples:
+        if POOL.fullmatch(expression, text.encode()):
+            assert least <= len(text)
+            assert most is None or len(text) <= most
+
+
+def test_lengths_of_real_patterns() -> None:
+    assert lengths(r"^arn:aws[a-z\-]*:iam::\d{12}:role/?[a-zA-Z_0-9+=,.@\-_/]+$") == (31, None)
+    assert lengths("^[^:]{1,256}$") == (1, 256)
+    assert lengths("^(?:[a-z]|\\d{3})$") == (1, 3)
+    assert lengths("^a|bc$") == (1, None)
+    assert lengths("(^a$|^(?!x)b{2}$)") == (1, 2)
+    assert lengths("") == (0, None)
