@@ -48,6 +48,11 @@ class Left(NamedTuple):
         tallies = tuple(_one_less(tally) if i in counts else tally for i, tally in enumerate(self.tallies))
         return None if any(tally.high == -1 for tally in (total, *tallies)) else Left(total, tallies)
 
+    def allows_all_of(self, other: Left) -> bool:
+        """Whether whatever may come where `other` is left may come here, too."""
+        pairs = zip((self.total, *self.tallies), (other.total, *other.tallies), strict=True)
+        return all(a.low <= b.low and (a.high is None or (b.high is not None and a.high >= b.high)) for a, b in pairs)
+
     def least(self) -> tuple[int, ...]:
         """How many have to come at least: in all, which are no fewer than any tally needs, and towards each tally."""
         tallies = tuple([tally.low for tally in self.tallies])

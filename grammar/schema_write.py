@@ -27,6 +27,7 @@ from .schema_parts import MAX_LATER, Parts, Planned
 from .schema_plan import ArrayPlan, Besides, ObjectPlan, PlannedMember, PlannedWay
 from .schema_rules import ArrayRule, Conj, NumberRule, ObjectRule, StringRule, Values
 from .schema_shapes import ANYTHING, Shape
+from .unique_supply import spelled_once
 
 MAX_FEW_NAMES = 32
 """Names of kinds, of those of one object in which names are compared, that are listed by themselves."""
@@ -130,6 +131,8 @@ class Writer:
         if plan is None:
             return EMPTY if rule.values is None else self._these(rule.values)
         prefix, items = [self._ways(ways) for ways in plan.prefix], self._ways(plan.items)
+        if plan.unique and plan.tallies and not self._any_spelling:
+            prefix, items = [spelled_once(self._form, ways) for ways in prefix], spelled_once(self._form, items)
         shared = tuple((self._part(a), self._part(b), self._part(both)) for a, b, both in plan.shared)
 
         def write(tallies: bool, compared: bool) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from typing import NamedTuple
 
-from .captures import Excluded, derived, is_free, taken
+from .captures import Excluded, derived, taken
 from .counts import Left, Way
 from .errors import GrammarError
 from .expr import EMPTY, POOL
@@ -13,6 +13,7 @@ from .json_equal import read, values_equal
 from .json_layout import Layout
 from .known_values import has_values, values_behind, values_of
 from .pools import memo
+from .unique_supply import leaves_enough
 
 _MOST_TO_MATCH = 5  # elements still needed where those of different kinds must differ
 
@@ -111,9 +112,11 @@ class Elements(NamedTuple):
         return POOL.alt(*choices)
 
     def is_free(self) -> bool:
-        """Whether each kind of element still to come has more values than could be used up."""
-        wanted = len(self.seen) + len(self.prefix) + self._needed() + 2
-        return all(has_values(way.value, wanted) for ways in (*self.prefix, self.items) for way in ways)
+        """Whether each kind of element has more values than could be used up, or enough for all that is needed."""
+        if self._has_many():
+            return True
+        now = tuple(way for way, _ in self._ways())
+        return leaves_enough(self.form, now, self.prefix[1:], self.items, self.still, self.seen, self._wanted())
 
     def changed(self, change: Callable[[int], int]) -> Elements:
         """Arrays of other elements."""
@@ -136,12 +139,12 @@ class Elements(NamedTuple):
         return not POOL.is_empty(_any_rest(self.form, self.prefix[1:], self.items, still))
 
     def _counted(self, text: bytes) -> set[Left]:
-        """What is to come behind this element, for each of the ways in which it may have been written."""
+        """What may come behind this element, by the ways in which it may have been written."""
         ways = self._ways()
         alike = {still for _, still in ways}
         if len(alike) > 1:
             alike = {still for way, still in ways if POOL.fullmatch(way.value, text)}
-        return alike
+        return {still for still in alike if not any(other.allows_all_of(still) for other in alike - {still})}
 
     def next(self, still: Left, *values: Hashable) -> Elements:
         """The array at its next element, values that were written added."""
@@ -175,12 +178,21 @@ class Elements(NamedTuple):
 
     def _choices(self) -> int:
         """How many values of this element are to be tried, so that one of them leaves the others what they need."""
-        if (not self.prefix and not self.still.tallies) or is_free(self):
+        if (not self.prefix and not self.still.tallies) or self._has_many():
             return 1
         if max(self.still.least()) > _MOST_TO_MATCH:
             reason = f"more than {_MOST_TO_MATCH} elements of different kinds are needed, and must differ"
             raise GrammarError("constraint", "uniqueItems", reason, "lower minItems or minContains")
         return self._needed() + 1
+
+    def _has_many(self) -> bool:
+        """Whether each kind of element still to come has more values than could be used up."""
+        wanted = self._wanted()
+        return all(has_values(way.value, wanted) for ways in (*self.prefix, self.items) for way in ways)
+
+    def _wanted(self) -> int:
+        """More values than could be used up."""
+        return len(self.seen) + len(self.prefix) + self._needed() + 2
 
     def _needed(self) -> int:
         """How many elements are to come at most, where none comes that the array would do without."""
