@@ -23,6 +23,7 @@ from .places import NO_UNIT, Frames, Path, Place
 from .pools import using
 from .stacks import BOTTOM, Reader
 from .texts import NO_TEXT, NOTHING_YET
+from .trie import tokens_at, union
 from .vocab import Vocabulary
 
 if TYPE_CHECKING:
@@ -194,7 +195,7 @@ class _Walk:
     def _walk(self) -> None:
         while self._todo:
             (at, doubt), starts = self._todo.popitem()
-            nodes = starts[0] if len(starts) == 1 else self._parts.union(starts)
+            nodes = starts[0] if len(starts) == 1 else union(self._vocabulary, starts)
             if at.unit == NO_UNIT and self._frames.dfa.kinds[at.local] & SPLITS:
                 for expression in self._frames.dfa.split(at.local):
                     self._enter(expression, at.popped, at.pushes, nodes, doubt)
@@ -206,9 +207,9 @@ class _Walk:
                 self._parts.allow(self.doubtful, part, most)
             entry, popped, pushes = self._frames.behind(at, self._reader)
             if self._kind(entry) == Kind.MARK and self._rule(entry).hides():
-                over = part.tokens[part.token_states == self._frames.dfa.state(EPSILON)]
+                over = part.whole(self._frames.dfa.state(EPSILON))
                 kernels.set_bits(self.doubtful, over, np.zeros_like(over), 0)
-            if len(part.exits) or part.shared_exits:
+            if part.may_end:
                 exits = self._parts.exits_towards(part, at, self._first_behind(at))
                 if len(exits):
                     self._leave(entry, popped, pushes, exits, doubt)
@@ -246,7 +247,7 @@ class _Walk:
                 if begun and (
                     sure == _DOUBTFUL or may_become_taken(rule, begun)
                 ):  # tokens that end here were found before it was known what is begun
-                    over = self._parts.tokens_at(group)
+                    over = tokens_at(self._vocabulary, group)
                     kernels.set_bits(self.doubtful, over, np.zeros_like(over), 0)
             if not fresh:
                 self._todo.setdefault(_Step(inside, sure), []).append(nodes)

@@ -16,11 +16,13 @@ from .addresses import Addresses
 from .capture_masks import CaptureMasks
 from .crossings import Crossings
 from .dfa import APART, SPLITS
-from .parts import FAR, Part, Parts
+from .part import Part
+from .parts import FAR, Parts
 from .places import NO_UNIT, Frames, Path, Place
 from .sequences import Sequences
 from .stacks import LEVELS, Reader, Stacks
 from .texts import NO_TEXT
+from .trie import union
 from .vocab import Vocabulary
 from .walker import Walker
 from .wide import WideWalks
@@ -165,7 +167,7 @@ class Masks:
     def _do_part(self, part: Part, at: Place, frame: int, reader: Reader) -> bool:
         """Do a wide walk of a frame. False as `go_on`."""
         self.parts.allow(self._words, part, FAR if at.unit == NO_UNIT else at.hi)
-        if len(part.exits) or part.shared_exits:
+        if part.may_end:
             first = self._first_behind(at, frame, reader)
             if first is None:
                 return False
@@ -215,13 +217,13 @@ class Masks:
         while todo:
             tick()  # in an ambiguous grammar there may be more places than anybody would wait for
             at, starts = todo.popitem()
-            nodes = starts[0] if len(starts) == 1 else self.parts.union(starts)
+            nodes = starts[0] if len(starts) == 1 else union(self._vocabulary, starts)
             if at.unit == NO_UNIT and self._frames.dfa.kinds[at.local] & SPLITS:
                 behind = [(each, nodes) for each in self._frames.dfa.split(at.local)]
             else:
                 part = self.parts.part(at.local, at.unit, nodes)
                 self.parts.allow(self._words, part, FAR if at.unit == NO_UNIT else at.hi)
-                if (len(part.exits) or part.shared_exits) and (outside := self._frames.leave(at, reader)):
+                if part.may_end and (outside := self._frames.leave(at, reader)):
                     exits = self.parts.exits_towards(part, at, self._frames.first(outside, reader))
                     if len(exits) and outside.text != NO_TEXT:
                         self._words[:] = self._captures.mask(place, reader)

@@ -21,7 +21,8 @@ from .vocab import Vocabulary
 from .work import tick
 
 if TYPE_CHECKING:
-    from .parts import Part, Parts
+    from .part import Part
+    from .parts import Parts
 
 _LABEL = re.compile(rb"[A-Za-z0-9-]*")
 _SOON = 3  # bytes, with which any character is over
@@ -172,8 +173,9 @@ class NameWalks:
         """The most that the shortest ends behind a part's tokens have; None: some of these are not known."""
         key = (free, start.tobytes())
         if key not in self._rests:
-            rest, is_known = Rest(), not len(part.token_states) or int(part.token_states.min()) >= DEAD
-            open_ones = self._met(part) if is_known else []
+            rest, ends = Rest(), part.end_states
+            is_known = int(ends.min(initial=DEAD)) >= DEAD
+            open_ones = self._open(ends) if is_known else []
             self._ends.find(open_ones)
             for state in open_ones:
                 if self._parts.label_of(state) is None:
@@ -183,14 +185,10 @@ class NameWalks:
             self._rests[key] = rest if is_known else None
         return self._rests[key]
 
-    def _met(self, part: Part) -> list[int]:
-        """The states, which are not dead and not over, in which tokens of a part end, or may: where its base was."""
-        is_met = np.zeros(len(self._dfa), bool)
-        is_met[part.token_states] = True
-        if part.shared_exits is not None:
-            is_met[part.shared_exits.base.states] = True
-        is_met[DEAD] = False
-        return np.flatnonzero(is_met & (self._dfa.kinds[: len(is_met)] & NULLABLE == 0)).tolist()
+    def _open(self, states: np.ndarray) -> list[int]:
+        """Those of some states, each once, that are not dead and not over."""
+        met = np.unique(states)
+        return met[(met > DEAD) & (self._dfa.kinds[met] & NULLABLE == 0)].tolist()
 
     def _goes_on(self, name: OpenName, free: int, text: bytes) -> bool:
         """Whether a state of names, of any length, goes on with a text, and in time."""

@@ -36,6 +36,6 @@ def staying_tokens(
         return None
     part = masks.parts.part(place.local, NO_UNIT, np.zeros(1, np.int32))
     row = np.zeros(vocabulary.size, bool)
-    row[part.tokens[part.token_states == place.local]] = True
+    row[part.staying(place.local)[0]] = True
     row &= vocabulary.without_bytes(behind)
     return row if row.sum() >= _LEAST else None

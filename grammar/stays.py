@@ -73,12 +73,13 @@ class Stays:
             if kept is not None:
                 return kept if len(kept) else None
         part = self._masks.parts.part(place.local, place.unit, np.zeros(1, np.int32))
-        stays = (part.token_states == place.local) & (part.token_counts < _OTHER)
-        may_be_left = place.unit == NO_UNIT and len(part.exits) > 0  # then a token may do both, inside and behind
+        tokens, counts = part.staying(place.local)
+        stays = counts < _OTHER
+        may_be_left = place.unit == NO_UNIT and part.may_end  # then a token may do both, inside and behind
         row = None
         if not may_be_left and stays.sum() >= _FROM:
             row = np.full(self._vocabulary.size, _OTHER, np.uint8)
-            row[part.tokens[stays]] = part.token_counts[stays]
+            row[tokens[stays]] = counts[stays]
         if self._recall is not None:
             self._recall.keep_stay(state, row, self._vocabulary.words)
         return row

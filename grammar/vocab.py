@@ -20,9 +20,10 @@ class Vocabulary:
     alphabet: the characters that the tokens can spell, whatever else is spelled; None: all there are.
 
     The trie, in preorder; node 0 is the root: `node_byte` uint8, `node_depth` int32, `node_end` int32 (one past the
-    last node below), and the tokens that end at node i: token_ids[token_start[i] : token_start[i + 1]], int32. The
-    children of node i: child_node[child_start[i] : child_start[i + 1]], int32; the byte to each: `child_byte`, uint8.
-    All but the depths, in the order that compiled walks take them: `trie`.
+    last node below), `node_deepest` int32, the depth of the deepest node below or of itself, and the tokens that end at
+    node i: token_ids[token_start[i] : token_start[i + 1]], int32. The children of node i: child_node[child_start[i] :
+    child_start[i + 1]], int32; the byte to each: `child_byte`, uint8. All but the depths, in the order that compiled
+    walks take them: `trie`. parents: by byte the nodes with a child by it, ascending, int32.
     """
 
     def __init__(self, tokens: Sequence[bytes], eos_ids: Sequence[int], size: int) -> None:
@@ -91,11 +92,15 @@ class Vocabulary:
         self.node_byte = np.frombuffer(node_bytes, np.uint8)
         self.node_depth = np.array(depths, np.int32)
         self.node_end = _subtree_ends(depths)
+        self.node_deepest = _deepest(self.node_depth, self.node_end)
         self.child_start, self.child_node = _children(depths)
         self.child_byte = self.node_byte[self.child_node]
         self.token_ids = np.array(order, np.int32)
         self.token_start = np.searchsorted(np.array(owners), np.arange(len(depths) + 1)).astype(np.int32)
         children = (self.child_start, self.child_node, self.child_byte)
+        by_byte = np.argsort(self.child_byte, kind="stable")
+        parents = np.repeat(np.arange(len(depths), dtype=np.int32), np.diff(self.child_start))[by_byte]
+        self.parents = np.split(parents, np.searchsorted(self.child_byte[by_byte], np.arange(1, 256)))
         self.trie = (*children, self.node_byte, self.node_end, self.token_start, self.token_ids)
 
 
@@ -114,6 +119,12 @@ def _subtree_ends(depths: list[int]) -> np.ndarray:
             ends[path.pop()] = node
         path.append(node)
     return ends
+
+
+def _deepest(depths: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """The largest depth in each range of nodes from node to end."""
+    ranges = np.stack([np.arange(len(ends)), ends], 1).ravel()
+    return np.maximum.reduceat(np.append(depths, 0), ranges)[::2].astype(np.int32)
 
 
 def _children(depths: list[int]) -> tuple[np.ndarray, np.ndarray]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -11,19 +12,21 @@ from . import miss_kernels as mk
 from . import walk_kernels
 from .addresses import Addresses
 from .ahead import populate
-from .dfa import DEAD, Dfa
+from .dfa import DEAD, Dfa, bytes_of
 from .vocab import Vocabulary
 
-_NO_EDGES = np.zeros((0, 3), np.int32)
+_NO_EDGES = np.zeros((0, 2), np.int32)
 _NO_NODES = np.zeros(0, np.int32)
+_FEWER = 8  # times fewer nodes are looked for among others than looked at
 
 
 class Walked(NamedTuple):
     """What a walk came to, int32 arrays, good until the next walk.
 
     tokens: (3, n), those that end inside, with the DFA state they end in and the units begun on the way. exits: (2, n),
-    trie nodes below which the frame may be over, and the units. entries: (n, 2), nodes at which the walk halted, and
-    the state. drops: (n, 2), ranges of nodes that are not what the base made of them. reached: nodes seen alive.
+    trie nodes below which the frame may be over, and the units. (A walk beside a base has no units.) entries: (n, 2),
+    nodes at which the walk halted, and the state. drops: (n, 2), ranges of nodes that are not what the base made of
+    them. reached: nodes seen alive.
     """
 
     tokens: np.ndarray
@@ -48,8 +51,8 @@ class Walker:
         self._walk = walk_kernels.walk if use_compiled else getattr(walk_kernels.walk, "py_func", walk_kernels.walk)
         below = walk_kernels.walk_below
         self._walk_below = below if use_compiled else getattr(below, "py_func", below)
-        self._path = np.empty((vocabulary.max_token_bytes + 1, 2), np.int32)
-        self._stack = np.empty((256 * (vocabulary.max_token_bytes + 1), 3), np.int32)
+        self._path = np.empty((vocabulary.max_token_bytes + 1, 4), np.int32)
+        self._stack = np.empty((256 * (vocabulary.max_token_bytes + 1), 2), np.int32)
         self._filled = np.zeros(6, np.int64)
         self._bits = np.zeros(vocabulary.words, np.uint32)
         addresses.put(ak.WALK_STACK, self._stack, self._filled)
@@ -58,30 +61,47 @@ class Walker:
         self.walks = 0
         self.reached = 0
 
-    def walk(self, state: int, unit: int, nodes: np.ndarray, base_states: np.ndarray = _NO_NODES) -> Walked:
+    def walk(
+        self, state: int, unit: int, nodes: np.ndarray, base_states: np.ndarray = _NO_NODES, least: int = 0
+    ) -> Walked:
         """All that lives below `nodes`, entered in `state`. unit: the state whose leaving is counted, or -1.
 
-        base_states: the states of an earlier walk from the root (`states_from`): what is the same there is left out.
+        Exits of a walk that counts are the nodes, of `nodes` too, with a child by a byte that the unit does not begin
+        with: what follows a run begins with no other.
+        base_states: the states of an earlier walk from the root (`states_from`): what is the same there is left out. It
+        counts nothing.
+        least: without a base, what is not so deep in the trie is left out, but for some of it.
         """
-        self.walks += 1
-        vocabulary, dfa = self._vocabulary, self._dfa
         if len(nodes) > 1:
             self._make_room_below(nodes)
-        filled = np.zeros(6, np.int64)
-        starts, edges = nodes, _NO_EDGES
-        while True:
-            if len(starts) == 1 and not len(base_states):
-                self._do_below(state, unit, int(starts[0]), filled)
-            else:
-                self._do(state, unit, starts, edges, base_states, filled)
-            n_tokens, n_exits, n_entries, n_drops, n_missing, reached = filled.tolist()
-            if not n_missing:
-                break
-            starts, edges = _NO_NODES, self._missing[:n_missing].copy()
+        if len(base_states):
+            filled = np.zeros(6, np.int64)
+            self._do(state, nodes, _NO_EDGES, base_states, filled)
+            return self._finish(base_states, filled)
+        filled = np.zeros(8, np.int64)
+        self._do_below(state, unit, nodes, least, filled)
+        while filled[4]:
+            node, before = self._missing[0].tolist()
+            self._dfa.step(before, int(self._vocabulary.node_byte[node]))
+            self._do_below(state, unit, nodes, least, filled)
+        return self._walked(filled)
+
+    def _finish(self, base_states: np.ndarray, filled: np.ndarray) -> Walked:
+        """Go on with a walk beside a base for as long as transitions are missing."""
+        vocabulary, dfa = self._vocabulary, self._dfa
+        while n_missing := int(filled[4]):
+            edges = self._missing[:n_missing].copy()
             # As long as one transition is missing, all nodes that it leads to are.
             for edge in np.unique(edges[:, 1].astype(np.int64) << 8 | vocabulary.node_byte[edges[:, 0]]).tolist():
                 dfa.step(edge >> 8, edge & 255)
             filled[4] = 0
+            self._do(DEAD, _NO_NODES, edges, base_states, filled)
+        return self._walked(filled)
+
+    def _walked(self, filled: np.ndarray) -> Walked:
+        """What a walk came to of which nothing is missing."""
+        n_tokens, n_exits, n_entries, n_drops, _, reached, *_ = filled.tolist()
+        self.walks += 1
         self.reached += reached
         return Walked(
             self._tokens[:, :n_tokens],
@@ -98,18 +118,12 @@ class Walker:
 
     def warm(self) -> None:
         """Have the loops compiled that the first walks may not need."""
-        self._do(DEAD, -1, _NO_NODES, _NO_EDGES, _NO_NODES, np.zeros(6, np.int64))
+        self._do(DEAD, _NO_NODES, _NO_EDGES, _NO_NODES, np.zeros(6, np.int64))
         self.states_from(DEAD)
         self.has_child(_NO_NODES, np.zeros(256, bool))
 
     def _do(
-        self,
-        state: int,
-        unit: int,
-        starts: np.ndarray,
-        edges: np.ndarray,
-        base_states: np.ndarray,
-        filled: np.ndarray,
+        self, state: int, starts: np.ndarray, edges: np.ndarray, base_states: np.ndarray, filled: np.ndarray
     ) -> None:
         """`walk_kernels.walk`, as far as it comes without the host."""
         dfa = self._dfa
@@ -119,7 +133,6 @@ class Walker:
                 dfa.arrays,
                 *self._vocabulary.trie,
                 base_states,
-                unit,
                 starts,
                 state,
                 edges,
@@ -132,7 +145,7 @@ class Walker:
                 self._missing,
             )
 
-    def _do_below(self, state: int, unit: int, node: int, filled: np.ndarray) -> None:
+    def _do_below(self, state: int, unit: int, nodes: np.ndarray, least: int, filled: np.ndarray) -> None:
         """`walk_kernels.walk_below`, as far as it comes without the host."""
         dfa, vocabulary = self._dfa, self._vocabulary
         with dfa.exprs.lock:
@@ -140,13 +153,15 @@ class Walker:
                 dfa.exprs.array,
                 dfa.arrays,
                 vocabulary.node_depth,
+                vocabulary.node_deepest,
                 vocabulary.node_byte,
                 vocabulary.node_end,
                 vocabulary.token_start,
                 vocabulary.token_ids,
                 unit,
-                node,
+                nodes,
                 state,
+                least,
                 self._path,
                 filled,
                 self._tokens,
@@ -158,19 +173,20 @@ class Walker:
     def walk_beside(self, state: int, limits: tuple[int, int]) -> tuple[int, Walked | None, np.ndarray]:
         """`walk` from the root beside the best of the bases: what `wide_kernels.walk_beside` answers, and the walk.
 
-        None: there is no such base, or not all transitions are known. limits: `most` and `few` of `best_base`. Last,
-        good until the next walk, the bits of all tokens, those of the base too, (words,) uint32.
+        None: there is no such base, or not all transitions are known: `finish_beside` goes on, where there is a base.
+        limits: `most` and `few` of `best_base`. Last, good until the next walk, the bits of all tokens, those of the
+        base too, (words,) uint32.
         """
         exprs = self._dfa.exprs
         with exprs.lock:
             at = mk.run(exprs.array, self._addresses.table, mk.WALK_BESIDE, state, *limits, 0)
-        if at < 0:
+        if at < 0 or self._filled[4]:
             return at, None, self._bits
-        n_tokens, n_exits, n_entries, n_drops, _, reached = self._filled.tolist()
-        self.walks += 1
-        self.reached += reached
-        tokens, exits = self._tokens[:, :n_tokens], self._exits[:, :n_exits]
-        return at, Walked(tokens, exits, self._entries[:n_entries], self._drops[:n_drops], reached), self._bits
+        return at, self._walked(self._filled), self._bits
+
+    def finish_beside(self, base_states: np.ndarray) -> Walked:
+        """Go on with what `walk_beside` began: there are no bits of it."""
+        return self._finish(base_states, self._filled)
 
     def states_from(self, state: int) -> np.ndarray:
         """The state at each node that a walk from the root comes to, (nodes,) int32, 0 for others. Walked before."""
@@ -188,6 +204,17 @@ class Walker:
         )
         return found
 
+    def towards(self, nodes: np.ndarray, first: int) -> np.ndarray:
+        """Those of `nodes` that have a child by a byte whose bit is set in `first`."""
+        parents = [self._vocabulary.parents[byte] for byte in bytes_of(first).tolist()]
+        if parents and sum(map(len, parents)) * _FEWER < len(nodes):
+            wanted = np.concatenate(parents)
+            found = np.empty_like(wanted)
+            n = walk_kernels.among(nodes, wanted, found)
+            if n >= 0:
+                return found[:n].copy() if len(parents) == 1 else np.unique(found[:n])
+        return nodes[self.has_child(nodes, _wanted(first))]
+
     def has_child(self, nodes: np.ndarray, wanted: np.ndarray) -> np.ndarray:
         """Which of `nodes` have a child by a byte for which `wanted` holds, (256,) bool: (n,) bool."""
         found = np.empty(len(nodes), bool)
@@ -201,14 +228,20 @@ class Walker:
         n_nodes = int((ends - nodes).sum())
         if n_nodes > len(self._missing):
             n_tokens = int((vocabulary.token_start[ends] - vocabulary.token_start[nodes]).sum())
-            self._make_room(n_nodes, max(n_tokens, self._tokens.shape[1]))
+            self._make_room(n_nodes, max(n_tokens, self._tokens.shape[1] - 1))
 
     def _make_room(self, n_nodes: int, n_tokens: int) -> None:
         """What is never written to costs no memory."""
-        self._tokens = np.empty((3, n_tokens), np.int32)
-        self._exits = np.empty((2, n_nodes), np.int32)
+        self._tokens = np.empty((3, n_tokens + 1), np.int32)
+        self._exits = np.empty((2, n_nodes + 1), np.int32)
         self._entries = np.empty((n_nodes, 2), np.int32)
         self._drops = np.empty((n_nodes, 2), np.int32)
-        self._missing = np.empty((n_nodes, 3), np.int32)
+        self._missing = np.empty((n_nodes, 2), np.int32)
         found = self._tokens, self._exits, self._entries, self._drops, self._missing
         self._addresses.put(ak.WALK_TOKENS, *found)
+
+
+@lru_cache(4096)
+def _wanted(mask: int) -> np.ndarray:
+    """Whether each byte is in a set, (256,) bool."""
+    return np.unpackbits(np.frombuffer(mask.to_bytes(32, "little"), np.uint8), bitorder="little").view(bool)

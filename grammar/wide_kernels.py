@@ -26,8 +26,8 @@ def walk_beside(pool: np.ndarray, table: np.ndarray, local: int, most: int, few:
     """Walk from the root beside the base that has most in common with it: its place; or NO_BASE, ASK, or UNWALKED.
 
     What it came to is in FILLED and the arrays that this counts, as `walk` has them, the exits with the root; WALK_BITS
-    has the bits of all tokens, those of the base too. most, few: see `best_base`. Where there is no base, or the host
-    has to be asked, nothing of them counts.
+    has the bits of all tokens, those of the base too, unless transitions are missing that the host has to find. most,
+    few: see `best_base`. Where there is no base, or ASK, nothing of them counts.
     """
     dfa = (
         ak.int32s(table, ak.NUMBERS),
@@ -51,7 +51,6 @@ def walk_beside(pool: np.ndarray, table: np.ndarray, local: int, most: int, few:
     filled[:] = 0
     if dfa[3][local] & NULLABLE:
         exits[0, 0] = 0
-        exits[1, 0] = 0
         filled[1] = 1
     walk(
         pool,
@@ -64,10 +63,9 @@ def walk_beside(pool: np.ndarray, table: np.ndarray, local: int, most: int, few:
         token_start,
         token_ids,
         ak.int32s_at(bases[at, STATES], node_byte.shape[0]),
-        np.int64(-1),
         np.zeros(1, np.int32),
         local,
-        np.zeros((0, 3), np.int32),
+        np.zeros((0, 2), np.int32),
         ak.int32_rows(table, ak.WALK_STACK),
         filled,
         tokens,
@@ -77,7 +75,7 @@ def walk_beside(pool: np.ndarray, table: np.ndarray, local: int, most: int, few:
         ak.int32_rows(table, ak.WALK_MISSING),
     )
     if filled[4] > 0:
-        return ASK
+        return at
     words = ak.uint32s(table, ak.WALK_BITS)
     words[:] = ak.uint32s_at(bases[at, BITS], words.shape[0])
     kernels.drop(words, drops[: filled[3]], token_start, token_ids)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rootform.grammar import masks, parts
+from rootform.grammar import bases, masks, part_limits, parts
 from rootform.grammar.automaton import Automaton
 from rootform.grammar.batch import StateBatch
 from rootform.grammar.constraints import Choice, JsonSchema, Regex
@@ -99,8 +99,9 @@ def _make_all_wide(monkeypatch: pytest.MonkeyPatch) -> None:
 @given(rng=randoms)
 def test_masks_that_take_most_from_earlier_ones(rng, toy, random_expression, tokens_of, monkeypatch) -> None:
     """The same with every walk a base of the next, as those of a large vocabulary are."""
-    for name, value in {"_WIDE": 0, "_MANY_BYTES": 1, "_FEW_TOKENS": 0, "_MOST_BASES": 3}.items():
-        monkeypatch.setattr(parts, name, value)
+    monkeypatch.setattr(parts, "_FEW_TOKENS", 0)
+    for name, value in {"WIDE": 0, "MANY_BYTES": 1, "MOST_BASES": 3}.items():
+        monkeypatch.setattr(bases, name, value)
     _make_all_wide(monkeypatch)
     automata = [Automaton(toy)]
     wide = POOL.repeat(POOL.byte_set(b'ab,"'), 0, None)
@@ -194,6 +195,27 @@ def test_a_limit_beside_a_pattern(pattern, most, automata, tokens_of) -> None:
     for least in (0, 2):
         limited = POOL.and_(body, POOL.counted(char, least, most))
         check_walks(automata, POOL.concat(POOL.frame(limited), POOL.literal(b'"')), random.Random(4), tokens_of)
+
+
+@pytest.mark.parametrize("pattern", ["[ab]*", "(ab|b,)*a?", "a[ab,]*bb", "[ab]*é[ab]*"])
+def test_a_limit_beside_a_pattern_is_followed_where_a_token_may_come_to_it(
+    pattern, toy, tokens_of, monkeypatch
+) -> None:
+    """All that is short is taken from the walk without the limit, as in a large vocabulary."""
+    monkeypatch.setattr(parts, "_FEW_TOKENS", 0)
+    monkeypatch.setattr(part_limits, "_LEAST_DEPTH", 0)
+    for name, value in {"WIDE": 0, "MANY_BYTES": 1, "MOST_BASES": 3}.items():
+        monkeypatch.setattr(bases, name, value)
+    _make_all_wide(monkeypatch)
+    taken, walk_within = [], parts.Parts._walk_within
+    monkeypatch.setattr(parts.Parts, "_walk_within", lambda *given: taken.append(given) or walk_within(*given))
+    char, automata = POOL.alt(POOL.byte_set(b"ab,"), POOL.literal("é".encode())), [Automaton(toy)]
+    body = compile_pattern(pattern, mode="fullmatch", encoding="utf8")
+    for most in (3, 4, 5, 6):
+        limited = POOL.frame(POOL.and_(body, POOL.counted(char, 0, most)))
+        for behind in (b'"', b","):
+            check_walks(automata, POOL.concat(limited, POOL.literal(behind)), random.Random(6), tokens_of)
+    assert taken
 
 
 def test_a_limit_far_off_costs_no_walks(toy: Vocabulary) -> None:

@@ -162,8 +162,8 @@ def test_what_cannot_be_met_is_empty() -> None:
 
 def test_a_key_may_not_end_as_a_listed_one(tokens_of, monkeypatch: pytest.MonkeyPatch) -> None:
     """Even where its mask takes most from that of a wide state like it, which may end."""
-    for threshold in ("_WIDE", "_FEW_TOKENS", "_FEW_NODES"):
-        monkeypatch.setattr(f"rootform.grammar.parts.{threshold}", 20)
+    for threshold in ("bases.WIDE", "parts._FEW_TOKENS", "trie._FEW_NODES"):
+        monkeypatch.setattr(f"rootform.grammar.{threshold}", 20)
     tokens = [bytes([byte]) for byte in range(256)] + [b'":"', b'":1', b"ab", b'ab":1']
     automaton = Automaton(Vocabulary([*tokens, b""], [len(tokens)], len(tokens) + 1))
     other = Member(key_besides(ANY_TEXT, ["ab", "c"]), (Way(POOL.literal(b"1")),), False)
