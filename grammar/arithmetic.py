@@ -107,6 +107,15 @@ class Arithmetic:
         """`item`, framed, between quotes."""
         return self.run(member_kernels.quoted, item, quote)
 
+    def each_around(self, middle: int, pairs: Sequence[tuple[int, int]]) -> list[int]:
+        """Of each of some pairs the first, then `middle`, then the second: in one step."""
+        if not pairs:
+            return []
+        firsts, lasts = np.array(pairs, np.int64).T.copy()
+        found = np.empty(len(pairs), np.int64)
+        self.run(member_kernels.write_each, firsts, middle, lasts, found)
+        return found.tolist()
+
     def next_of(self, comma: int, ways: Sequence[tuple[int, int]], end: int) -> int:
         """`end`, or one of the texts, each with what follows it: a comma before, and the same behind those alike."""
         if not ways:

@@ -129,6 +129,10 @@ class Dfa:
         """Fill in one transition, and those of all bytes that behave alike."""
         return self.run(dk.transition, _nothing, state, byte)
 
+    def find_edges(self, edges: list[tuple[int, int]]) -> None:
+        """Fill in some transitions, states and bytes, in one step."""
+        self.run(dk.find_edges, _nothing, np.array(edges, np.int64))
+
     def complete(self, state: int) -> np.ndarray:
         """All transitions of a state, (256,) int32."""
         self.run(dk.complete, _nothing, state)

@@ -224,6 +224,18 @@ def transition(pool: np.ndarray, dfa: Arrays, state: int, byte: int) -> int:
 
 
 @compiled
+def find_edges(pool: np.ndarray, dfa: Arrays, edges: np.ndarray) -> int:
+    """Fill in some transitions, as `transition` does. edges: states and bytes, (n, 2) int64."""
+    for i in range(edges.shape[0]):
+        state, byte = edges[i, 0], edges[i, 1]
+        if dfa[2][state, byte] == UNKNOWN:
+            after = transition(pool, dfa, state, byte)
+            if after < 0:
+                return after
+    return 0
+
+
+@compiled
 def complete(pool: np.ndarray, dfa: Arrays, state: int) -> int:
     """Find all transitions of a state; returns the state."""
     transitions = dfa[2]

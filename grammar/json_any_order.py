@@ -7,14 +7,14 @@ searched for.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import msgspec
 
 from .counts import Left, Way
 from .expr import EMPTY, POOL, Later
 from .json_layout import Layout
-from .json_objects import Member, Point, closed, in_order, point_after, written_ways
+from .json_objects import Member, Point, closed, in_order, point_after
 from .pools import memo
 from .tallied_lengths import Option, TalliedLengths
 from .witness import NEVER
@@ -54,8 +54,24 @@ class Entry(msgspec.Struct, eq=False, gc=False):
 
 
 @memo
+def _entries(_form: Layout) -> dict[Member, Entry]:
+    """Those that a pool has."""
+    return {}
+
+
+def entries_of(form: Layout, members: Iterable[Member]) -> tuple[Entry, ...]:
+    """The entries of some members; the texts of those that are new are made in one step."""
+    members, known = tuple(members), _entries(form)
+    new = [member for member in dict.fromkeys(members) if member not in known]
+    texts = iter(POOL.each_around(form.colon, [(member.key, way.value) for member in new for way in member.ways]))
+    for member in new:
+        known.setdefault(member, Entry(member, tuple([Way(next(texts), way.counts) for way in member.ways])))
+    return tuple([known[member] for member in members])
+
+
 def entry_of(form: Layout, member: Member) -> Entry:
-    return Entry(member, written_ways(form, member))
+    """The entry of one member."""
+    return entries_of(form, (member,))[0]
 
 
 @memo
@@ -66,13 +82,12 @@ def _shortest(form: Layout) -> tuple[int, int]:
 
 def any_order(form: Layout, members: tuple[Member, ...], others: tuple[Member, ...], start: Point) -> int:
     """All behind the opening brace: `members` in any order, any number of `others` among them."""
-    entries = tuple(entry_of(form, member) for member in members)
-    return _rest(form, others).whole(entries, start)
+    return _rest(form, others).whole(entries_of(form, members), start)
 
 
 @memo
 def _rest(form: Layout, others: tuple[Member, ...]) -> _Rest:
-    return _Rest(form, tuple(entry_of(form, other) for other in others))
+    return _Rest(form, entries_of(form, others))
 
 
 class _Rest:

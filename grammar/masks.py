@@ -123,15 +123,18 @@ class Masks:
         """Find what a walk did not know."""
         dfa, node_byte = self._frames.dfa, self._vocabulary.node_byte
         found: set[tuple[int, int]] = set()
+        edges: list[tuple[int, int]] = []
         for what, node, state, about, frame in missing.tolist():
             if what == loops.EDGE:
-                dfa.step(state, int(node_byte[node]))
+                edges.append((state, int(node_byte[node])))
             elif (state, frame) not in found:
                 found.add((state, frame))
                 if about:  # the loop finds the entry by itself then
                     dfa.exprs.define_now(about)
                 else:
                     self._crossings.find_entry(state, int(self._contexts[frame, loops.SEQUENCE]))
+        if edges:
+            dfa.find_edges(edges)
 
     def _add(self, items: np.ndarray) -> None:
         at = int(self._tally[loops.N_ITEMS])

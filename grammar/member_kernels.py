@@ -122,6 +122,16 @@ def many_before(pool: np.ndarray, comma: int, item: int, close: int) -> int:
 
 
 @compiled
+def write_each(pool: np.ndarray, firsts: np.ndarray, middle: int, lasts: np.ndarray, found: np.ndarray) -> int:
+    """Of each pair of items the first, then `middle`, then the last; put into found. All: (n,) int64."""
+    for i in range(firsts.shape[0]):
+        found[i] = concat(pool, firsts[i], concat(pool, middle, lasts[i]))
+        if found[i] < 0:
+            return int(found[i])
+    return 0
+
+
+@compiled
 def add_references(pool: np.ndarray, first: int, lengths: np.ndarray) -> int:
     """New references, one id behind the other, which the host has numbered from `first` on: the id of the first.
 

@@ -230,6 +230,7 @@ def warm() -> None:
     member_kernels.write_strings(store.words, np.frombuffer(b"\0", np.uint8), some[:0], some, nl.FIRST_BYTE, some[:0])
     member_kernels.quoted(store.words, either, nl.FIRST_BYTE)
     member_kernels.many_before(store.words, nl.FIRST_BYTE, either, nl.FIRST_BYTE)
+    member_kernels.write_each(store.words, some, either, some, some.copy())
     member_kernels.add_references(store.words, nl.NOTHING, some[:0])
     member_kernels.next_of(store.words, nl.FIRST_BYTE, some, some, either)
     nk.frame(store.words, text)

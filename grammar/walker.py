@@ -92,8 +92,8 @@ class Walker:
         while n_missing := int(filled[4]):
             edges = self._missing[:n_missing].copy()
             # As long as one transition is missing, all nodes that it leads to are.
-            for edge in np.unique(edges[:, 1].astype(np.int64) << 8 | vocabulary.node_byte[edges[:, 0]]).tolist():
-                dfa.step(edge >> 8, edge & 255)
+            wanted = np.unique(edges[:, 1].astype(np.int64) << 8 | vocabulary.node_byte[edges[:, 0]]).tolist()
+            dfa.find_edges([(edge >> 8, edge & 255) for edge in wanted])
             filled[4] = 0
             self._do(DEAD, _NO_NODES, edges, base_states, filled)
         return self._walked(filled)
@@ -120,6 +120,7 @@ class Walker:
         """Have the loops compiled that the first walks may not need."""
         self._do(DEAD, _NO_NODES, _NO_EDGES, _NO_NODES, np.zeros(6, np.int64))
         self.states_from(DEAD)
+        self._dfa.find_edges([(DEAD, 0)])
         self.has_child(_NO_NODES, np.zeros(256, bool))
 
     def _do(

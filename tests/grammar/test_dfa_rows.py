@@ -40,6 +40,8 @@ def test_every_transition_is_the_derivative(rng: random.Random, is_body_known: b
             rng.shuffle(order)
             for byte in order[: rng.choice([1, 5, 256])]:
                 assert dfa.expression(dfa.step(state, byte)) == after(item, byte)
+            dfa.find_edges([(state, byte) for byte in order[5:10]])
+            assert UNKNOWN not in dfa.transitions[state, order[5:10]]
             for byte, found in enumerate(dfa.transitions[state].tolist()):
                 if found != UNKNOWN:
                     assert (EMPTY if found == DEAD else dfa.expression(found)) == after(item, byte)

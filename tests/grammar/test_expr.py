@@ -124,6 +124,14 @@ def test_what_may_be_next_is_as_it_is_made_step_by_step(rng: random.Random, pair
     assert POOL.next_of(comma, ways, end) == slowly
 
 
+@settings(max_examples=50, deadline=None)
+@given(rng=randoms, n=st.integers(0, 4))
+def test_what_stands_around_the_same_is_as_it_is_made_one_by_one(rng: random.Random, n: int, random_expression) -> None:
+    pairs = [(random_expression(rng)[0], random_expression(rng)[0]) for _ in range(n)]
+    middle, _ = random_expression(rng)
+    assert POOL.each_around(middle, pairs) == [POOL.concat(first, middle, last) for first, last in pairs]
+
+
 class Twice(Later, frozen=True, gc=False):
     item: int
 
