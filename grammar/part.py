@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from .bases import Base
 
 NONE = np.zeros(0, np.int32)
+OTHER = 255
+"""See `Part.staying`."""
 
 
 class Many(msgspec.Struct, frozen=True, gc=False):
@@ -74,18 +76,25 @@ class Part(msgspec.Struct, frozen=True, gc=False):  # as there are many: no work
         own = int(token_bytes[self.tokens].max(initial=0)) if self.many is None else self.many.longest
         return own if self.shared_exits is None else max(own, self.shared_exits.base.longest)
 
-    def staying(self, state: int) -> tuple[np.ndarray, np.ndarray]:
-        """The tokens that end in `state`, in which the walk began, and their counts; not those taken from a base."""
-        if self.many is None:
-            at = self.token_states == state
-            return self.tokens[at], self.token_counts[at]
-        if self.many.stays is None:
-            return NONE, NONE
-        if not len(self.tokens):
-            tokens = tokens_of(self.many.stays)
-            return tokens, np.zeros_like(tokens)
-        at = bits_of(self.many.stays)[self.tokens]
-        return self.tokens[at], self.token_counts[at]
+    def staying(self, state: int, size: int) -> np.ndarray | None:
+        """How many units each token begins that ends in `state`, in which the walk began, (size,) uint8.
+
+        OTHER where it does not, begins as many, or was taken from a base. None: there is no such token.
+        """
+        if self.many is not None and self.many.stays is None:
+            return None
+        if self.many is not None and not len(self.tokens):  # that many tokens are not listed: memory is slow to get
+            row = np.unpackbits(self.many.stays.view(np.uint8), count=size, bitorder="little")
+            np.subtract(1, row, out=row)
+            row *= OTHER
+            return row
+        at = self.token_states == state if self.many is None else bits_of(self.many.stays)[self.tokens]
+        at &= self.token_counts < OTHER
+        if not at.any():
+            return None
+        row = np.full(size, OTHER, np.uint8)
+        row[self.tokens[at]] = self.token_counts[at]
+        return row
 
     def whole(self, nothing: int) -> np.ndarray:
         """The tokens behind which nothing is left, not those taken from a base. nothing: the DFA state that says so."""

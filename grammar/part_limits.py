@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _MOST_REACHES = 10_000
 _MOST_DEPTHS = 64
+_MOST_STEPS = 4
 _LEAST_DEPTH = 4  # below, walks have little in common
 _UNKNOWN = 1 << 30
 
@@ -117,11 +118,23 @@ class Limits:
     def _longest_rest(self, states: np.ndarray) -> int:
         """A bound on the shortest rests from any of some states, in bytes; those that are not known are left out."""
         dfa, exprs = self._frames.dfa, self._frames.exprs
+        wanted = among = np.unique(states[states > DEAD])
+        found = self._found(among)
+        for _ in range(_MOST_STEPS):  # on the way to an end there may be states in which no token ends
+            behind = dfa.transitions[among[found < 0]]
+            more = np.union1d(among, behind[behind > DEAD]).astype(np.int32)
+            if len(more) == len(among):
+                break
+            among, found = more, self._found(more)
+        known = found[np.searchsorted(among, wanted)]
+        others = [exprs.shortest_length(dfa.expression(state)) for state in wanted[known < 0].tolist()]
+        return max(int(known.max(initial=0)), *others, 0)
+
+    def _found(self, states: np.ndarray) -> np.ndarray:
+        """What transitions that are known tell of the shortest rests from some states, -1 where they do not."""
+        dfa = self._frames.dfa
         if len(dfa) > len(self._least):
             self._least = np.zeros(2 * len(dfa), np.int32)
-        states = np.unique(states)
-        states = states[states > DEAD]
         found = np.empty_like(states)
         walk_kernels.rests(dfa.transitions, dfa.kinds, states, self._least, found)
-        others = [exprs.shortest_length(dfa.expression(state)) for state in states[found < 0].tolist()]
-        return max(int(found.max(initial=0)), *others, 0)
+        return found

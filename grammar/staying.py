@@ -13,6 +13,7 @@ import numpy as np
 from .dfa import SPLITS
 from .errors import GrammarError
 from .masks import Masks
+from .part import OTHER
 from .places import NO_UNIT, Frames, Place
 from .stacks import Reader
 from .texts import NO_TEXT
@@ -35,7 +36,9 @@ def staying_tokens(
     if (outside is not None and outside.text != NO_TEXT) or not masks.is_wide(place.local):
         return None
     part = masks.parts.part(place.local, NO_UNIT, np.zeros(1, np.int32))
-    row = np.zeros(vocabulary.size, bool)
-    row[part.staying(place.local)[0]] = True
+    staying = part.staying(place.local, vocabulary.size)
+    if staying is None:
+        return None
+    row = staying != OTHER
     row &= vocabulary.without_bytes(behind)
     return row if row.sum() >= _LEAST else None

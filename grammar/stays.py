@@ -9,6 +9,7 @@ from . import kernels
 from .addresses import Addresses
 from .dfa import HALTS, SPLITS, Dfa
 from .masks import Masks
+from .part import OTHER
 from .places import NO_UNIT, Place
 from .recall import Recall
 from .stack_kernels import NO_STAY
@@ -20,7 +21,6 @@ MOST_STAYS = 256
 """States that may have a row."""
 
 _FROM = 256  # a state that so many tokens keep gets a row
-_OTHER = 255  # in a row: the token does something else, or begins so many units
 
 
 class Stays:
@@ -46,7 +46,7 @@ class Stays:
         self._addresses = addresses
         self._recall = recall
         self._room = np.empty((MOST_STAYS + 1, vocabulary.size), np.uint8)  # rows not written take no memory
-        self._room[0] = _OTHER
+        self._room[0] = OTHER
         self._hold(1)
 
     @property
@@ -73,13 +73,10 @@ class Stays:
             if kept is not None:
                 return kept if len(kept) else None
         part = self._masks.parts.part(place.local, place.unit, np.zeros(1, np.int32))
-        tokens, counts = part.staying(place.local)
-        stays = counts < _OTHER
         may_be_left = place.unit == NO_UNIT and part.may_end  # then a token may do both, inside and behind
-        row = None
-        if not may_be_left and stays.sum() >= _FROM:
-            row = np.full(self._vocabulary.size, _OTHER, np.uint8)
-            row[tokens[stays]] = counts[stays]
+        row = None if may_be_left else part.staying(place.local, self._vocabulary.size)
+        if row is not None and np.count_nonzero(row != OTHER) < _FROM:
+            row = None
         if self._recall is not None:
             self._recall.keep_stay(state, row, self._vocabulary.words)
         return row
