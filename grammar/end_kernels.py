@@ -1,5 +1,8 @@
 """What stands behind a text, and some text behind which an expression may be over, compiled."""
 
+# pyright: reportReturnType=false
+# Numbers of compiled loops have 64 bits, and so are numpy's.
+
 from __future__ import annotations
 
 import numpy as np
