@@ -17,7 +17,6 @@ from .json_layout import Layout
 from .known_values import all_values, has_values, values_of
 from .pools import memo
 
-_MOST_VALUES = 64  # of a kind that has few
 _MOST_DEMANDS = 16
 _QUOTES = 1 << ord('"')
 
@@ -63,7 +62,8 @@ def spelled_once(form: Layout, ways: Ways) -> Ways:
     """
     found = list(ways)
     for way in ways:
-        strings = [each.value for each in all_values(way.value, _MOST_DEMANDS) or () if isinstance(each.value, str)]
+        texts = POOL.alt(*[part for part in _choices(way.value) if POOL.first(part) == _QUOTES])
+        strings = [each.value for each in all_values(texts, _MOST_DEMANDS) or ()]
         if strings:
             others = POOL.alt(*[values_equal(form.inner, value) for value in strings])
             besides = POOL.not_(POOL.and_(others, POOL.not_(way.value)))
@@ -72,13 +72,17 @@ def spelled_once(form: Layout, ways: Ways) -> Ways:
 
 
 def _strings_as(way: Way, condition: int) -> Way:
-    kind, *rest = POOL.node(way.value)
-    parts = rest[0] if kind == Kind.ALT else [way.value]
-    return Way(POOL.alt(*[POOL.and_(p, condition) if POOL.first(p) == _QUOTES else p for p in parts]), way.counts)
+    parts = [POOL.and_(p, condition) if POOL.first(p) == _QUOTES else p for p in _choices(way.value)]
+    return Way(POOL.alt(*parts), way.counts)
+
+
+def _choices(expression: int) -> Sequence[int]:
+    kind, *rest = POOL.node(expression)
+    return rest[0] if kind == Kind.ALT else [expression]
 
 
 def _has_values_left(ways: Ways, seen: frozenset[Hashable], wanted: int) -> bool:
-    return _are_many(ways, wanted) or not _some_values(ways) <= seen
+    return _are_many(ways, wanted) or not _some_values(ways, wanted) <= seen
 
 
 def _may_be_told(later: Sequence[Ways], still: Left) -> bool:
@@ -109,7 +113,7 @@ def _demands(
             continue
         if len(demands) == _MOST_DEMANDS:
             return None
-        demands.append(_Demand(_some_values(ways) - seen, tally))
+        demands.append(_Demand(_some_values(ways, wanted) - seen, tally))
     return demands
 
 
@@ -143,10 +147,9 @@ def _are_many(ways: Ways, wanted: int) -> bool:
     return any(has_values(way.value, wanted) for way in ways)
 
 
-@memo
-def _some_values(ways: Ways) -> frozenset[Hashable]:
-    """Values that there are; others there may be do no harm."""
-    return frozenset(each.value for way in ways for each in values_of(way.value, _MOST_VALUES))
+def _some_values(ways: Ways, wanted: int) -> frozenset[Hashable]:
+    """Values that there are, as they were found when many were looked for; others there may be do no harm."""
+    return frozenset(each.value for way in ways for each in values_of(way.value, wanted))
 
 
 @memo

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rootform.grammar import capture_masks
+from rootform.grammar import capture_masks, unique_supply
 from rootform.grammar.automaton import Automaton
 from rootform.grammar.captures import derived
 from rootform.grammar.constraints import JsonSchema
@@ -21,6 +21,7 @@ from rootform.grammar.json_equal import read
 from rootform.grammar.json_layout import layout
 from rootform.grammar.json_values import ANY_TEXT, string
 from rootform.grammar.pools import using
+from rootform.grammar.schema_compile import compile_schema
 from rootform.grammar.unique import Elements
 from rootform.grammar.unique_supply import leaves_enough, spelled_once
 from rootform.grammar.vocab import Vocabulary
@@ -109,3 +110,16 @@ def test_strings_that_count_are_spelled_as_they_count() -> None:
     assert counted == few
     for text, remains in ((b'"a"', True), (b'"\\u0061"', False), (b'"\\u0061b"', True), (b'"b"', True), (b"1", True)):
         assert POOL.fullmatch(others.value, text) is remains
+
+
+def test_no_more_values_are_looked_for_than_could_be_used_up() -> None:
+    pairs = {"type": "array", "uniqueItems": True, "items": {"enum": ["a", "b c"]}, "maxItems": 1}
+    with using(POOL.fork()), pytest.MonkeyPatch.context() as patch:
+        wanted: list[int] = []
+        for name in ("values_of",):
+            known = getattr(unique_supply, name)
+            patch.setattr(unique_supply, name, lambda *asked, known=known: wanted.append(asked[1]) or known(*asked))
+        value = compile_schema(JsonSchema(json.dumps(pairs), "flexible"))
+        rule = Elements(COMPACT, (), (Way(value),), left(0, None, ()), frozenset([read(b"[]"), read(b'["a"]')]))
+        assert not rule.is_free(), "there is but one left, and behind it a comma could come"
+        assert max(wanted) == 4
