@@ -112,8 +112,11 @@ class Parts:
 
     def walked_from(self, local: int, nodes: np.ndarray) -> int:
         """The state of which the walk is that of a state: without its limit on characters, where that is far off."""
-        if self._has_limit(local):
-            return self._limits.walked_from(local, nodes)
+        while self._has_limit(local):  # there may be several
+            without = self._limits.walked_from(local, nodes)
+            if without == local:
+                break
+            local = without
         return local
 
     def _has_limit(self, local: int) -> bool:

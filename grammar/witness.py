@@ -12,6 +12,7 @@ import heapq
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from .bounds import NEVER, Bounds, times
 from .errors import GrammarError
 from .nodes import Kind
 from .pools import using
@@ -22,8 +23,7 @@ from .work import tick
 if TYPE_CHECKING:
     from .expr import Exprs
 
-NEVER = 1 << 60
-"""The length of a shortest string that does not exist."""
+__all__ = ["NEVER", "SEARCH_BUDGET", "Witness", "nicest"]
 
 SEARCH_BUDGET = 30_000
 """States one search may open before the combination is refused. Its time is limited by `work.within`."""
@@ -53,15 +53,15 @@ class Witness:
     def __init__(self, exprs: Exprs) -> None:
         self._exprs = exprs
         self._next: dict[int, tuple[int, int]] = {}  # on a path a search found: the byte, and what is left then
-        self._bound: dict[int, int] = {}
         self._along = Along(exprs)
         self._some = SomeMember(exprs, self)
+        self._bounds = Bounds(exprs)
         self._found: dict[int, bytes] = {}  # of intersections: a shortest string
 
     @property
     def remembered(self) -> int:
         """How many answers are kept."""
-        return len(self._next) + len(self._bound) + len(self._along) + len(self._found) + len(self._some)
+        return len(self._next) + len(self._bounds) + len(self._along) + len(self._found) + len(self._some)
 
     def take_paths(self, other: Witness) -> None:
         """Take over what another pool's witness knows, where all nodes mean the same."""
@@ -80,6 +80,8 @@ class Witness:
             node = self._exprs.node(item)
             if node[0] == Kind.ALT:
                 return any(map(self.has_member, node[1]))
+            if node[0] == Kind.CAT and self._exprs.kind(node[1]) in (Kind.AND, Kind.ALT):
+                return self.has_member(node[1]) and not self._exprs.is_empty(node[2])
             if self._is_free(item) or self._is_soon_over(item) or self._has_some(item):
                 return True
         return self.length(item) < NEVER
@@ -96,7 +98,7 @@ class Witness:
         members = self._members(item)
         if not members:
             return False
-        is_soon = not any(map(self._some.is_limit, members)) and self._lower_bound(item) <= _FEW
+        is_soon = not any(map(self._some.is_limit, members)) and self._bounds.of(item) <= _FEW
         if is_soon and self._search(item, _FEW) is not None:
             return False
         text = self._some.find(item)
@@ -230,7 +232,7 @@ class Witness:
         if kind == Kind.ALT:
             return min(map(length, node[1]))
         if kind in (Kind.REPEAT, Kind.COUNTED):
-            return _times(node[2], length(node[1]))
+            return times(node[2], length(node[1]))
         if kind == Kind.FRAME or kind in _OUTLINED:
             return length(self._parts(item)[0])
         if kind == Kind.MACHINE:
@@ -264,7 +266,7 @@ class Witness:
             return len(found)
         walked = {start: 0}
         came: dict[int, tuple[int, int]] = {}
-        heap = [(self._lower_bound(start), 0, start)]
+        heap = [(self._bounds.of(start), 0, start)]
         opened, is_tight = 0, self._is_tight(start)
         few = _FEW_TIGHT if is_tight else _FEW
         while heap:
@@ -297,7 +299,7 @@ class Witness:
                     continue
                 byte = nicest(mask & first)
                 after = exprs.unframed(exprs.raw_derivative(item, byte))
-                bound = self._lower_bound(after)
+                bound = self._bounds.of(after)
                 if bound < NEVER and walked[item] + 1 < walked.get(after, NEVER):
                     walked[after] = walked[item] + 1
                     came[after] = (item, byte)
@@ -314,7 +316,7 @@ class Witness:
     def _of_a_label(self, item: int) -> bytes | None:
         """A shortest string of an intersection that is in a label, if it is the label's own shortest one."""
         for member in self._members(item):
-            if self._label_length(member):
+            if self._bounds.label_length(member):
                 found = self.shortest(member)
                 if found is not None and self._exprs.fullmatch(item, found):
                     return found
@@ -368,23 +370,6 @@ class Witness:
         others = [member for member in self._members(item) if member != longest]
         return text if text is not None and all(exprs.fullmatch(other, text) for other in others) else None
 
-    def _label_length(self, item: int) -> int:
-        """Characters that the label still needs in which the texts of an expression are; 0: they are in none."""
-        node = self._exprs.node(item)
-        head = self._exprs.node(node[1]) if node[0] == Kind.CAT else node
-        return head[1].length(head[2]) if head[0] == Kind.MACHINE and head[1].is_made else 0
-
-    def _characters(self, item: int) -> int:
-        """Characters that texts of an expression have at least, as far as it counts them."""
-        node = self._exprs.node(item)
-        while node[0] == Kind.CAT:
-            node = self._exprs.node(node[2])
-        return node[2] if node[0] == Kind.COUNTED and not self._exprs.nullable(node[1]) else 0
-
-    def _most_characters(self, item: int) -> int:
-        """Characters that texts of an expression have at most, if it is a machine that limits lengths."""
-        return self._exprs.node(item)[1].most(self._exprs.node(item)[2]) if self._some.is_limit(item) else NEVER
-
     def _search_document(self, item: int) -> int:
         """`_search` for what must stand in a document: there is only one way to go on from each of its places."""
         members = self._members(item)
@@ -416,46 +401,3 @@ class Witness:
             self._exprs.know(before, rest)
             item = before
         return rest
-
-    def _lower_bound(self, item: int) -> int:
-        """Bytes a string of `item` has at least."""
-        known = self._exprs.known_length(item)
-        if known is None:
-            known = self._bound.get(item)
-        if known is None:
-            known = self._bound[item] = self._find_bound(item)
-        return known
-
-    def _find_bound(self, item: int) -> int:
-        exprs = self._exprs
-        if exprs.plain(item):
-            return self.length(item)
-        total = 0
-        while (node := exprs.node(item))[0] == Kind.CAT:
-            total += self._lower_bound(node[1])
-            item = node[2]
-        kind = node[0]
-        if kind == Kind.AND:
-            rest = max(map(self._lower_bound, node[1]))
-            limits = [m[3] for m in map(exprs.node, node[1]) if m[0] == Kind.COUNTED and m[3] is not None]
-            if limits and min(limits) < max(map(self._label_length, node[1])):
-                return NEVER
-            if max(map(self._characters, node[1])) > min(map(self._most_characters, node[1])):
-                return NEVER
-        elif kind == Kind.ALT:
-            rest = min(map(self._lower_bound, node[1]))
-        elif kind in (Kind.REPEAT, Kind.COUNTED):
-            rest = _times(node[2], self._lower_bound(node[1]))
-        elif kind == Kind.FRAME:
-            rest = self._lower_bound(node[1])
-        elif exprs.plain(item):
-            rest = self.length(item)
-        else:
-            rest = 0 if exprs.nullable(item) else 1
-        return min(total + rest, NEVER)
-
-
-def _times(count: int, length: int) -> int:
-    if count == 0 or length == 0:
-        return 0
-    return NEVER if length >= NEVER else min(count * length, NEVER - 1)

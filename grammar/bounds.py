@@ -1,0 +1,86 @@
+"""How long texts of an expression are at least, as far as its structure tells: without a search."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .nodes import Kind
+
+if TYPE_CHECKING:
+    from .expr import Exprs
+
+NEVER = 1 << 60
+"""The length of a shortest string that does not exist."""
+
+
+class Bounds:
+    """Remembers, for a pool, what was told of each expression asked about."""
+
+    def __init__(self, exprs: Exprs) -> None:
+        self._exprs = exprs
+        self._known: dict[int, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def of(self, item: int) -> int:
+        """Bytes a string of `item` has at least."""
+        known = self._exprs.known_length(item)
+        if known is None:
+            known = self._known.get(item)
+        if known is None:
+            known = self._known[item] = self._find(item)
+        return known
+
+    def label_length(self, item: int) -> int:
+        """Characters that the label still needs in which the texts of an expression are; 0: they are in none."""
+        node = self._exprs.node(item)
+        head = self._exprs.node(node[1]) if node[0] == Kind.CAT else node
+        return head[1].length(head[2]) if head[0] == Kind.MACHINE and head[1].is_made else 0
+
+    def _find(self, item: int) -> int:
+        exprs = self._exprs
+        if exprs.plain(item):
+            return self._exprs.shortest_length(item)
+        total = 0
+        while (node := exprs.node(item))[0] == Kind.CAT:
+            total += self.of(node[1])
+            item = node[2]
+        kind = node[0]
+        if kind == Kind.AND:
+            rest = max(map(self.of, node[1]))
+            limits = [m[3] for m in map(exprs.node, node[1]) if m[0] == Kind.COUNTED and m[3] is not None]
+            if limits and min(limits) < max(map(self.label_length, node[1])):
+                return NEVER
+            if max(map(self._characters, node[1])) > min(map(self._most_characters, node[1])):
+                return NEVER
+        elif kind == Kind.ALT:
+            rest = min(map(self.of, node[1]))
+        elif kind in (Kind.REPEAT, Kind.COUNTED):
+            rest = times(node[2], self.of(node[1]))
+        elif kind == Kind.FRAME:
+            rest = self.of(node[1])
+        elif exprs.plain(item):
+            rest = self._exprs.shortest_length(item)
+        else:
+            rest = 0 if exprs.nullable(item) else 1
+        return min(total + rest, NEVER)
+
+    def _characters(self, item: int) -> int:
+        """Characters that texts of an expression have at least, as far as it counts them."""
+        node = self._exprs.node(item)
+        while node[0] == Kind.CAT:
+            node = self._exprs.node(node[2])
+        return node[2] if node[0] == Kind.COUNTED and not self._exprs.nullable(node[1]) else 0
+
+    def _most_characters(self, item: int) -> int:
+        """Characters that texts of an expression have at most, if it is a machine that limits lengths."""
+        node = self._exprs.node(item)
+        return node[1].most(node[2]) if node[0] == Kind.MACHINE and node[1].is_limit else NEVER
+
+
+def times(count: int, length: int) -> int:
+    """Bytes of so many texts of a length."""
+    if count == 0 or length == 0:
+        return 0
+    return NEVER if length >= NEVER else min(count * length, NEVER - 1)
