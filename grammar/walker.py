@@ -17,6 +17,7 @@ from .vocab import Vocabulary
 
 _NO_EDGES = np.zeros((0, 2), np.int32)
 _NO_NODES = np.zeros(0, np.int32)
+_MANY = 2048  # nodes, see `towards`
 _FEWER = 8  # times fewer nodes are looked for among others than looked at
 
 
@@ -207,6 +208,8 @@ class Walker:
 
     def towards(self, nodes: np.ndarray, first: int) -> np.ndarray:
         """Those of `nodes` that have a child by a byte whose bit is set in `first`."""
+        if len(nodes) < _MANY:
+            return nodes[self.has_child(nodes, _wanted(first))]
         parents = [self._vocabulary.parents[byte] for byte in bytes_of(first).tolist()]
         if parents and sum(map(len, parents)) * _FEWER < len(nodes):
             wanted = np.concatenate(parents)

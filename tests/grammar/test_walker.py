@@ -112,6 +112,7 @@ def test_nodes_with_a_child_by_some_bytes(
     wanted = [n for n in nodes if first & set(children[n].tolist())]
     mask = sum(1 << byte for byte in first)
     for at_least in (0, 1 << 20):
+        monkeypatch.setattr(walker, "_MANY", 0)
         monkeypatch.setattr(walker, "_FEWER", at_least)
         for each in (nodes, nodes[::-1]):
             assert sorted(walker_of.towards(np.array(each, np.int32), mask).tolist()) == wanted
