@@ -6,6 +6,7 @@ but a few. A walk from the root therefore takes what it has in common with an ea
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator
 
 import numpy as np
@@ -48,12 +49,13 @@ class Parts:
         self._frames = frames
         self._walker = walker
         self._vocabulary = vocabulary
-        self._limits = Limits(self, frames, vocabulary)
+        me = weakref.proxy(self)  # who asks these parts for walks is no reference to them: no cycle
+        self._limits = Limits(me, frames, vocabulary)
         self._parts: dict[tuple[int, int, bytes], Part] = {}
         self._bases = Bases(frames.dfa, walker, vocabulary, wide)
         self._labels: dict[int, OpenLabel | None] = {}
         self._names: dict[int, OpenName | None] = {}
-        self._name_walks = NameWalks(self, frames.dfa, vocabulary)
+        self._name_walks = NameWalks(me, frames.dfa, vocabulary)
         self._kept_bytes = 0
         self._zeros = np.zeros(len(vocabulary.node_byte), np.int32)
         self._nothing = frames.dfa.state(EPSILON)
