@@ -163,6 +163,7 @@ class Automaton:
                 self._find_row_at_leisure(self._states.of(quote.place), 0, above)
             text = self._dfa.state(self.exprs.repeat(JSON_CHAR, 0, None))
             self._dfa.complete(text)
+            self._dfa.find(text, ord("a"))
             self._masks.parts.part(text, NO_UNIT, np.zeros(1, np.int32))  # the base of the walks of keys
             self._crossings.find_entry(self._dfa.state(self.exprs.frame(self._dfa.expression(text))), 0)
             kernels.warm()

@@ -39,6 +39,8 @@ _CONSTRAINTS = (
                     "tags": {"type": "array", "items": {"type": "string", "maxLength": 5}, "uniqueItems": True},
                     "not": {"not": {"enum": ["a", "b", 3]}},
                     "step": {"type": "number", "multipleOf": 0.25},
+                    "host": {"type": "string", "format": "idn-hostname", "maxLength": 40, "pattern": "a"},
+                    "word": {"type": "string", "pattern": "^(?=.*[A-Z])(?=.*\\d).{8,}$", "maxLength": 30},
                 },
                 "patternProperties": {"^x-": {"type": "integer"}},
             }
