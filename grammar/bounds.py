@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .nodes import Kind
+from .within import Within
 
 if TYPE_CHECKING:
     from .expr import Exprs
@@ -19,9 +20,10 @@ class Bounds:
     def __init__(self, exprs: Exprs) -> None:
         self._exprs = exprs
         self._known: dict[int, int] = {}
+        self._within = Within(exprs)
 
     def __len__(self) -> int:
-        return len(self._known)
+        return len(self._known) + len(self._within)
 
     def of(self, item: int) -> int:
         """Bytes a string of `item` has at least."""
@@ -53,6 +55,8 @@ class Bounds:
             if limits and min(limits) < max(map(self.label_length, node[1])):
                 return NEVER
             if max(map(self._characters, node[1])) > min(map(self._most_characters, node[1])):
+                return NEVER
+            if self._within.is_none(node[1]):
                 return NEVER
         elif kind == Kind.ALT:
             rest = min(map(self.of, node[1]))

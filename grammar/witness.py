@@ -96,7 +96,7 @@ class Witness:
     def _has_some(self, item: int) -> bool:
         """Whether a string is seen of an intersection of which a shortest one is not found soon."""
         members = self._members(item)
-        if not members:
+        if not members or self._bounds.of(item) >= NEVER:
             return False
         is_soon = not any(map(self._some.is_limit, members)) and self._bounds.of(item) <= _FEW
         if is_soon and self._search(item, _FEW) is not None:
@@ -254,6 +254,9 @@ class Witness:
             return known
         if any(exprs.node(m)[0] == Kind.VERBATIM for m in self._members(start)):
             return self._search_document(start)
+        if self._bounds.of(start) >= NEVER:
+            exprs.know(start, NEVER)
+            return NEVER
         found, seen = self._of_a_label(start), None
         if found is None:
             seen = self._under_a_limit(start)
