@@ -81,14 +81,15 @@ class Part(msgspec.Struct, frozen=True, gc=False):  # as there are many: no work
 
         OTHER where it does not, begins as many, or was taken from a base. None: there is no such token.
         """
-        if self.many is not None and self.many.stays is None:
+        stays = None if self.many is None else self.many.stays
+        if self.many is not None and stays is None:
             return None
-        if self.many is not None and not len(self.tokens):  # that many tokens are not listed: memory is slow to get
-            row = np.unpackbits(self.many.stays.view(np.uint8), count=size, bitorder="little")
+        if stays is not None and not len(self.tokens):  # that many tokens are not listed: memory is slow to get
+            row = np.unpackbits(stays.view(np.uint8), count=size, bitorder="little")
             np.subtract(1, row, out=row)
             row *= OTHER
             return row
-        at = self.token_states == state if self.many is None else bits_of(self.many.stays)[self.tokens]
+        at = self.token_states == state if stays is None else bits_of(stays)[self.tokens]
         at &= self.token_counts < OTHER
         if not at.any():
             return None
