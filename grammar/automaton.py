@@ -9,8 +9,9 @@ inside a rule and those that leave it.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from functools import cache
 from itertools import chain
 
@@ -33,6 +34,7 @@ from .expr import LONGEST, POOL, Exprs
 from .follow import Follower, Went
 from .kept_rows import KeptRow, KeptRows
 from .masks import Masks
+from .name_warming import NameWarming
 from .places import NO_UNIT, UNLIMITED, Frames, Path, Place
 from .pools import current, using
 from .recall import Recall
@@ -57,6 +59,7 @@ AT_HAND = 32 << 20
 """Bytes of memory that an automaton is to have at hand; it takes as many in a dozen large constraints (measured)."""
 
 _BYTES_TO_A_STATE, _BYTES_TO_A_NODE, _BYTES_TO_A_BYTE_OF_ROWS = 2048, 512, 4  # as they grow (measured), rather more
+_PAUSE_S = 0.0001  # in which whoever waits for the lock gets it
 
 
 class Automaton:
@@ -97,6 +100,7 @@ class Automaton:
         stacks, sequences = self.stacks, self._sequences
         self._follower = Follower(self._dfa, self._crossings, stacks, sequences, vocabulary, addresses)
         self._masks = Masks(self._frames, self.walker, self._crossings, stacks, sequences, vocabulary, addresses)
+        self._names = NameWarming(self._dfa, self.walker, self._masks.parts, vocabulary)
         self._states = States(addresses)
         self._endings = Endings(self._frames, self._dfa, self._states, stacks)
         self._roots: dict[Constraint, int] = {}
@@ -186,6 +190,17 @@ class Automaton:
         self._crossings.touch(n_states)
         self.row_table.touch(n_bytes // _BYTES_TO_A_BYTE_OF_ROWS // (4 * self.vocabulary.words))
         self.exprs.touch(n_nodes)
+
+    def walk_ahead(self) -> None:
+        """Make the first walks of names of hosts, if there are new ones: tens of ms, with the lock let go in between.
+
+        To be called when nobody waits.
+        """
+        while True:
+            with self.lock, suppress(GrammarError, RecursionError), within(Limit(MISS_SECONDS)):
+                if not self._names.go_on():
+                    return
+            time.sleep(_PAUSE_S)
 
     def _find_row_at_leisure(self, state: int, register: int, stack: int) -> int:
         """`find_row`, however long it takes."""

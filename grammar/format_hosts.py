@@ -39,6 +39,7 @@ _LETTERS_OR_DIGITS = sum(1 << byte for byte in (string.ascii_letters + string.di
 _ASCII_LENGTH = POOL.counted(POOL.byte_set(range(0x20, 0x7F)), 0, 253)
 _LAST_THAT_JOINS = 0x1FFFF  # behind it are ideographs
 _RIGHT_TO_LEFT = ("R", "AL", "AN")
+_MADE = object()  # a key of what a pool remembers
 
 
 @memo
@@ -99,6 +100,12 @@ def idn_hostname(*, composed: bool = True) -> int:
     return POOL.and_(POOL.machine(NAME_LENGTHS, Name(0, "")), _names(composed))
 
 
+def names_made() -> tuple[int, ...]:
+    """The names of any length that there are in this thread's pool, composed ones and others."""
+    return POOL.memos.get(_MADE, ())
+
+
+@memo
 def _names(composed: bool) -> int:
     """Names of any length."""
     dot, plain = json_char(characters(".\u3002\uff0e\uff61")), _plain_label()
@@ -107,7 +114,9 @@ def _names(composed: bool) -> int:
     both = POOL.alt(
         POOL.and_(plain, _left_to_right()), POOL.and_(_label(composed), POOL.alt(_left_to_right(), _right_to_left()))
     )
-    return POOL.alt(ascii_name, _labels(left, dot), _labels(both, dot))
+    names = POOL.alt(ascii_name, _labels(left, dot), _labels(both, dot))
+    POOL.memos[_MADE] = (*names_made(), names)
+    return names
 
 
 def _labels(label: int, dot: int) -> int:

@@ -140,7 +140,8 @@ class Generations:
     def tidy(self) -> None:
         """Give back a bit of the memory of generations that nobody needs any more; make the next one ready, a bit.
 
-        To be called once for each constraint compiled, when nobody waits for it any more: some ms.
+        To be called once for each constraint compiled, when nobody waits for it any more: some ms, or some tens where
+        there are first walks to make (`Automaton.walk_ahead`).
         """
         SPARE.refill()
         self._collect(_BITS)
@@ -150,7 +151,9 @@ class Generations:
                 self._warming = _warming(self._successor, self._at_hand)
             next(self._warming, None)
         self._tidied += 1
-        self._current.automaton.touch(self._at_hand * min(self._tidied, _PARTS) // _PARTS)
+        automaton = self._current.automaton
+        automaton.touch(self._at_hand * min(self._tidied, _PARTS) // _PARTS)
+        automaton.walk_ahead()
         KEPT.settle()
 
     def collect(self) -> None:
