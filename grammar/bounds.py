@@ -35,10 +35,10 @@ class Bounds:
         return known
 
     def label_length(self, item: int) -> int:
-        """Characters that the label still needs in which the texts of an expression are; 0: they are in none."""
+        """Characters that the label in which texts of an expression are still needs at least; 0: they are in none."""
         node = self._exprs.node(item)
         head = self._exprs.node(node[1]) if node[0] == Kind.CAT else node
-        return head[1].length(head[2]) if head[0] == Kind.MACHINE and head[1].is_made else 0
+        return head[1].least(head[2]) if head[0] == Kind.MACHINE and head[1].is_made else 0
 
     def _find(self, item: int) -> int:
         exprs = self._exprs

@@ -259,6 +259,11 @@ class EncodedLabels:
         """Bytes that a shortest label still needs."""
         return len(self._rest(state))
 
+    def least(self, state: str) -> int:
+        """Bytes that all labels still need: of endings of more than three characters, not every one is tried."""
+        ending = shortest_ending(state[len(PREFIX) :])
+        return len(PREFIX[len(state) :]) + min(len(ending), _SEARCHED + 1)
+
     def _rest(self, state: str) -> str:
         return PREFIX[len(state) :] + shortest_ending(state[len(PREFIX) :])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import resource
 import sys
 
@@ -33,8 +34,8 @@ def faults() -> int:
 
 
 def fresh(n_pages: int) -> np.ndarray:
-    """Pages of 4 KiB that nobody has written to: (pages, page bytes). Too few for large pages."""
-    return np.zeros((n_pages, PAGE), np.uint8)
+    """Pages that nobody has written to: (pages, page bytes). Too few for large pages, and not out of used memory."""
+    return np.frombuffer(mmap.mmap(-1, n_pages * PAGE), np.uint8).reshape(n_pages, PAGE)
 
 
 @needs_the_call
