@@ -318,7 +318,7 @@ class _Walk:
 
     def _rule(self, mark: int) -> Rule:
         """The rule of a captured text, as it is where the token starts."""
-        rule = self._frames.exprs.node(mark)[4]
+        rule: Rule = self._frames.exprs.node(mark)[4]
         return self._meant.get(rule, rule)
 
     def _kind(self, entry: int) -> Any:
