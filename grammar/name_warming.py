@@ -7,7 +7,9 @@ all, and few more in any other (`name_walks`). What that is depends on the vocab
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from itertools import chain
+from typing import NamedTuple
 
 import numpy as np
 
@@ -24,14 +26,20 @@ _MANY_STATES = 8  # take a ms or so
 _ROOT = np.zeros(1, np.int32)
 
 
+class _Room(NamedTuple):
+    """What walks are made with. (A walk under way must not name who makes it: that would be a cycle.)"""
+
+    dfa: Dfa
+    walker: Walker
+    parts: Parts
+    vocabulary: Vocabulary
+
+
 class NameWarming:
     """Makes those walks for each kind of names that its automaton's pool has, once."""
 
     def __init__(self, dfa: Dfa, walker: Walker, parts: Parts, vocabulary: Vocabulary) -> None:
-        self._dfa = dfa
-        self._walker = walker
-        self._parts = parts
-        self._vocabulary = vocabulary
+        self._room = _Room(dfa, walker, parts, vocabulary)
         self._met: set[int] = set()
         self._steps: Iterator[None] = iter(())
 
@@ -42,25 +50,26 @@ class NameWarming:
         """
         for _ in self._steps:
             return True
-        with using(self._dfa.exprs):
+        with using(self._room.dfa.exprs):
             new = [names for names in names_made() if names not in self._met]
         self._met.update(new)
-        self._steps = chain.from_iterable(map(self._walk, new))
+        self._steps = chain.from_iterable(map(partial(_walk, self._room), new))
         return bool(new)
 
-    def _walk(self, names: int) -> Iterator[None]:
-        """Find the transitions of a walk one part of the trie after the other, then make it."""
-        exprs, dfa, vocabulary = self._dfa.exprs, self._dfa, self._vocabulary
-        first = slice(*vocabulary.child_start[:2].tolist())
-        for begun in _BEGUN:
-            local, n_states = dfa.state(exprs.pruned(exprs.rest(names, begun))), len(dfa)
-            for node, byte in zip(vocabulary.child_node[first], vocabulary.child_byte[first].tolist(), strict=True):
-                after = dfa.step(local, byte)
-                if after != DEAD and not dfa.halts(after):
-                    self._walker.walk(after, NO_UNIT, np.array([node], np.int32))
-                if len(dfa) > n_states + _MANY_STATES:
-                    n_states = len(dfa)
-                    yield
-            yield
-            self._parts.part(local, NO_UNIT, _ROOT)
-            yield
+
+def _walk(room: _Room, names: int) -> Iterator[None]:
+    """Find the transitions of a walk one part of the trie after the other, then make it."""
+    dfa, vocabulary = room.dfa, room.vocabulary
+    first = slice(*vocabulary.child_start[:2].tolist())
+    for begun in _BEGUN:
+        local, n_states = dfa.state(dfa.exprs.pruned(dfa.exprs.rest(names, begun))), len(dfa)
+        for node, byte in zip(vocabulary.child_node[first], vocabulary.child_byte[first].tolist(), strict=True):
+            after = dfa.step(local, byte)
+            if after != DEAD and not dfa.halts(after):
+                room.walker.walk(after, NO_UNIT, np.array([node], np.int32))
+            if len(dfa) > n_states + _MANY_STATES:
+                n_states = len(dfa)
+                yield
+        yield
+        room.parts.part(local, NO_UNIT, _ROOT)
+        yield

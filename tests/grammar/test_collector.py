@@ -159,17 +159,41 @@ def test_all_is_looked_at_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("_nothing_kept")
-def test_generations_that_were_given_back_go_without_being_looked_for(toy_bytes: Vocabulary) -> None:
+@pytest.mark.parametrize(
+    ("schema", "text"),
+    [
+        ('{"items": {"const": NUMBER}, "uniqueItems": true, "contains": {"minimum": NUMBER}}', "[NUMBER"),
+        ('{"type": "string", "format": "idn-email", "maxLength": NUMBER}', '"a@a'),
+        ('{"type": "string", "format": "idn-hostname", "pattern": "NUMBER"}', '"a.NUMBER'),
+        ('{"type": "object", "patternProperties": {"^aNUMBER": false}, "required": ["NUMBER"]}', '{"NUMBER'),
+    ],
+    ids=["unique", "names of mail", "names of hosts", "keys"],
+)
+def test_generations_that_were_given_back_go_without_being_looked_for(
+    toy_bytes: Vocabulary, schema: str, text: str
+) -> None:
     generations = Generations(toy_bytes, max_bytes=12 << 20)
     KEPT.begin()
-    automaton, number = generations.current.automaton, 0
+    automaton, number = generations.current.automaton, 100
     gone = [weakref.ref(each) for each in (automaton, automaton.exprs, automaton.walker, automaton.row_table)]
-    del automaton
-    while generations.current.automaton is gone[0]():
-        schema = f'{{"items": {{"const": {number}}}, "uniqueItems": true, "contains": {{"minimum": {number}}}}}'
-        generations.compile(JsonSchema(schema))
+    while generations.current.automaton is automaton:
+        start = generations.compile(JsonSchema(schema.replace("NUMBER", str(number)))).start
+        _ask(generations.current.automaton, start, text.replace("NUMBER", str(number)).encode())
+        generations.tidy()
         number += 1
+    del automaton
     gc.disable()
     for _ in range(number):
         generations.tidy()
     assert [each() for each in gone] == [None] * len(gone)
+
+
+def _ask(automaton: Automaton, start: int, text: bytes) -> None:
+    """For the masks behind each byte of a text."""
+    at = automaton.start(start)
+    for byte in text:
+        automaton.row_at(*at)
+        after = automaton.after(*at, byte)
+        assert after is not None, byte
+        at = after
+    automaton.row_at(*at)
