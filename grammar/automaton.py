@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from functools import cache
 from itertools import chain
 
@@ -22,15 +22,13 @@ from . import follow_kernels, kernels, verbatim, walk_kernels, wide
 from . import miss_kernels as mk
 from .addresses import Addresses
 from .chars import JSON_CHAR
-from .collector import PAUSED
-from .compile import expression_of, place_of
-from .constraints import Constraint, bytes_of_constraint
+from .constraints import Constraint
 from .crossings import Crossings
 from .dfa import Dfa
 from .digests import Digests
 from .endings import Endings, too_deep
 from .errors import GrammarError
-from .expr import LONGEST, POOL, Exprs
+from .expr import POOL, Exprs
 from .follow import Follower, Went
 from .kept_rows import KeptRow, KeptRows
 from .masks import Masks
@@ -38,6 +36,7 @@ from .name_warming import NameWarming
 from .places import NO_UNIT, UNLIMITED, Frames, Path, Place
 from .pools import current, using
 from .recall import Recall
+from .roots import Roots, Start
 from .rows import Rows
 from .sequences import Sequences
 from .spare_memory import SPARE
@@ -103,12 +102,11 @@ class Automaton:
         self._names = NameWarming(self._dfa, self.walker, self._masks.parts, vocabulary)
         self._states = States(addresses)
         self._endings = Endings(self._frames, self._dfa, self._states, stacks)
-        self._roots: dict[Constraint, int] = {}
-        self._constraint_bytes = 0  # of the constraints themselves, which may be long
-        self._root_starts: list[tuple[int, int, int]] = []
         self._recall: Recall | None = None
         if kept is not None:
             self._recall = Recall(kept, self.stacks, Digests(self.exprs), self._dfa, self._states)
+        frames, states, alphabet = self._frames, self._states, vocabulary.alphabet
+        self._roots = Roots(self.exprs, frames, stacks, sequences, states, self.lock, alphabet, self._recall)
         self._sequence = np.zeros((1, 3), np.int32)
         addresses.put(ak.SEQUENCE, self._sequence)
         self._stays = Stays(self._states, self._masks, self._dfa, vocabulary, addresses, self._recall)
@@ -117,40 +115,15 @@ class Automaton:
 
     def compile(self, constraint: Constraint, limit: Limit | None = None) -> int:
         """The root of a constraint: where its sequences start. Raises GrammarError, also when `limit` is passed."""
-        with self.lock:
-            known = self._roots.get(constraint)
-        if known is None:
-            try:
-                with using(self.exprs), within(limit), PAUSED:
-                    expression = expression_of(constraint, self.vocabulary.alphabet)
-                    self.exprs.byte_classes(expression)  # so that others need not wait for it below
-                    if self.exprs.shortest_length(expression) > LONGEST:
-                        reason = f"the shortest text it allows has more than {LONGEST} bytes"
-                        raise GrammarError(place_of(constraint), "", reason, "allow a shorter one")
-                    with limit.in_haste() if limit else nullcontext():
-                        known = self.root_of(expression)
-            except RecursionError as error:
-                raise GrammarError(place_of(constraint), "", "is nested too deeply", "nest it less") from error
-            with self.lock:
-                self._roots[constraint] = known
-                self._constraint_bytes += bytes_of_constraint(constraint)
-                if self._recall is not None:
-                    state, _, stack = self.start(known)
-                    self._recall.name_root(constraint, state, stack)
-        return known
+        return self._roots.compile(constraint, limit)
 
     def knows(self, constraint: Constraint) -> bool:
         """Whether a constraint is compiled already."""
-        with self.lock:
-            return constraint in self._roots
+        return self._roots.knows(constraint)
 
     def root_of(self, expression: int) -> int:
         """The root of an expression of `exprs` that is not empty."""
-        with self.lock:
-            place = self._frames.enter(expression, 0, (), Reader(self.stacks, 0))
-            stack = self.stacks.push_all(0, self._sequences.of(place.pushes))
-            self._root_starts.append((self._states.of(place), 0, stack))
-            return len(self._root_starts) - 1
+        return self._roots.root_of(expression)
 
     def warm(self) -> None:
         """Compile the compiled loops and walk the body of a JSON string once. To be called before the first request."""
@@ -207,9 +180,9 @@ class Automaton:
         row = self._run(mk.FIND_ROW, state, register, stack, int(self._recall is None))
         return row if row >= 0 else self._find_row(state, register, stack, row)
 
-    def start(self, root: int) -> tuple[int, int, int]:
+    def start(self, root: int) -> Start:
         """State, register and stack at a root."""
-        return self._root_starts[root]
+        return self._roots.start(root)
 
     @property
     def n_states(self) -> int:
@@ -257,10 +230,11 @@ class Automaton:
             self._crossings,
             self._masks,
             self._states,
+            self._stays,
+            self._roots,
             self.exprs,
         )
-        held = self._frames.texts.nbytes + sum(each.nbytes for each in tables) + self._stays.nbytes
-        return held + self._constraint_bytes
+        return self._frames.texts.nbytes + sum(each.nbytes for each in tables)
 
     def dismantling(self) -> Iterator[None]:
         """Lets go of walks and expressions, a bit at each step, once no sequence is open and nobody will compile.
