@@ -11,7 +11,7 @@ is before it shorter.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -236,13 +236,31 @@ def _nearest(state: Name) -> bytes | None:
     """A shortest end of the character that is open; None: it has none."""
     if _has_room(state):
         return _nearest(Name(0, "", state.begun))
+    best, least = None, 0
     for low, high, left in _codes_of(state.begun):
-        code = _first_or_dot(state, False, low, high)
-        if code >= 0 and _with_character(state, code) is None:  # a katakana dot, or what leaves no room for a letter
-            code = _first_or_dot(state, True, low, high)
-        if code >= 0 and _with_character(state, code) is not None:
-            return _spelled(code, state.begun)[-left:]
-    return None
+        for code in _nearest_codes(state, low, high):
+            longer = _with_character(state, code) if code >= 0 else None
+            if longer is None:
+                continue
+            letter = _letter_for(longer) if _lacks_a_letter(longer.label) else b""
+            size = left + len(letter or b"")
+            if best is None or size < least:
+                best, least = _spelled(code, state.begun)[-left:], size
+            if not letter:
+                break
+    return best
+
+
+def _nearest_codes(state: Name, low: int, high: int) -> Iterator[int]:
+    """Characters from `low` to `high` one of which has a shortest end behind it, if any may stand there; -1: none.
+
+    The first that fits; where a katakana dot lacks a letter then, or there is no room for one: a letter, and the first
+    behind the dot.
+    """
+    yield _first_or_dot(state, False, low, high)
+    yield _first_or_dot(state, True, low, high)
+    if low <= ord(KATAKANA_DOT) < high:
+        yield _first_that_fits(state, False, ord(KATAKANA_DOT) + 1, high)
 
 
 def _has_room(state: Name) -> bool:
