@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from types import UnionType
 from typing import Literal
 
 from . import chars
@@ -10,6 +11,7 @@ from .chars import Encoding
 from .errors import GrammarError
 from .expr import EMPTY, EPSILON, POOL
 from .pools import memo
+from .regex_behind import without_behind, without_first_behind
 from .regex_classes import Classes
 from .regex_ends import least
 from .regex_look import Looks
@@ -50,6 +52,8 @@ def compile_pattern(pattern: str, *, mode: Mode, encoding: Encoding, dialect: Di
     try:
         tree = without_start_ahead(tree, True if mode == "fullmatch" else None)
         branches = _branches(tree)
+        if branches is None:
+            branches = _without_behind(tree, mode)
         if branches is None and encoding == "plain":
             return compile_pattern(pattern, mode=mode, encoding="json", dialect=dialect)
         if branches is None:
@@ -191,7 +195,21 @@ class _Compiler:
         return POOL.repeat(item, node.lo, node.hi)
 
 
-def _branches(node: Node, look: type[LookAhead | LookBehind] = LookAhead) -> list[_Branch] | None:
+def _without_behind(tree: Node, mode: Mode) -> list[_Branch] | None:
+    """The alternatives of a tree, its looks behind cut into what is before them; None: that cannot be done."""
+    result: list[_Branch] = []
+    branches = _branches(without_first_behind(tree) if mode == "search" else tree, LookAhead | LookBehind)
+    if branches is None:
+        return None
+    for branch in branches:
+        found = without_behind(branch, is_search=mode == "search")
+        if found is None or len(result) + len(found) > _MOST_BRANCHES:
+            return None
+        result += found
+    return result
+
+
+def _branches(node: Node, look: type[LookAhead | LookBehind] | UnionType = LookAhead) -> list[_Branch] | None:
     """The alternatives of a node as flat sequences in which anchors and looks stand by themselves.
 
     None: there are too many, or a look inside a repetition, or one that looks the other way.
