@@ -11,16 +11,13 @@ import msgspec
 from .choice_states import grouped, is_small
 from .counts import Tally
 from .errors import GrammarError
+from .name_kinds import NameKinds
 from .object_choices import AskedByName, can_be_chosen
 from .schema import Schema
 from .schema_clauses import places_of
-from .schema_names import Names, Said
 from .schema_plan import ArrayPlan, Besides, ObjectPlan, PlannedMember, PlannedWay
 from .schema_rules import NEVER, ArrayRule, Conj, Members, ObjectRule, join, opposite
 from .schema_strings import matches
-
-MAX_KINDS = 32
-"""Kinds of names, by the patterns that they match, that one object may come to."""
 
 MAX_EVENTS = 64
 """Things to be counted at once, among the elements or members of one value."""
@@ -53,14 +50,6 @@ class _Event(NamedTuple):
     exact: bool
 
 
-class _Kind(NamedTuple):
-    """Names, the patterns that they match, and whether they satisfy each of the schemas of names."""
-
-    names: Names
-    matched: frozenset[str]
-    named: tuple[bool, ...]
-
-
 def _most_counted(parts: Sequence[Members]) -> int:
     """Up to how many of these parts that some member breaks each are counted."""
     has_few = all(sum(map(bool, part.properties.values())) <= _FEW_NAMES for part in parts)
@@ -73,7 +62,7 @@ class Planner:
     def __init__(self, schema: Schema) -> None:
         self._schema = schema
         self._simple: dict[Conj, tuple[PlannedWay, ...]] = {}
-        self._kinds: dict[object, list[_Kind]] = {}
+        self._kinds = NameKinds(schema, self._is_possible)
 
     # -- arrays -----------------------------------------------------------------------------------------------
 
@@ -304,49 +293,8 @@ class Planner:
             ways = self._member_ways(rule, None, frozenset(), ())
             return (PlannedMember(Besides(rule.listed()), ways, False),) if ways else ()
         found = []
-        for kind in self._kinds_of_names(conj, rule):
+        for kind in self._kinds.of(conj, rule):
             ways = self._member_ways(rule, None, kind.matched, kind.named)
             if ways:
                 found.append(PlannedMember(kind.names, ways, False))
         return tuple(found)
-
-    def _kinds_of_names(self, conj: Conj, rule: ObjectRule) -> list[_Kind]:
-        known = (rule.listed(), rule.pattern_texts(), rule.name_conjs(), tuple(part.names for part in rule.members))
-        if known not in self._kinds:
-            self._kinds[known] = self._find_kinds(conj, rule)
-        return self._kinds[known]
-
-    def _find_kinds(self, conj: Conj, rule: ObjectRule) -> list[_Kind]:
-        needed = {part.names for part in rule.members}
-        kinds = [_Kind(Names(), frozenset(), ())]
-        for names in rule.name_conjs():
-            said = Said(rules=self._schema.shape(names).strings, is_wide=names not in needed)
-            true = [kind._replace(named=(*kind.named, True)) for kind in self._where(kinds, said, true=True)]
-            untrue = self._where(kinds, said, true=False) if said.is_wide else []
-            kinds = true + [kind._replace(named=(*kind.named, False)) for kind in untrue]
-        for alike in self._patterns_alike(rule):
-            said = Said(alike)
-            true = [kind._replace(matched=kind.matched | {alike[0]}) for kind in self._where(kinds, said, true=True)]
-            kinds = true + self._where(kinds, said, true=False)
-            if len(kinds) > MAX_KINDS:
-                reason = f"more than {MAX_KINDS} kinds of names, by the patterns they match"
-                rewrite = "give more of the patterns the same schema"
-                self._schema.refuse(conj, "patternProperties", reason, rewrite)
-                return []
-        found = [(kind, kind.names.besides(rule.listed(), self._schema.text_of)) for kind in kinds]
-        return [kind._replace(names=names) for kind, names in found if names is not None]
-
-    def _where(self, kinds: list[_Kind], said: Said, true: bool) -> list[_Kind]:
-        """Of each kind the names of which something is true, or is not, if there are any."""
-        found = [(kind, kind.names.where(said, self._schema.text_of, true=true)) for kind in kinds]
-        return [kind._replace(names=names) for kind, names in found if names is not None]
-
-    def _patterns_alike(self, rule: ObjectRule) -> list[tuple[str, ...]]:
-        """The patterns on names; together those that no part tells apart: which of them a name matches is the same."""
-        parts = [
-            {pattern: self._schema.alike(c) for pattern, c in part.patterns} for part in (*rule.members, *rule.broken)
-        ]
-        found: dict[tuple[Conj | None, ...], list[str]] = {}
-        for pattern in rule.pattern_texts():
-            found.setdefault(tuple(part.get(pattern) for part in parts), []).append(pattern)
-        return list(map(tuple, found.values()))

@@ -277,6 +277,15 @@ class ObjectRule(msgspec.Struct, frozen=True, gc=False):
             result = join(result, part.schema_of(name, matched))
         return result
 
+    def asked_of(self, matched: frozenset[str]) -> Conj:
+        """What all of `members` say about a member for the patterns that its name matches, and for nothing else."""
+        result: Conj = ()
+        for part in self.members:
+            for pattern, conj in part.patterns:
+                if pattern in matched:
+                    result = join(result, conj)
+        return result
+
 
 def having(name: str, conj: Conj) -> ObjectRule:
     """Objects that have a member of this name, which satisfies `conj`."""

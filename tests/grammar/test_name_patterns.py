@@ -90,3 +90,43 @@ def test_patterns_that_some_part_tells_apart_are_several_kinds() -> None:
         ('{"c":"x"}', True),
     ):
         assert POOL.fullmatch(compiled, text.encode()) == right, text
+
+
+few = st.sampled_from([{"type": "integer"}, {"type": "integer"}, {"enum": ["x", None]}])
+same_patterns = st.lists(st.sampled_from(PATTERNS), min_size=2, max_size=3, unique=True).flatmap(
+    lambda patterns: st.tuples(*[st.fixed_dictionaries(dict.fromkeys(patterns, few))] * 2)
+)
+
+
+@given(same_patterns)
+@settings(max_examples=30, deadline=None)
+def test_objects_with_the_same_patterns_keep_their_own_schemas(pair: tuple[dict[str, Any], dict[str, Any]]) -> None:
+    """Which of them a name may match is found once for both, but only where both tell the same of them apart."""
+    for order in ("pq", "qp"):
+        properties = {
+            name: {"type": "object", "patternProperties": patterns} for name, patterns in zip(order, pair, strict=True)
+        }
+        schema = {"type": "object", "properties": properties}
+        validator = Draft202012Validator(schema)
+        values = [{name: each} for name in order for each in OBJECTS[:22]]
+        texts = [json.dumps(each, ensure_ascii=False).encode() for each in values]
+        right = [text for text, each in zip(texts, values, strict=True) if validator.is_valid(each)]
+        with using(POOL.fork()):
+            compiled = compile_schema(JsonSchema(json.dumps(schema), "canonical", property_order="any"))
+            assert [text for text in texts if POOL.fullmatch(compiled, text)] == right
+
+
+def test_names_that_no_member_can_have_are_no_kinds() -> None:
+    """Patterns that a name may match in any combination; but no value is of two of their types."""
+    types = ("string", "array", "object", "boolean", "integer", "null")
+    patterns = {f"n{i}": {"type": name} for i, name in enumerate(types)}
+    values = ("x", [], {}, True, 1, None)
+    for additional in (True, False):
+        schema = {"type": "object", "patternProperties": patterns, "additionalProperties": additional}
+        compiled = compile_schema(JsonSchema(json.dumps(schema), "compact", property_order="any"))
+        for i, value in enumerate(values):
+            written = json.dumps(value).encode()
+            assert POOL.fullmatch(compiled, b'{"an%d":%b}' % (i, written))
+            assert POOL.fullmatch(compiled, b'{"an":%b}' % written) == additional
+            assert not POOL.fullmatch(compiled, b'{"an%d":%b}' % ((i + 1) % 6, written))
+            assert not POOL.fullmatch(compiled, b'{"n%dn%d":%b}' % (i, (i + 1) % 6, written))
