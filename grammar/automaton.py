@@ -38,6 +38,7 @@ from .pools import current, using
 from .recall import Recall
 from .roots import Roots, Start
 from .rows import Rows
+from .sample_walks import SampleWalks
 from .sequences import Sequences
 from .spare_memory import SPARE
 from .stacks import LEVELS, Reader, Stacks
@@ -100,6 +101,7 @@ class Automaton:
         self._follower = Follower(self._dfa, self._crossings, stacks, sequences, vocabulary, addresses)
         self._masks = Masks(self._frames, self.walker, self._crossings, stacks, sequences, vocabulary, addresses)
         self._names = NameWarming(self._dfa, self.walker, self._masks.parts, vocabulary)
+        self._samples = SampleWalks()
         self._states = States(addresses)
         self._endings = Endings(self._frames, self._dfa, self._states, stacks)
         self._recall: Recall | None = None
@@ -165,13 +167,13 @@ class Automaton:
         self.exprs.touch(n_nodes)
 
     def walk_ahead(self) -> None:
-        """Make the first walks of names of hosts, if there are new ones: tens of ms, with the lock let go in between.
+        """Make the first walks of names of hosts and of patterns, if there are new ones: tens of ms at times.
 
-        To be called when nobody waits.
+        To be called when nobody waits. The lock is let go in between.
         """
         while True:
             with self.lock, suppress(GrammarError, RecursionError), within(Limit(MISS_SECONDS)):
-                if not self._names.go_on():
+                if not self._names.go_on() and not self._samples.go_on(self):
                     return
             time.sleep(_PAUSE_S)
 

@@ -20,6 +20,7 @@ from .expr import EPSILON, POOL
 from .pools import memo
 from .regex import compile_pattern
 
+_MADE = object()  # a key of what a pool remembers
 _CATEGORIES = "L|LC|Lu|Ll|Lt|Lm|Lo|M|Mn|Mc|Me|N|Nd|Nl|No|P|Pc|Pd|Ps|Pe|Pi|Pf|Po|S|Sm|Sc|Sk|So|Z|Zs|Zl|Zp|C|Cc|Cf|Co|Cn"
 _HEX = "[0-9A-Fa-f]"
 _ESCAPE = (
@@ -43,7 +44,13 @@ class _Level(NamedTuple):
 
 def any_regex() -> int:
     """The texts of patterns, in any spelling that JSON allows."""
+    POOL.memos[_MADE] = True
     return _from(_Level())
+
+
+def is_made() -> bool:
+    """Whether this thread's pool has them."""
+    return _MADE in POOL.memos
 
 
 @memo

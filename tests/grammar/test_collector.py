@@ -166,8 +166,9 @@ def test_all_is_looked_at_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
         ('{"type": "string", "format": "idn-email", "maxLength": NUMBER}', '"a@a'),
         ('{"type": "string", "format": "idn-hostname", "pattern": "NUMBER"}', '"a.NUMBER'),
         ('{"type": "object", "patternProperties": {"^aNUMBER": false}, "required": ["NUMBER"]}', '{"NUMBER'),
+        ('{"type": "string", "format": "regex", "pattern": "NUMBER"}', '"(NUMBER'),
     ],
-    ids=["unique", "names of mail", "names of hosts", "keys"],
+    ids=["unique", "names of mail", "names of hosts", "keys", "patterns"],
 )
 def test_generations_that_were_given_back_go_without_being_looked_for(
     toy_bytes: Vocabulary, schema: str, text: str
