@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .least_units import LeastUnits
 from .nodes import Kind
 from .within import Within
 
@@ -21,9 +22,10 @@ class Bounds:
         self._exprs = exprs
         self._known: dict[int, int] = {}
         self._within = Within(exprs)
+        self._units: dict[int, LeastUnits] = {}
 
     def __len__(self) -> int:
-        return len(self._known) + len(self._within)
+        return len(self._known) + len(self._within) + sum(map(len, self._units.values()))
 
     def of(self, item: int) -> int:
         """Bytes a string of `item` has at least."""
@@ -56,7 +58,7 @@ class Bounds:
                 return NEVER
             if max(map(self._characters, node[1])) > min(map(self._most_characters, node[1])):
                 return NEVER
-            if self._within.is_none(node[1]):
+            if self._is_over(node[1]) or self._within.is_none(node[1]):
                 return NEVER
         elif kind == Kind.ALT:
             rest = min(map(self.of, node[1]))
@@ -69,6 +71,31 @@ class Bounds:
         else:
             rest = 0 if exprs.nullable(item) else 1
         return min(total + rest, NEVER)
+
+    def _is_over(self, members: tuple[int, ...]) -> bool:
+        """Whether a member of an intersection has more units than another, which counts them, has at most."""
+        for member in members:
+            limit = self._limit(member)
+            if limit is None:
+                continue
+            left, units, most = limit
+            long = [other for other in members if other != member and self.of(other) > most]  # a unit has some bytes
+            if any(units.of(other, left) > most for other in long):
+                return True
+        return False
+
+    def _limit(self, item: int) -> tuple[int, LeastUnits, int] | None:
+        """Of what limits how many units there are: what is left of the first, which, and the limit; None elsewhere."""
+        kind, *parts = self._exprs.node(item)
+        left = None
+        if kind == Kind.CAT and not self._exprs.nullable(parts[0]):
+            left, (kind, *parts) = parts[0], self._exprs.node(parts[1])
+        if kind != Kind.COUNTED or parts[2] is None:
+            return None
+        unit, _, most = parts
+        if unit not in self._units:
+            self._units[unit] = LeastUnits(self._exprs, unit)
+        return (unit, self._units[unit], most) if left is None else (left, self._units[unit], most + 1)
 
     def _characters(self, item: int) -> int:
         """Characters that texts of an expression have at least, as far as it counts them."""

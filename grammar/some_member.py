@@ -34,11 +34,12 @@ class SomeMember:
         self._exprs = exprs
         self._witness = witness
         self._found: dict[int, bytes | None] = {}
+        self._texts: dict[int, bytes | None] = {}  # of plain expressions: a shortest one
         self._depth = 0
         self._is_cut = False  # whether something was given up for its depth
 
     def __len__(self) -> int:
-        return len(self._found)
+        return len(self._found) + len(self._texts)
 
     def find(self, item: int) -> bytes | None:
         """A string of an expression; None: none is seen."""
@@ -82,10 +83,14 @@ class SomeMember:
         if not plain or len(members) == 1:
             return None
         longest = max(plain, key=self._witness.length)
-        text = self._witness.shortest(longest)
+        if longest not in self._texts:
+            self._texts[longest] = self._witness.shortest(longest)
+        text = self._texts[longest]
         if text is None or len(text) > _MOST_TRIED:
             return None
         others = exprs.and_(*[member for member in members if member != longest])
+        if exprs.fullmatch(others, text):
+            return text
         for is_last in (True, False):
             for begin in self._begins(others):
                 found = self._padded(begin, self.behind(longest, begin), self.behind(others, begin), is_last=is_last)
