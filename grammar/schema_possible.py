@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from .errors import GrammarError
 from .schema_accepts import Judge
-from .schema_rules import NEVER, ArrayRule, Conj, Members, ObjectRule, Value, join
+from .schema_rules import NEVER, ArrayRule, Conj, Either, Literal, Members, ObjectRule, Same, Value, join
 from .schema_shapes import Shape
 
 DEPTH = 3
@@ -59,16 +59,27 @@ class Possible:
     def _with_fewer_parts(self, rule: ObjectRule) -> ObjectRule:
         """The rule, without parts that only say which values a tag has not, where those left are seen without them."""
         members = rule.members
-        for name in dict.fromkeys(filter(None, map(only_member, rule.members))):
-            conj = self._enough([part.properties[name] for part in rule.members if name in part.properties])
-            if conj is not None:
+        alone: dict[str, list[Conj]] = {}
+        for part in members:
+            name = only_member(part)
+            if name is not None:
+                alone.setdefault(name, []).append(part.properties[name])
+        said: dict[str, list[Conj]] = {name: [] for name in alone}
+        for part in members:
+            for name in part.properties.keys() & said.keys():
+                said[name].append(part.properties[name])
+        for name, conjs in alone.items():
+            conj = self._enough(said[name])
+            if conj is not None and conjs != [conj]:
                 members = _said_once(members, name, conj)
         return rule if members is rule.members else replace(rule, members=members)
 
     def _enough(self, conjs: list[Conj]) -> Conj | None:
         """The conjunction among these that lists no other values than satisfy all of them; NEVER where none do."""
+        if len(conjs) < 2:
+            return None
         known = [conj for conj in conjs if self._listed(conj) is not None]
-        if len(conjs) < 2 or not known:
+        if not known:
             return None
         values = self._listed(reduce(join, conjs))
         if not values:
@@ -89,10 +100,30 @@ class Possible:
             return None
         if conj not in self._values:
             try:
-                self._values[conj] = _values_of(self._judge.settled(self._shape_of(conj)))
+                self._values[conj] = self._values_of(conj)
             except GrammarError:
                 return None  # it is being read just now, or cannot be
         return self._values[conj]
+
+    def _values_of(self, conj: Conj) -> frozenset[Value] | None:
+        """`_listed`: where one part lists its values, those that satisfy the others, without a shape of them all."""
+        listed = [(part, values) for part in conj if (values := self._listed((part,))) is not None] if conj[1:] else []
+        if not listed:
+            return _listed_in(self._judge.settled(self._shape_of(conj)))
+        least, values = min(listed, key=lambda pair: len(pair[1]))
+        others = [part for part in conj if part is not least]
+        return frozenset(value for value in values if all(self._is_one(part, value) for part in others))
+
+    def _is_one(self, part: Literal | Same | Either, value: Value) -> bool:
+        """Whether a value satisfies a part of a conjunction."""
+        values = self._listed((part,))
+        if values is not None:
+            return value in values
+        if isinstance(part, Literal) and part.negated:
+            others = self._values.get((replace(part, negated=False),))
+            if others is not None:
+                return value not in others
+        return self._judge.accepts((part,), value.json)
 
     def _shape_may_hold(self, shape: Shape, depth: int) -> bool:
         if shape.null or shape.booleans:
@@ -144,7 +175,7 @@ def _said_once(members: tuple[Members, ...], name: str, conj: Conj) -> tuple[Mem
     return (*members[:first], Members(properties={name: conj}), *kept)
 
 
-def _values_of(shape: Shape) -> frozenset[Value] | None:
+def _listed_in(shape: Shape) -> frozenset[Value] | None:
     if shape.arrays or shape.objects:
         return None
     values = [Value(None)] if shape.null else []
