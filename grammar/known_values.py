@@ -14,6 +14,7 @@ from .chars import JSON_CHAR, PLAIN_CHAR
 from .errors import Circular
 from .expr import ALL_BYTES, EMPTY, POOL, Kind
 from .json_equal import read
+from .json_layout import QUOTE
 from .pools import memo
 from .witness import nicest
 
@@ -22,10 +23,14 @@ _EXPANSIONS = 60  # for each value that is looked for
 _ANY_CHARACTER = (JSON_CHAR, PLAIN_CHAR)
 _MANY, _MANY_CHARACTERS = 1_000_000, 5  # there are as many values of five letters, and more
 _NUMBER_SO_FAR = re.compile(rb"(?:^|[\[:,\s])-?[0-9]+(\.[0-9]*)?$")
+_ESCAPED = re.compile(rb"\\.")
 _EXPONENT_MARKS = sum(1 << byte for byte in b"eE")
 _NODES_SEEN = 1000
+_STRINGS_TRIED = 16
+_COLON = 1 << ord(":")
 _FEWEST = 16  # values for which there are expansions at least
 _UNESCAPED = ALL_BYTES & ~(1 << ord("\\"))  # nearly all values can be spelled so
+_SPACE = 1 << ord(" ")
 _SPACES = sum(1 << byte for byte in b" \t\n\r")
 _NEEDED_ESCAPES = sum(1 << byte for byte in b'"\\bfnrt')  # behind a backslash: whatever else is there needs none
 
@@ -41,7 +46,12 @@ def has_values(expression: int, wanted: int) -> bool:
     """Whether JSON texts stand for `wanted` different values, as far as a short search finds them."""
     if wanted < _MANY and _has_many(expression):
         return True
-    found = search(expression, wanted)
+    if any(len(search(string, wanted).values) >= wanted for string in _strings_in(expression)):
+        return True
+    found = _tightly(expression, b"")
+    found.look_for(wanted)
+    if len(found.values) < wanted and not found.is_through:
+        found = search(expression, wanted)
     if len(found.values) >= wanted or found.is_through:
         return len(found.values) >= wanted
     kind, *rest = POOL.node(expression)  # some may be hidden behind the many spellings of a shorter one
@@ -76,6 +86,47 @@ def _has_many(expression: int) -> bool:
     return False
 
 
+@memo
+def _strings_in(expression: int) -> list[int]:
+    """Some strings that stand in texts of an expression, in place of a value each: it has as many values as these do.
+
+    They have a frame between two quotes, where nothing else of JSON has one, and no colon follows. Whatever the rest of
+    the text is, it can be the same for all values of such a string, and then no two of these texts are equal.
+    """
+    found: dict[int, None] = {}
+    todo = deque([] if POOL.is_empty(expression) else [(expression, False)])  # with whether a colon follows
+    seen: set[tuple[int, bool]] = set()
+    while todo and len(seen) < _NODES_SEEN and len(found) < _STRINGS_TRIED:
+        if (each := todo.pop()) in seen:
+            continue
+        seen.add(each)
+        item, is_name = each
+        kind, *rest = POOL.node(item)
+        if kind == Kind.CAT:
+            parts = _parts_of(item, is_name=is_name)
+            todo += reversed(parts)
+            for (before, _), (part, _), (behind, is_key) in zip(parts, parts[1:], parts[2:], strict=False):
+                if before == behind == QUOTE and POOL.kind(part) == Kind.FRAME and not is_key:
+                    found[POOL.concat(before, part, behind)] = None
+        elif kind == Kind.ALT:
+            todo += [(member, is_name) for member in rest[0] if not POOL.is_empty(member)]
+        elif kind == Kind.FRAME:
+            todo.append((rest[0], is_name))
+        elif kind == Kind.REF:
+            todo.append((POOL.outline(item), is_name))
+            todo.appendleft((POOL.definition(item), is_name))
+    return list(found)
+
+
+def _parts_of(item: int, *, is_name: bool) -> list[tuple[int, bool]]:
+    """Of a concatenation, each with whether a colon may follow. is_name: whether one follows the whole."""
+    parts: list[tuple[int, bool]] = []
+    while (node := POOL.node(item))[0] == Kind.CAT:
+        _, part, item = node
+        parts.append((part, bool(POOL.first(item) & _COLON) or (is_name and POOL.nullable(item))))
+    return [*parts, (item, is_name)]
+
+
 def values_of(expression: int, wanted: int) -> list[Value]:
     """`wanted` texts of different values or more, shortest first; fewer where a short search finds no more."""
     return search(expression, wanted).values
@@ -98,7 +149,7 @@ class Values:
     """Texts of different values of an expression, shortest first, found as far as they are asked for.
 
     spelling: mask of the bytes that texts are looked for with. begun: what is written of them, of which the expression
-    is left. tightly: without the spaces that may be left out. are_all: there are no others.
+    is left. tightly: without the spaces that mean nothing and may be left out. are_all: there are no others.
     """
 
     def __init__(self, expression: int, spelling: int, begun: bytes = b"", *, tightly: bool = False) -> None:
@@ -142,8 +193,8 @@ class Values:
         first, spelling = POOL.first(rest), self._spelling
         if (len(text) - len(text.rstrip(b"\\"))) % 2:
             spelling = ALL_BYTES if text == self._begun else _NEEDED_ESCAPES
-        if self._tightly and first & ~_SPACES:
-            self._left_out, first = True, first & ~_SPACES
+        if self._tightly and first & _SPACE and first & ~_SPACES and not _is_in_string(text):
+            first &= ~_SPACES  # where no space but only a line break may be, something else stands behind it
         number = _NUMBER_SO_FAR.search(text)
         if number and first & _EXPONENT_MARKS:
             self._skipped, first = True, first & ~_EXPONENT_MARKS
@@ -198,6 +249,11 @@ def _begun(expression: int, spelling: int) -> Values:
 @memo
 def _tightly(expression: int, begun: bytes) -> Values:
     return Values(expression, _UNESCAPED, begun, tightly=True)
+
+
+def _is_in_string(text: bytes) -> bool:
+    """Whether a JSON text ends within a string."""
+    return bool(_ESCAPED.sub(b"", text).count(b'"') % 2)
 
 
 @lru_cache(4096)

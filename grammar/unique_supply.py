@@ -14,7 +14,7 @@ from .counts import Left, Way
 from .expr import POOL, Kind
 from .json_equal import Number, values_equal
 from .json_layout import Layout
-from .known_values import all_values, has_values, values_of
+from .known_values import all_values, has_values, values_behind
 from .pools import memo
 
 _MOST_DEMANDS = 16
@@ -149,7 +149,7 @@ def _are_many(ways: Ways, wanted: int) -> bool:
 
 def _some_values(ways: Ways, wanted: int) -> frozenset[Hashable]:
     """Values that there are, as they were found when many were looked for; others there may be do no harm."""
-    return frozenset(each.value for way in ways for each in values_of(way.value, wanted))
+    return frozenset(each.value for way in ways for each in values_behind(b"", way.value, wanted))
 
 
 @memo

@@ -116,9 +116,8 @@ def test_no_more_values_are_looked_for_than_could_be_used_up() -> None:
     pairs = {"type": "array", "uniqueItems": True, "items": {"enum": ["a", "b c"]}, "maxItems": 1}
     with using(POOL.fork()), pytest.MonkeyPatch.context() as patch:
         wanted: list[int] = []
-        for name in ("values_of",):
-            known = getattr(unique_supply, name)
-            patch.setattr(unique_supply, name, lambda *asked, known=known: wanted.append(asked[1]) or known(*asked))
+        known = unique_supply.values_behind
+        patch.setattr(unique_supply, "values_behind", lambda *asked: wanted.append(asked[2]) or known(*asked))
         value = compile_schema(JsonSchema(json.dumps(pairs), "flexible"))
         rule = Elements(COMPACT, (), (Way(value),), left(0, None, ()), frozenset([read(b"[]"), read(b'["a"]')]))
         assert not rule.is_free(), "there is but one left, and behind it a comma could come"
