@@ -76,6 +76,11 @@ class Part(msgspec.Struct, frozen=True, gc=False):  # as there are many: no work
         own = int(token_bytes[self.tokens].max(initial=0)) if self.many is None else self.many.longest
         return own if self.shared_exits is None else max(own, self.shared_exits.base.longest)
 
+    def deepest_exit(self, node_depth: np.ndarray) -> int:
+        """Bytes up to the deepest node at which the frame may be over, or more. node_depth: of all nodes."""
+        exits = [self.exits] if self.shared_exits is None else [self.exits, self.shared_exits.base.exits]
+        return max(int(node_depth[nodes].max(initial=0)) for nodes in exits)
+
     def staying(self, state: int, size: int) -> np.ndarray | None:
         """How many units each token begins that ends in `state`, in which the walk began, (size,) uint8.
 

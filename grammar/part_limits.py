@@ -103,13 +103,16 @@ class Limits:
         return item if self._made_of[unit].holds(item) else exprs.and_(item, exprs.repeat(unit, 0, None))
 
     def _rest(self, local: int, nodes: np.ndarray) -> tuple[int, int]:
-        """Bytes of the longest token allowed at a place, and a bound on those of the shortest rest behind one."""
+        """Bytes of the longest token allowed at a place, of one that leaves the frame those inside of it, and a bound
+        on those of the shortest rest behind one."""
         key = (local, nodes.tobytes())
         known = self._rests.get(key)
         if known is None:
             part, known = self._parts.part(local, NO_UNIT, nodes), (_UNKNOWN, _UNKNOWN)
             if not part.entries:
-                known = part.longest(self._vocabulary.token_bytes), self._longest_rest(part.end_states)
+                vocabulary = self._vocabulary
+                longest = max(part.longest(vocabulary.token_bytes), part.deepest_exit(vocabulary.node_depth))
+                known = longest, self._longest_rest(part.end_states)
             if len(self._rests) > _MOST_REACHES:
                 self._rests.clear()
             self._rests[key] = known

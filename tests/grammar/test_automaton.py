@@ -218,6 +218,17 @@ def test_a_limit_beside_a_pattern_is_followed_where_a_token_may_come_to_it(
     assert taken
 
 
+@pytest.mark.parametrize("most", [1, 2, 3, 4, 5])
+def test_a_limit_beside_a_pattern_holds_in_tokens_that_leave_it(most: int, tokens_of) -> None:
+    """What they have inside is longer than any token that ends there."""
+    vocabulary = Vocabulary([b"a", b"b", b'"', b'ab"', b'abba"', b"</s>"], [5], 6)
+    automata = [Automaton(vocabulary), Automaton(vocabulary, use_compiled=False)]
+    limited = POOL.and_(
+        compile_pattern("[ab]*", mode="fullmatch", encoding="utf8"), POOL.counted(POOL.byte_set(b"ab,"), 0, most)
+    )
+    check_walks(automata, POOL.concat(POOL.frame(limited), POOL.literal(b'"')), random.Random(7), tokens_of)
+
+
 def test_a_limit_far_off_costs_no_walks(toy: Vocabulary) -> None:
     automaton = Automaton(toy)
     pattern = compile_pattern("(a|ab)*", mode="fullmatch", encoding="utf8")
