@@ -131,6 +131,12 @@ class Schema:
         """Whether a value satisfies all schemas of `conj`, in whatever way it may be written."""
         return self._judge.accepts(conj, value)
 
+    def has_value(self, conj: Conj) -> bool:
+        """Whether a shape has more than strings of patterns that no string matches together."""
+        shape = self.shape(conj)
+        others = shape.null or shape.booleans or shape.numbers or shape.arrays or shape.objects
+        return bool(others) or any(map(self._judge.has_string, shape.strings))
+
     def follows(self, rule: StringRule | ArrayRule | ObjectRule, value: Json) -> bool:
         """Whether a value of a rule's type is as the rule asks, whatever values it lists."""
         return self._judge.follows(rule, value)

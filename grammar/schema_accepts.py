@@ -8,6 +8,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from .errors import GrammarError
 from .expr import POOL
 from .numbers import exact
 from .schema_rules import ArrayRule, Conj, Members, NumberRule, ObjectRule, StringRule, Value, Values, identity
@@ -23,6 +24,7 @@ class Judge:
     def __init__(self, shape_of: Callable[[Conj], Shape], source: str | None) -> None:
         self._shape_of = shape_of
         self._source = source
+        self._together: dict[tuple[str, ...], bool] = {}
 
     def accepts(self, conj: Conj, value: Json) -> bool:
         """Whether a value satisfies all of `conj`."""
@@ -91,6 +93,19 @@ class Judge:
 
     def _string_fits(self, rule: StringRule, value: str) -> bool:
         return POOL.fullmatch(self.plain_body(rule), inside_quotes(value))
+
+    def has_string(self, rule: StringRule) -> bool:
+        """Whether any string matches all patterns of a rule; taken for granted where that takes too long to find."""
+        if len(rule.patterns) < 2 or rule.values is not None:
+            return True
+        known = self._together.get(rule.patterns)
+        if known is None:
+            try:
+                known = not POOL.is_empty(plain_body(StringRule(patterns=rule.patterns)))
+            except GrammarError:
+                known = True
+            self._together[rule.patterns] = known
+        return known
 
     def _array_fits(self, rule: ArrayRule, value: list[Json]) -> bool:
         if len(value) < rule.min_items or (rule.max_items is not None and len(value) > rule.max_items):

@@ -159,12 +159,16 @@ class Planner:
         if counting == way.conj:
             yield PlannedWay(way.conj, way.counts | {event.tally})
             return
-        can_count = self._is_possible(counting)
+        can_count = self._has_value(counting)
         if can_count:
             yield PlannedWay(counting, way.counts | {event.tally})
         other = join(way.conj, opposite(event.conj)) if exact and can_count else way.conj
-        if self._is_possible(other):
+        if other is way.conj or self._has_value(other):
             yield PlannedWay(other, way.counts)
+
+    def _has_value(self, conj: Conj) -> bool:
+        """`_is_possible`, and there is more to it than strings of patterns that no string matches together."""
+        return not conj or (self._is_possible(conj) and self._schema.has_value(conj))
 
     def _is_possible(self, conj: Conj) -> bool:
         return not conj or (conj != NEVER and self._schema.shape(conj).is_possible())

@@ -129,7 +129,7 @@ class Possible:
         if shape.null or shape.booleans:
             return True
         settled = self._judge.settled(shape)
-        if settled.numbers or settled.strings:
+        if settled.numbers or any(map(self._judge.has_string, settled.strings)):
             return True
         if any(self._is_array_possible(rule, depth) for rule in settled.arrays):
             return True

@@ -102,7 +102,8 @@ def _tagged(kind: Any, is_required: bool, has_type: bool, others: dict[str, Any]
 tagged = st.builds(
     _tagged,
     st.builds(lambda tags: {"enum": tags}, st.lists(tag_values, min_size=1, max_size=3, unique=True))
-    | st.sampled_from([{"pattern": "^[ab]"}, {"type": "string"}, {"enum": ["a", "b", "ab"], "minLength": 2}]),
+    | st.sampled_from([{"pattern": p} for p in ("^[ab]", "^a", "^b", "^.$", "b")])
+    | st.sampled_from([{"type": "string"}, {"enum": ["a", "b", "ab"], "minLength": 2}]),
     st.booleans(),
     st.booleans(),
     members,
@@ -151,6 +152,10 @@ BRANCHES = [
 CONDITIONS = [
     {"if": {"properties": {"kind": {"const": kind}}}, "then": {"required": [f"p{i}"]}} for i, kind in enumerate(KINDS)
 ]
+PATTERN_CONDITIONS = [
+    {"if": {"properties": {"kind": {"pattern": f"^{kind}:"}}}, "then": {"properties": {"n": {"required": [f"p{i}"]}}}}
+    for i, kind in enumerate(KINDS[:20])
+]
 
 
 @pytest.mark.parametrize(
@@ -164,6 +169,11 @@ CONDITIONS = [
             {"allOf": [{**c, "if": {**c["if"], "required": ["kind"]}} for c in CONDITIONS], "type": "object"},
             {"kind": "other"},
             {"kind": "kind 39"},
+        ),
+        (
+            {"allOf": [*PATTERN_CONDITIONS, {"properties": {"kind": {"type": "string"}}}], "type": "object"},
+            {"kind": "kind 7:", "n": {"p7": 1}},
+            {"kind": "kind 7:", "n": {"p8": 1}},
         ),
     ],
 )
