@@ -53,12 +53,7 @@ class Bounds:
         kind = node[0]
         if kind == Kind.AND:
             rest = max(map(self.of, node[1]))
-            limits = [m[3] for m in map(exprs.node, node[1]) if m[0] == Kind.COUNTED and m[3] is not None]
-            if limits and min(limits) < max(map(self.label_length, node[1])):
-                return NEVER
-            if max(map(self._characters, node[1])) > min(map(self._most_characters, node[1])):
-                return NEVER
-            if self._is_over(node[1]) or self._within.is_none(node[1]):
+            if self._is_none(node[1]):
                 return NEVER
         elif kind == Kind.ALT:
             rest = min(map(self.of, node[1]))
@@ -72,30 +67,50 @@ class Bounds:
             rest = 0 if exprs.nullable(item) else 1
         return min(total + rest, NEVER)
 
-    def _is_over(self, members: tuple[int, ...]) -> bool:
-        """Whether a member of an intersection has more units than another, which counts them, has at most."""
-        for member in members:
-            limit = self._limit(member)
-            if limit is None:
-                continue
-            left, units, most = limit
-            long = [other for other in members if other != member and self.of(other) > most]  # a unit has some bytes
-            if any(units.of(other, left) > most for other in long):
-                return True
-        return False
+    def _is_none(self, members: tuple[int, ...]) -> bool:
+        """Whether it is seen that no text is in all members of an intersection."""
+        has_machine, has_complement, may_limit = False, False, []
+        for member, node in zip(members, map(self._exprs.node, members), strict=True):
+            if node[0] == Kind.COUNTED:
+                may_limit.append(member)
+            elif node[0] == Kind.CAT:
+                may_limit.append(member)
+                has_machine = has_machine or self._exprs.kind(node[1]) == Kind.MACHINE
+            elif node[0] == Kind.NOT:
+                has_complement = True
+            elif node[0] == Kind.MACHINE:
+                has_machine = True
+        if has_machine and self._is_too_long(members):
+            return True
+        if any(self._is_over(limit, members) for limit in may_limit):
+            return True
+        return has_complement and self._within.is_none(members)
 
-    def _limit(self, item: int) -> tuple[int, LeastUnits, int] | None:
-        """Of what limits how many units there are: what is left of the first, which, and the limit; None elsewhere."""
-        kind, *parts = self._exprs.node(item)
-        left = None
-        if kind == Kind.CAT and not self._exprs.nullable(parts[0]):
-            left, (kind, *parts) = parts[0], self._exprs.node(parts[1])
-        if kind != Kind.COUNTED or parts[2] is None:
-            return None
-        unit, _, most = parts
+    def _is_too_long(self, members: tuple[int, ...]) -> bool:
+        """Whether a name that a machine is about needs more characters than another member of an intersection has."""
+        limits = [m[3] for m in map(self._exprs.node, members) if m[0] == Kind.COUNTED and m[3] is not None]
+        if limits and min(limits) < max(map(self.label_length, members)):
+            return True
+        return max(map(self._characters, members)) > min(map(self._most_characters, members))
+
+    def _is_over(self, limit: int, members: tuple[int, ...]) -> bool:
+        """Whether a member, if it counts units, has fewer at most than another member of the same intersection has."""
+        left, node = None, self._exprs.node(limit)
+        if node[0] == Kind.CAT:
+            left, node = node[1], self._exprs.node(node[2])
+        if node[0] != Kind.COUNTED or node[3] is None or (left is not None and self._exprs.nullable(left)):
+            return False
+        _, unit, _, most = node
+        if left is None:
+            left = unit
+        else:
+            most += 1
+        longer = [other for other in members if other != limit and self.of(other) > most]  # a unit has some bytes
+        if not longer:
+            return False
         if unit not in self._units:
             self._units[unit] = LeastUnits(self._exprs, unit)
-        return (unit, self._units[unit], most) if left is None else (left, self._units[unit], most + 1)
+        return any(self._units[unit].of(other, left) > most for other in longer)
 
     def _characters(self, item: int) -> int:
         """Characters that texts of an expression have at least, as far as it counts them."""
