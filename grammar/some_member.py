@@ -61,6 +61,12 @@ class SomeMember:
             self._found[item] = found
         return self._found[item]
 
+    def text_of(self, item: int) -> bytes | None:
+        """A shortest string of a plain expression."""
+        if item not in self._texts:
+            self._texts[item] = self._witness.shortest(item)
+        return self._texts[item]
+
     def _joined(self, begin: bytes | None, rest: int) -> bytes | None:
         end = None if begin is None else self.find(rest)
         return None if begin is None or end is None else begin + end
@@ -83,9 +89,7 @@ class SomeMember:
         if not plain or len(members) == 1:
             return None
         longest = max(plain, key=self._witness.length)
-        if longest not in self._texts:
-            self._texts[longest] = self._witness.shortest(longest)
-        text = self._texts[longest]
+        text = self.text_of(longest)
         if text is None or len(text) > _MOST_TRIED:
             return None
         others = exprs.and_(*[member for member in members if member != longest])

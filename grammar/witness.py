@@ -57,11 +57,13 @@ class Witness:
         self._some = SomeMember(exprs, self)
         self._bounds = Bounds(exprs)
         self._found: dict[int, bytes] = {}  # of intersections: a shortest string
+        self._hard: set[int] = set()  # intersections of which none is found soon
 
     @property
     def remembered(self) -> int:
         """How many answers are kept."""
-        return len(self._next) + len(self._bounds) + len(self._along) + len(self._found) + len(self._some)
+        own = len(self._next) + len(self._found) + len(self._hard)
+        return own + len(self._bounds) + len(self._along) + len(self._some)
 
     def take_paths(self, other: Witness) -> None:
         """Take over what another pool's witness knows, where all nodes mean the same."""
@@ -263,6 +265,8 @@ class Witness:
             found = seen if seen is not None and len(seen) <= self._length_without_limit(start) else None
         if found is None:
             found = self._of_a_member(start)
+        if found is None:
+            found = self._of_uncounted(start)
         if found is not None:
             self._found[start] = found
             exprs.know(start, len(found))
@@ -369,9 +373,33 @@ class Witness:
         if not known:
             return None
         longest = max(known, key=self.length)
-        text = self.shortest(longest) if self.length(longest) <= _MOST_TRIED else None
+        text = self._some.text_of(longest) if self.length(longest) <= _MOST_TRIED else None
         others = [member for member in self._members(item) if member != longest]
         return text if text is not None and all(exprs.fullmatch(other, text) for other in others) else None
+
+    def _of_uncounted(self, item: int) -> bytes | None:
+        """A shortest string of an intersection, if it is that of all its members but those that count characters.
+
+        There are often very many that only count differently. None: it is not, or is not found soon.
+        """
+        exprs, members = self._exprs, self._members(item)
+        counts = [count for member in members if (count := self._count(member)) is not None]
+        if not counts or any(map(self._some.is_limit, members)):  # which would not have a shortest one told
+            return None
+        uncounted = exprs.and_(*[member for member in members if self._count(member) is None])
+        if uncounted in self._hard or exprs.kind(uncounted) != Kind.AND or max(counts) > self._bounds.of(uncounted):
+            return None
+        length = self._search(uncounted, _FEW)
+        if length is None:
+            self._hard.add(uncounted)
+        text = None if length is None else self.shortest(uncounted)
+        return text if text is not None and exprs.fullmatch(item, text) else None
+
+    def _count(self, item: int) -> int | None:
+        """How many characters an expression asks for besides one that may be open; None: it does not count them."""
+        node = self._exprs.node(item)
+        node = self._exprs.node(node[2]) if node[0] == Kind.CAT else node
+        return node[2] if node[0] == Kind.COUNTED else None
 
     def _search_document(self, item: int) -> int:
         """`_search` for what must stand in a document: there is only one way to go on from each of its places."""
