@@ -36,6 +36,15 @@ def string(body: int) -> int:
     return POOL.quoted(body, QUOTE)
 
 
+def unframed(strings: int) -> int:
+    """The same strings without a boundary around what stands between their quotes."""
+    parts = []
+    while (node := POOL.node(strings))[0] == Kind.CAT:
+        parts.append(POOL.unframed(node[1]))
+        strings = node[2]
+    return POOL.concat(*parts, POOL.unframed(strings))
+
+
 def plainly(strings: int) -> int:
     """Of strings and alternatives among them, those that spell each character plainly."""
     node = POOL.node(strings)

@@ -21,6 +21,7 @@ from .json_layout import WIDTHS, Layout, layout
 from .json_values import any_object, any_value
 from .schema import Schema
 from .schema_alike import OF_TYPE
+from .schema_apart import told_apart
 from .schema_clauses import places_of
 from .schema_indent import deeper_value
 from .schema_negation import besides
@@ -121,6 +122,7 @@ class _Emitter(Writer):
         self._writers = self._number, self._plain_string, self._these
         self._done: dict[Conj, int] = {}
         self._referred: dict[Conj, int] = {}
+        self._told_apart: set[Conj] = set()
         self._least: dict[Conj, int] = {}  # bytes of the shortest texts of those that are written at once, if known
 
     def emit(self, root: Conj) -> int:
@@ -130,6 +132,8 @@ class _Emitter(Writer):
         take long. The rest takes no more than its size, so it can wait.
         """
         order = self.in_order(root)
+        for conj in self._told_apart:
+            self._planned[conj] = msgspec.structs.replace(self._planned[conj], is_told_apart=True)
         self._write_at_once(order)
         while refused := self._cannot_be_compared():
             self._loose |= refused
@@ -276,11 +280,10 @@ class _Emitter(Writer):
             )
         if not (shape.arrays or shape.objects):
             return Planned(shape)
-        return with_plans(
-            shape,
-            tuple([self._planner.array(conj, rule) if rule.values is None else None for rule in shape.arrays]),
-            tuple([self._planner.object(conj, rule) if rule.values is None else None for rule in shape.objects]),
-        )
+        arrays = tuple([self._planner.array(conj, rule) if rule.values is None else None for rule in shape.arrays])
+        objects = tuple([self._planner.object(conj, rule) if rule.values is None else None for rule in shape.objects])
+        self._told_apart |= told_apart(arrays, objects, self._schema.shape)
+        return with_plans(shape, arrays, objects)
 
     def _checked(self, conj: Conj, rule: NumberRule) -> NumberRule:
         """The rule, if it can be written; else it is refused, and without what is refused."""
@@ -348,7 +351,7 @@ class _Emitter(Writer):
         planned = self._planned[conj]
         if planned.shape is ANYTHING:
             return self._part(())
-        texts = self._flat(planned.shape)
+        texts = self._flat(planned)
         if part.nested < NEVER:
             texts.append(POOL.later(part, _Nested(self, conj), _Outline(self, conj), part.nested))
         part.value = POOL.alt(*texts)
@@ -382,7 +385,7 @@ class _AtDepth(_Emitter):
             (self._name, conj),
             self._form,
             planned,
-            lambda: self._flat(planned.shape),
+            lambda: self._flat(planned),
             lambda: self._nested(conj, planned),
             lambda: self._plain._nested(conj, planned),
         )

@@ -37,7 +37,8 @@ class Planned(msgspec.Struct, frozen=True, gc=False):
     """A shape, and how its arrays and objects are written, rule by rule.
 
     inner: the schemas inside. can_wait: whether its arrays and objects compare nothing and count little, so that
-    writing them can fail in no way.
+    writing them can fail in no way. is_told_apart: whether others of its strings stand in the same place, see
+    `schema_apart`.
     """
 
     shape: Shape
@@ -45,6 +46,7 @@ class Planned(msgspec.Struct, frozen=True, gc=False):
     objects: tuple[ObjectPlan | None, ...] = ()
     inner: tuple[Conj, ...] = ()
     can_wait: bool = True
+    is_told_apart: bool = False
 
     def compares(self) -> bool:
         """Whether what its parts are written as matters to how it is written."""
@@ -189,7 +191,7 @@ class Parts:
             numbers = tuple([rule if rule.values is None else _listed(rule) for rule in numbers])
         if strings:
             strings = tuple([rule if rule.values is None else _listed(rule) for rule in strings])
-        return shape.null, shape.booleans, numbers, strings, arrays, objects
+        return shape.null, shape.booleans, numbers, strings, arrays, objects, planned.is_told_apart
 
     def _array_content(self, rule: ArrayRule, plan: ArrayPlan | None) -> Hashable:
         if plan is None:

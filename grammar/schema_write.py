@@ -17,7 +17,7 @@ from .json_choices import brief_object, object_with_choices
 from .json_equal import values_equal
 from .json_layout import layout
 from .json_objects import Member, Point, in_order, object_
-from .json_values import ANY_TEXT, any_value, key, key_besides, plainly, string, strings_of, these_values
+from .json_values import ANY_TEXT, any_value, key, key_besides, plainly, string, strings_of, these_values, unframed
 from .numbers import exact, number
 from .repeats import repeated_array
 from .schema import Schema
@@ -26,7 +26,7 @@ from .schema_names import Names
 from .schema_parts import MAX_LATER, Parts, Planned
 from .schema_plan import ArrayPlan, Besides, ObjectPlan, PlannedMember, PlannedWay
 from .schema_rules import ArrayRule, Conj, NumberRule, ObjectRule, StringRule, Values
-from .schema_shapes import ANYTHING, Shape
+from .schema_shapes import ANYTHING
 from .unique_supply import spelled_once
 
 MAX_FEW_NAMES = 32
@@ -85,15 +85,17 @@ class Writer:
     def _value(self, conj: Conj, planned: Planned) -> int:
         if planned.shape is ANYTHING:
             return any_value(self._form.spacing, self._form.escapes)
-        return POOL.alt(*self._flat(planned.shape), *self._nested(conj, planned))
+        return POOL.alt(*self._flat(planned), *self._nested(conj, planned))
 
-    def _flat(self, shape: Shape) -> list[int]:
+    def _flat(self, planned: Planned) -> list[int]:
         """The values that are no arrays or objects."""
+        shape = planned.shape
         words = [b"null"] if shape.null else []
         words += [b"true" if value else b"false" for value in shape.booleans]
         parts = [POOL.literal(word) for word in words]
         parts += [self._number(rule) for rule in shape.numbers]
-        return parts + [self._string(rule) for rule in shape.strings]
+        strings = [self._string(rule) for rule in shape.strings]
+        return parts + (list(map(unframed, strings)) if planned.is_told_apart else strings)
 
     def _nested(self, conj: Conj, planned: Planned) -> list[int]:
         """The arrays and objects."""
