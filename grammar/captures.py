@@ -17,11 +17,12 @@ import msgspec
 
 from .expr import EMPTY, POOL, Kind
 from .json_equal import read
-from .known_values import search
+from .known_values import has_values_behind, search
 from .pools import memo
 
 _LISTED = "all values of"
 _MOST_ASKED = 3  # rules that ask each for the next whether it is free
+_COLON = 1 << ord(":")
 _FEW_CHOICES = 16  # among which the beginnings of captured texts are looked for
 _NONE_LEFT: frozenset[Hashable] = frozenset()
 _ESCAPE_AT_END = re.compile(rb"\\(?:u(?:[0-9a-f]{0,3}|d[89ab][0-9a-f]{2}(?:\\(?:u[0-9a-f]{0,3})?)?))?\Z", re.IGNORECASE)
@@ -379,4 +380,21 @@ def can_end(marks: Sequence[tuple[Any, ...]], text: bytes, *, is_over: bool) -> 
         told = has_others(rule, body, text, listed_by(whole, begun))
         if told is not None:
             return told
+    if _has_more_than_are_taken(marks, text, is_over=is_over):
+        return True
     return not POOL.is_empty(POOL.capture(body, text, rule))
+
+
+def _has_more_than_are_taken(marks: Sequence[tuple[Any, ...]], text: bytes, *, is_over: bool) -> bool:
+    """Whether the innermost captured text, or the outermost, is seen to have more values than any rule leaves out.
+
+    Of different values of the innermost those of the others differ, too: each that is left out is one of them at most.
+    Not so of names: an object may come to be the same, whichever of its names is written first.
+    """
+    rules = [rule for *_, rule in marks]
+    if not all(map(is_free, rules)):
+        return False
+    wanted = 1 + sum(len(each.values) for rule in rules for each in rule.excluded())
+    is_name = POOL.first(rules[0].follows()) & _COLON
+    _, start, whole, begun, _ = marks[-1] if is_over or is_name else marks[0]
+    return has_values_behind(text[start:], derived(whole, text[start + len(begun) :]), wanted)

@@ -27,6 +27,8 @@ _ESCAPED = re.compile(rb"\\.")
 _EXPONENT_MARKS = sum(1 << byte for byte in b"eE")
 _NODES_SEEN = 1000
 _STRINGS_TRIED = 16
+_FEW_CLASSES = 16  # of bytes, for each of which it is found at once what may follow
+_ARRAYS_ASKED = 3
 _COLON = 1 << ord(":")
 _FEWEST = 16  # values for which there are expansions at least
 _UNESCAPED = ALL_BYTES & ~(1 << ord("\\"))  # nearly all values can be spelled so
@@ -46,7 +48,7 @@ def has_values(expression: int, wanted: int) -> bool:
     """Whether JSON texts stand for `wanted` different values, as far as a short search finds them."""
     if wanted < _MANY and _has_many(expression):
         return True
-    if any(len(search(string, wanted).values) >= wanted for string in _strings_in(expression)):
+    if any(_has_string_of(expression, wanted, deep=deep) for deep in (False, True)):
         return True
     found = _tightly(expression, b"")
     found.look_for(wanted)
@@ -86,36 +88,62 @@ def _has_many(expression: int) -> bool:
     return False
 
 
+def has_values_behind(text: bytes, expression: int, wanted: int) -> bool:
+    """Whether texts of which one is written, and `expression` is left, are seen to stand for so many values."""
+    if any(_has_string_of(expression, wanted, deep=deep) for deep in (False, True)):
+        return True
+    return len(values_behind(text, expression, wanted)) >= wanted
+
+
+def _has_string_of(expression: int, wanted: int, *, deep: bool) -> bool:
+    """Whether a string stands in texts of an expression that may be so many values."""
+    strings = _strings_in(expression, deep=deep).items()
+    return any(len(search(string, wanted + spent).values) >= wanted + spent for string, spent in strings)
+
+
 @memo
-def _strings_in(expression: int) -> list[int]:
+def _strings_in(expression: int, *, deep: bool) -> dict[int, int]:
     """Some strings that stand in texts of an expression, in place of a value each: it has as many values as these do.
 
     They have a frame between two quotes, where nothing else of JSON has one, and no colon follows. Whatever the rest of
     the text is, it can be the same for all values of such a string, and then no two of these texts are equal.
+    deep: in elements that must differ, too. The value of each: how many elements were before, which may not be again.
+    Any other leads to an array, and such arrays differ.
     """
-    found: dict[int, None] = {}
-    todo = deque([] if POOL.is_empty(expression) else [(expression, False)])  # with whether a colon follows
+    from .captures import is_free  # which looks for values itself
+
+    found: dict[int, int] = {}
+    todo = deque([] if POOL.is_empty(expression) else [(expression, False, 0)])  # with whether a colon follows
     seen: set[tuple[int, bool]] = set()
+    asked = 0
     while todo and len(seen) < _NODES_SEEN and len(found) < _STRINGS_TRIED:
-        if (each := todo.pop()) in seen:
+        item, is_name, spent = todo.pop()
+        if (item, is_name) in seen:
             continue
-        seen.add(each)
-        item, is_name = each
+        seen.add((item, is_name))
         kind, *rest = POOL.node(item)
         if kind == Kind.CAT:
             parts = _parts_of(item, is_name=is_name)
-            todo += reversed(parts)
+            todo += [(part, is_key, spent) for part, is_key in reversed(parts)]
             for (before, _), (part, _), (behind, is_key) in zip(parts, parts[1:], parts[2:], strict=False):
                 if before == behind == QUOTE and POOL.kind(part) == Kind.FRAME and not is_key:
-                    found[POOL.concat(before, part, behind)] = None
+                    found.setdefault(POOL.concat(before, part, behind), spent)
         elif kind == Kind.ALT:
-            todo += [(member, is_name) for member in rest[0] if not POOL.is_empty(member)]
+            todo += [(member, is_name, spent) for member in rest[0] if not POOL.is_empty(member)]
         elif kind == Kind.FRAME:
-            todo.append((rest[0], is_name))
+            todo.append((rest[0], is_name, spent))
         elif kind == Kind.REF:
-            todo.append((POOL.outline(item), is_name))
-            todo.appendleft((POOL.definition(item), is_name))
-    return list(found)
+            todo.append((POOL.outline(item), is_name, spent))
+            todo.appendleft((POOL.definition(item), is_name, spent))
+        elif kind == Kind.CAPTURE and deep and asked < _ARRAYS_ASKED:
+            body, text, rule = rest
+            asked += 1
+            if text:
+                behind = POOL.behind((kind, *rest))
+                todo += [] if POOL.is_empty(behind) else [(behind, is_name, spent)]
+            elif not POOL.first(rule.follows()) & _COLON and is_free(rule):
+                todo.append((body, is_name, spent + sum(len(each.values) for each in rule.excluded())))
+    return found
 
 
 def _parts_of(item: int, *, is_name: bool) -> list[tuple[int, bool]]:
@@ -177,11 +205,18 @@ class Values:
         """Have so many `values`, or all that a search finds which is the longer the more there are to be."""
         most = _EXPANSIONS * max(_FEWEST, 2 * wanted)
         while len(self.values) < wanted and self._heap and self._expanded < most:
+            length, *_, text, rest = heapq.heappop(self._heap)
+            if rest < 0:
+                rest, least = self._after(~rest, text[-1])
+                if rest == EMPTY:
+                    continue
+                if len(text) + least > length:
+                    self._push(len(text) + least, text, rest)
+                    continue
             self._expanded += 1
-            *_, text, rest = heapq.heappop(self._heap)
             if POOL.nullable(rest):
                 self._note(text)
-            self._expand(text, rest)
+            self._expand(length, text, rest)
 
     def _note(self, text: bytes) -> None:
         value = read(text)
@@ -189,7 +224,8 @@ class Values:
             self._known.add(value)
             self.values.append(Value(text, value))
 
-    def _expand(self, text: bytes, rest: int) -> None:
+    def _expand(self, length: int, text: bytes, rest: int) -> None:
+        """Go on with a text. length: that of the shortest of which it is the beginning."""
         first, spelling = POOL.first(rest), self._spelling
         if (len(text) - len(text.rstrip(b"\\"))) % 2:
             spelling = ALL_BYTES if text == self._begun else _NEEDED_ESCAPES
@@ -198,10 +234,12 @@ class Values:
         number = _NUMBER_SO_FAR.search(text)
         if number and first & _EXPONENT_MARKS:
             self._skipped, first = True, first & ~_EXPONENT_MARKS
-        for mask in POOL.byte_classes(rest):
-            possible = mask & first
-            if not possible:
-                continue
+        classes = [mask & first for mask in POOL.byte_classes(rest) if mask & first]
+        if len(classes) > _FEW_CLASSES and not POOL.plain(rest):
+            for byte in [byte for possible in classes for byte in self._some_of(possible, spelling)]:
+                self._push(length, text + bytes([byte]), ~rest)
+            return
+        for possible in classes:
             some = _some_bytes(possible & spelling)
             after, least = self._after(rest, some[0] if some else nicest(possible))
             if after == EMPTY:
@@ -210,11 +248,20 @@ class Values:
             if after == rest and number and number[1] and some == [ord("0")]:
                 self._skipped = True  # one more zero at the end, and so on
                 continue
-            length = len(text) + 1 + least
             for byte in some:
-                self._pushed += 1
-                # Of those as short the longest is gone on with: else all beginnings come before the first whole one.
-                heapq.heappush(self._heap, (length, -len(text), self._pushed, text + bytes([byte]), after))
+                self._push(len(text) + 1 + least, text + bytes([byte]), after)
+
+    def _some_of(self, possible: int, spelling: int) -> list[int]:
+        some = _some_bytes(possible & spelling)
+        self._left_out |= len(some) < possible.bit_count()
+        return some
+
+    def _push(self, length: int, text: bytes, rest: int) -> None:
+        """Look at a text later. length: of the shortest that it begins, or less. rest: what is left; or the complement
+        of what was left before its last byte, where that is yet to be found."""
+        self._pushed += 1
+        # Of those as short the longest is gone on with: else all beginnings come before the first whole one.
+        heapq.heappush(self._heap, (length, -len(text), self._pushed, text, rest))
 
     def _after(self, rest: int, byte: int) -> tuple[int, int]:
         """What may follow a byte, and how long it is at least; EMPTY for what cannot be gone on with."""

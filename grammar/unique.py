@@ -101,13 +101,21 @@ class Elements(NamedTuple):
         if may_stop:
             return POOL.concat(fresh, self.form.close_array)
         choices = []
+        is_all = body == derived(POOL.alt(*[way.value for way, _ in self._ways()]), text)
         groups: dict[Left, list[int]] = {}  # equal values may count differently, as 1 and 1.0 written in two ways
         for way, still in self._ways():
             groups.setdefault(still, []).append(way.value)
         for still, values in groups.items():
             if not text and not self.prefix and still.least() == self.still.least():
                 continue  # an array that is as short as can be does without it; were it here, others would follow
-            left = fresh if len(groups) == 1 else POOL.and_(fresh, derived(POOL.alt(*values), text))
+            kind = derived(POOL.alt(*values), text)
+            if is_all and self.seen and not POOL.plain(kind) and (found := self._found_choices(kind, text, still)):
+                choices += found
+                continue
+            if is_all:  # then all of this kind are there, and an intersection with the others is not needed
+                left = POOL.and_(kind, POOL.not_(POOL.alt(*taken(self, text))))
+            else:
+                left = fresh if len(groups) == 1 else POOL.and_(fresh, kind)
             choices += self._shortest_choices(left, text, still)
         return POOL.alt(*choices)
 
@@ -161,6 +169,18 @@ class Elements(NamedTuple):
             choices.append(POOL.concat(POOL.literal(more), self.next(still, value).rest(first=False, briefly=True)))
             fresh = POOL.and_(fresh, POOL.not_(derived(values_equal(self.form.inner, value), text)))
         return choices
+
+    def _found_choices(self, kind: int, text: bytes, still: Left) -> list[int]:
+        """`_shortest_choices` of elements such as may hold unique ones, as far as all are found by values."""
+        wanted = self._choices()
+        some = values_behind(text, kind, len(self.seen) + wanted)
+        fresh = [each for each in some if each.value not in self.seen][:wanted]
+        if len(fresh) < wanted:
+            return []
+        rests = [self.next(still, each.value).rest(first=False, briefly=True) for each in fresh]
+        return [
+            POOL.concat(POOL.literal(each.text[len(text) :]), rest) for each, rest in zip(fresh, rests, strict=True)
+        ]
 
     def _another(self, body: int, text: bytes) -> bytes | None:
         """What makes `text` a shortest element that was not there, if that is found without search."""

@@ -80,9 +80,14 @@ def some_schema(rng: random.Random) -> Any:
     def scalar() -> Any:
         return rng.choice([A_OR_B, BUT_A, {"enum": ["a"]}, {"enum": ["a", "b"]}, {"type": "boolean"}, {"const": 1}])
 
-    kind = rng.randrange(4)
+    kind = rng.randrange(5)
     if kind == 0:
         items = unique(scalar(), maxItems=2)
+    elif kind == 4:
+        counted = rng.choice([{"contains": {"const": "a"}}, {"contains": {"enum": ["a", "b"]}, "minContains": 2}, {}])
+        items = unique(
+            {"enum": ["a", "b", "c"][: rng.choice([2, 3])]}, minItems=rng.choice([0, 1]), maxItems=2, **counted
+        )
     elif kind == 1:
         items = closed(
             {"b": unique(rng.choice([{"enum": ["a", "b"]}, A_OR_B]), maxItems=1)}, *rng.sample(["b"], rng.randint(0, 1))
@@ -102,7 +107,12 @@ CASES = {
     "all of them": unique(closed({"a": A_OR_B, "b": {"const": 1}}, "a"), minItems=4),
     "in unique ones": unique(unique(closed({"a": A_OR_B})), maxItems=2),
     "of unique ones": unique(closed({"b": unique(A_OR_B)}, "b"), maxItems=3),
-    **{f"random {seed}": some_schema(random.Random(seed)) for seed in range(24)},
+    "nested, counted": unique(unique({"enum": ["a", "b", "c"]}, minItems=2, contains={"const": "a"}), maxItems=2),
+    "nested, counted, all": unique(unique({"enum": ["a", "b"]}, minItems=1, contains={"const": "a"}), minItems=2),
+    "nested twice": unique(unique(unique({"enum": ["a", "b"]}), minItems=1, maxItems=1), minItems=1, maxItems=2),
+    "names in any order": unique(closed({"a": {"const": 1}, "b": {"const": 1}}, "a", "b"), minItems=1),
+    "names of a pattern": unique(closed({"b": closed({"a": {"const": 1}, "b": {"const": 1}})}, "b"), maxItems=3),
+    **{f"random {seed}": some_schema(random.Random(seed)) for seed in range(30)},
 }
 
 
