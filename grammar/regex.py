@@ -11,7 +11,6 @@ from .chars import Encoding
 from .errors import GrammarError
 from .expr import EMPTY, EPSILON, POOL
 from .pools import memo
-from .regex_ahead import without_behind_ahead
 from .regex_behind import without_behind, without_first_behind
 from .regex_classes import Classes
 from .regex_ends import least
@@ -52,8 +51,7 @@ def compile_pattern(pattern: str, *, mode: Mode, encoding: Encoding, dialect: Di
     """
     tree = parse(pattern, dialect or ("python" if encoding == "utf8" else "ecma"))
     try:
-        at_start = True if mode == "fullmatch" else None
-        tree = without_behind_ahead(without_start_ahead(tree, at_start), at_start, _around)
+        tree = without_start_ahead(tree, True if mode == "fullmatch" else None)
         branches = _branches(tree)
         if branches is None:
             branches = _without_behind(tree, mode)
@@ -210,10 +208,6 @@ def _without_behind(tree: Node, mode: Mode) -> list[_Branch] | None:
             return None
         result += found
     return result
-
-
-def _around(node: Node) -> list[_Branch] | None:
-    return _branches(node, LookAhead | LookBehind)
 
 
 def _branches(node: Node, look: type[LookAhead | LookBehind] | UnionType = LookAhead) -> list[_Branch] | None:
