@@ -11,6 +11,7 @@ from .chars import Encoding
 from .errors import GrammarError
 from .expr import EMPTY, EPSILON, POOL
 from .pools import memo
+from .regex_ahead import without_behind_ahead
 from .regex_behind import without_behind, without_first_behind
 from .regex_classes import Classes
 from .regex_ends import least
@@ -51,7 +52,8 @@ def compile_pattern(pattern: str, *, mode: Mode, encoding: Encoding, dialect: Di
     """
     tree = parse(pattern, dialect or ("python" if encoding == "utf8" else "ecma"))
     try:
-        tree = without_start_ahead(tree, True if mode == "fullmatch" else None)
+        at_start = True if mode == "fullmatch" else None
+        tree = without_behind_ahead(without_start_ahead(tree, at_start), at_start, _around)
         branches = _branches(tree)
         if branches is None:
             branches = _without_behind(tree, mode)
@@ -208,6 +210,10 @@ def _without_behind(tree: Node, mode: Mode) -> list[_Branch] | None:
             return None
         result += found
     return result
+
+
+def _around(node: Node) -> list[_Branch] | None:
+    return _branches(node, LookAhead | LookBehind)
 
 
 def _branches(node: Node, look: type[LookAhead | LookBehind] | UnionType = LookAhead) -> list[_Branch] | None:

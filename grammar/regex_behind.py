@@ -23,10 +23,11 @@ def without_first_behind(node: Node) -> Node:
     return Choice(tuple(map(without_first_behind, node.items))) if isinstance(node, Choice) else node
 
 
-def without_behind(branch: _Branch, *, is_search: bool) -> list[_Branch] | None:
+def without_behind(branch: _Branch, *, is_search: bool | None) -> list[_Branch] | None:
     """Branches of the same texts without looks behind. None: one looks at more than a character, or they are too many.
 
-    branch: plain items, and anchors and looks that stand by themselves. is_search: anything may stand before it.
+    branch: plain items, and anchors and looks that stand by themselves. is_search: anything may stand before it, and is
+    searched for with it, or nothing may; None: what stands there is not known, and no look may come to it.
     """
     result: list[_Branch] = [()]
     for item in branch:
@@ -36,7 +37,9 @@ def without_behind(branch: _Branch, *, is_search: bool) -> list[_Branch] | None:
                 return None
             if item.negative:
                 members = chars.complement(members)
-            result = [ended for start in result for ended in _ended(start, members, item.negative, is_search)]
+            if is_search is None and any(all(map(_takes_nothing, start)) for start in result):
+                return None
+            result = [ended for start in result for ended in _ended(start, members, item.negative, bool(is_search))]
         else:
             result = [(*start, item) for start in result]
         if len(result) > _MOST_BRANCHES:
@@ -99,6 +102,10 @@ def _ending(node: Node, members: CodePoints) -> Node | None:
 def _either(found: list[Node | None]) -> Node | None:
     items = tuple(item for item in found if item is not None)
     return items[0] if len(items) == 1 else Choice(items) if items else None
+
+
+def _takes_nothing(item: Node) -> bool:
+    return isinstance(item, Anchor | LookAhead) or _may_be_empty(item)
 
 
 def _may_be_empty(node: Node) -> bool:

@@ -32,11 +32,11 @@ def _has_start_ahead(node: Node, is_ahead: bool) -> bool:
 def _settled(node: Node, at: _At) -> Node:
     """A node outside of looks ahead."""
     if isinstance(node, Sequence):
-        return Sequence(tuple(_settled(item, place) for item, place in _pinned(node.items, at)))
+        return Sequence(tuple(_settled(item, place) for item, place in pinned(node.items, at)))
     if isinstance(node, Choice):
         return Choice(tuple(_settled(item, at) for item in node.items))
     if isinstance(node, Repeat):
-        return Repeat(_settled(node.item, _within(node, at)), node.lo, node.hi, node.column)
+        return Repeat(_settled(node.item, within(node, at)), node.lo, node.hi, node.column)
     if not isinstance(node, LookAhead) or not _has_start_ahead(node, False):
         return node
     if at is not None:
@@ -62,13 +62,13 @@ def _told(node: Node, at: _At, column: int) -> Node:
     if isinstance(node, Choice):
         return Choice(tuple(_told(item, at, column) for item in node.items))
     if isinstance(node, Repeat):
-        return Repeat(_told(node.item, _within(node, at), column), node.lo, node.hi, node.column)
+        return Repeat(_told(node.item, within(node, at), column), node.lo, node.hi, node.column)
     if isinstance(node, LookAhead):
         return LookAhead(_told(node.item, at, column), node.negative, node.column)
     return node
 
 
-def _within(node: Repeat, at: _At) -> _At:
+def within(node: Repeat, at: _At) -> _At:
     """Where each round of a repetition begins."""
     return at if not at or node.hi == 1 else None
 
@@ -85,8 +85,10 @@ def _places(items: tuple[Node, ...], at: _At) -> list[tuple[Node, _At]]:
     return result
 
 
-def _pinned(items: tuple[Node, ...], at: _At) -> list[tuple[Node, _At]]:
-    """The same, where each `^` stays: before one, with nothing in between, is the start, too."""
+def pinned(items: tuple[Node, ...], at: _At) -> list[tuple[Node, _At]]:
+    """The items of a sequence outside of looks, and whether each begins at the start of the text: before a `^`, with
+    nothing in between, is the start, too.
+    """
     places = _places(items, at)
     return [(item, True if p is None and _begins_at_start(items[i:]) else p) for i, (item, p) in enumerate(places)]
 
