@@ -53,10 +53,15 @@ def has_values(expression: int, wanted: int) -> bool:
     found = _tightly(expression, b"")
     found.look_for(wanted)
     if len(found.values) < wanted and not found.is_through:
-        found = search(expression, wanted)
+        found = _tightly(expression, b"", ALL_BYTES)
+        found.look_for(wanted)
     if len(found.values) >= wanted or found.is_through:
         return len(found.values) >= wanted
     kind, *rest = POOL.node(expression)  # some may be hidden behind the many spellings of a shorter one
+    if found.is_at_end:
+        return kind == Kind.ALT and any(has_values(member, wanted) for member in rest[0])
+    if len(values_of(expression, wanted)) >= wanted:
+        return True
     return kind == Kind.ALT and any(len(values_of(member, wanted)) >= wanted for member in rest[0])
 
 
@@ -197,6 +202,11 @@ class Values:
         return self.is_through and not self._skipped
 
     @property
+    def is_at_end(self) -> bool:
+        """Whether no more are found, however many are looked for."""
+        return not self._heap
+
+    @property
     def is_through(self) -> bool:
         """Whether there is nothing more to look at, but numbers that end in zeros or have an exponent."""
         return not self._heap and not self._left_out
@@ -294,8 +304,8 @@ def _begun(expression: int, spelling: int) -> Values:
 
 
 @memo
-def _tightly(expression: int, begun: bytes) -> Values:
-    return Values(expression, _UNESCAPED, begun, tightly=True)
+def _tightly(expression: int, begun: bytes, spelling: int = _UNESCAPED) -> Values:
+    return Values(expression, spelling, begun, tightly=True)
 
 
 def _is_in_string(text: bytes) -> bool:

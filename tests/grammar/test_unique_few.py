@@ -12,6 +12,7 @@ import jsonschema
 import numpy as np
 import pytest
 
+from rootform.grammar import known_values
 from rootform.grammar.automaton import Automaton
 from rootform.grammar.batch import StateBatch
 from rootform.grammar.constraints import JsonSchema
@@ -164,3 +165,21 @@ def test_strings_with_spaces_are_found_without_the_spaces_between_them() -> None
     with using(POOL.fork()):
         assert has_values(compile_schema(JsonSchema(json.dumps(some), "flexible")), 4)
         assert not has_values(compile_schema(JsonSchema(json.dumps(some), "flexible")), 5)
+
+
+def test_that_no_more_values_are_left_is_found_without_the_spaces_between_them() -> None:
+    names = ["ObjectWriter", "BucketOwnerPreferred", "BucketOwnerEnforced"]
+    expanded: list[bytes] = []
+    expand = known_values.Values._expand
+
+    def noted(values: known_values.Values, length: int, text: bytes, rest: int) -> None:
+        expanded.append(text)
+        expand(values, length, text, rest)
+
+    with using(POOL.fork()), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(known_values.Values, "_expand", noted)
+        schema = json.dumps(closed({"ObjectOwnership": {"enum": names}}))
+        element = compile_schema(JsonSchema(schema, "flexible", property_order="any"))
+        assert has_values(element, 4)
+        assert not has_values(element, 5)
+        assert len(expanded) < 600
