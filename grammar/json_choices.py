@@ -9,13 +9,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import msgspec
-
 from .choice_states import ChoiceLengths, Choices, Group, Shortest, after
 from .counts import Way
-from .expr import EMPTY, POOL
+from .expr import EMPTY, POOL, Later
 from .json_layout import Layout
-from .json_objects import UNCOUNTED, Member, Point, in_order, joined, written_ways
+from .json_objects import UNCOUNTED, Member, Point, in_order, written_ways
 from .pools import memo
 from .witness import NEVER
 
@@ -37,6 +35,14 @@ class _At(NamedTuple):
     first: bool
     members: tuple[int, ...]
     choices: tuple[Choices, ...]
+
+
+class _Way(NamedTuple):
+    """The text of a member, the point behind it, and bytes of the shortest text from there; -1: not known yet."""
+
+    text: int
+    behind: _At
+    length: int
 
 
 def object_with_choices(
@@ -72,17 +78,19 @@ class _Rest:
     """Writes what may follow at each point of one kind of objects. There is one in a pool."""
 
     def __init__(self, objects: _Objects) -> None:
-        form, members, self._others, groups, self._any_order, self._is_measured = objects
+        form, members, self._others, groups, self._any_order, self.is_measured = objects
         self._form, self._members, self._groups = form, members, groups
         self._group_of = {member: i for i, group in enumerate(groups) for member in group.members}
         self._ways = [written_ways(form, member) for member in members]
         self._required = frozenset(i for i, member in enumerate(members) if member.required)
+        self._free = self._required.difference(self._group_of)
         self._known_lengths: ChoiceLengths | None = None
         self.start = _At(True, tuple(range(len(members))), tuple(group.choices for group in groups))
 
     def whole(self) -> int:
         """What stands behind the opening brace."""
-        return self._ref(self.start, -1)
+        [found] = POOL.all_later([_Next(self, self.start)], [-1])
+        return found
 
     @property
     def _lengths(self) -> ChoiceLengths:
@@ -96,27 +104,18 @@ class _Rest:
 
     def _length_of(self, way: Way) -> int:
         """Bytes of its shortest text; any number, where that cannot be asked for yet."""
-        if self._is_measured:
+        if self.is_measured:
             return POOL.shortest_length(way.value)
         return NEVER if way.value == EMPTY else 1
 
-    def _ref(self, at: _At, length: int) -> int:
-        """What may follow at a point. length: of its shortest text, if known."""
-        key = _Next(self, at)
-        if self._is_measured and length >= 0:
-            return POOL.later(key, key, _Outline(self, at), length)
-        if not POOL.is_defined(key):
-            POOL.define(key, key, _Outline(self, at) if self._is_measured else None)
-        return POOL.ref(key)
-
-    def _least(self, group: int, choices: Choices, left: frozenset[int]) -> Shortest:
-        """The members of a group that are at least to come."""
-        return self._lengths.least(choices, tuple([member for member in self._groups[group].members if member in left]))
+    def _least(self, group: int, choices: Choices, left: frozenset[int], written: int = -1) -> Shortest:
+        """The members of a group that are at least to come, when one was just written."""
+        to_come = tuple([member for member in self._groups[group].members if member in left and member != written])
+        return self._lengths.least(choices, to_come)
 
     def _least_free(self, left: tuple[int, ...]) -> Shortest:
         """The same of members that no choice speaks of."""
-        free = tuple([member for member in left if member in self._required and member not in self._group_of])
-        return self._lengths.least(frozenset(), free)
+        return self._lengths.least(frozenset(), tuple([member for member in left if member in self._free]))
 
     def outline(self, at: _At) -> int:
         """A shortest of what may follow at a point."""
@@ -134,18 +133,21 @@ class _Rest:
     def next(self, at: _At) -> int:
         """One of the members, and what may follow it; or the end."""
         found = self._in_any_order(at) if self._any_order else self._in_order(at)
+        places = [_Next(self, way.behind) for way in found]
+        rests = POOL.all_later(places, [way.length if self.is_measured else -1 for way in found])
         comma = self._form.first if at.first else self._form.comma
-        return POOL.alt(*joined(comma, found), self._end(at))
+        return POOL.next_of(comma, list(zip([way.text for way in found], rests, strict=True)), self._end(at))
 
-    def _in_order(self, at: _At) -> list[tuple[int, int]]:
+    def _in_order(self, at: _At) -> list[_Way]:
         """Each member that may be next, those before it being left out."""
-        found: list[tuple[int, int]] = []
+        found: list[_Way] = []
         choices = list(at.choices)
         left = frozenset(at.members)
         least = [self._least(i, each, left).length for i, each in enumerate(choices)]
         for place, member in enumerate(at.members):
             behind = at.members[place + 1 :]
-            found += self._written(member, behind, choices, least)
+            left -= {member}
+            found += self._written(member, behind, left, choices, least)
             if member in self._required:
                 break
             group = self._group_of.get(member)
@@ -154,38 +156,47 @@ class _Rest:
                 if skipped is None:
                     break
                 choices[group] = skipped
-                least[group] = self._least(group, skipped, frozenset(behind)).length
+                least[group] = self._least(group, skipped, left).length
                 if least[group] >= NEVER:
                     break
         return found
 
-    def _in_any_order(self, at: _At) -> list[tuple[int, int]]:
+    def _in_any_order(self, at: _At) -> list[_Way]:
         """Each of the members, and any other."""
-        found: list[tuple[int, int]] = []
+        found: list[_Way] = []
         left = frozenset(at.members)
         least = [self._least(i, each, left).length for i, each in enumerate(at.choices)]
         for place, member in enumerate(at.members):
-            found += self._written(member, at.members[:place] + at.members[place + 1 :], list(at.choices), least)
-        other = self._ref(at._replace(first=False), self._length(at.members, least))
-        return found + [(way.value, other) for each in self._others for way in written_ways(self._form, each)]
+            behind = at.members[:place] + at.members[place + 1 :]
+            found += self._written(member, behind, left, list(at.choices), least)
+        length = self._length(at.members, least)
+        ways = [way for each in self._others for way in written_ways(self._form, each)]
+        return found + [_Way(way.value, at._replace(first=False), length) for way in ways]
 
     def _written(
-        self, member: int, behind: tuple[int, ...], choices: list[Choices], least: list[int]
-    ) -> list[tuple[int, int]]:
-        """A member in each way, and what follows it. least: bytes of what each group asks for at least."""
-        found: list[tuple[int, int]] = []
+        self,
+        member: int,
+        behind: tuple[int, ...],
+        left: frozenset[int],
+        choices: list[Choices],
+        least: list[int],
+    ) -> list[_Way]:
+        """A member in each way, and what follows it. left: all that are behind, and the member perhaps; least: bytes
+        of what each group asks for at least.
+        """
+        found: list[_Way] = []
         group = self._group_of.get(member)
         for way in self._ways[member]:
             now, lengths = choices, least
             if group is not None:
-                left = after(choices[group], member, way.counts)
-                if left is None:
+                chosen = after(choices[group], member, way.counts)
+                if chosen is None:
                     continue
                 now, lengths = [*choices], [*least]
-                now[group], lengths[group] = left, self._least(group, left, frozenset(behind)).length
+                now[group], lengths[group] = chosen, self._least(group, chosen, left, member).length
             length = self._length(behind, lengths)
             if length < NEVER:
-                found.append((way.value, self._ref(_At(False, behind, tuple(now)), length)))
+                found.append(_Way(way.value, _At(False, behind, tuple(now)), length))
         return found
 
     def _length(self, left: tuple[int, ...], least: list[int]) -> int:
@@ -207,7 +218,7 @@ class _Rest:
         return in_order(self._form, (), () if self._any_order else self._others, Point(at.first, UNCOUNTED))
 
 
-class _Next(msgspec.Struct, frozen=True, gc=False):
+class _Next(Later, frozen=True, gc=False):
     """A point in an object, which names and writes what may follow there."""
 
     rest: _Rest
@@ -216,12 +227,5 @@ class _Next(msgspec.Struct, frozen=True, gc=False):
     def __call__(self) -> int:
         return self.rest.next(self.at)
 
-
-class _Outline(msgspec.Struct, frozen=True, gc=False):
-    """Writes a shortest of what may follow at a point."""
-
-    rest: _Rest
-    at: _At
-
-    def __call__(self) -> int:
-        return self.rest.outline(self.at)
+    def outline(self) -> int:
+        return self.rest.outline(self.at) if self.rest.is_measured else self.rest.next(self.at)
