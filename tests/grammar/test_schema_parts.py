@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rootform.grammar import json_values, schema_compile, schema_members
+from rootform.grammar import json_values, schema_compile, schema_emit, schema_members
 from rootform.grammar.constraints import JsonSchema
 from rootform.grammar.errors import GrammarError
 from rootform.grammar.expr import EMPTY, POOL
@@ -113,7 +113,7 @@ def test_lengths_are_those_that_a_search_finds(first: Any, second: Any, spacing:
     schema = {"type": "array", "minItems": 1, "prefixItems": [first], "$defs": {"x": second}}
     told = shortest(schema, spacing)
     with pytest.MonkeyPatch.context() as patch:
-        for module in (json_values, schema_compile, schema_members):
+        for module in (json_values, schema_compile, schema_emit, schema_members):
             patch.setattr(module, "POOL", _Searching())
         found = shortest(schema, spacing)
     assert (None if told is None else len(told)) == (None if found is None else len(found))
