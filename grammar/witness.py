@@ -16,6 +16,7 @@ from .bounds import NEVER, Bounds, times
 from .errors import GrammarError
 from .nodes import Kind
 from .pools import using
+from .seen_shortest import SeenShortest
 from .some_member import SomeMember
 from .verbatim_search import Along
 from .work import tick
@@ -30,7 +31,6 @@ SEARCH_BUDGET = 30_000
 
 _FEW, _FEW_TIGHT = 30, 3  # states
 _MOST_LOOKED_AT, _SOON = 16, 8  # derivatives; bytes
-_MOST_TRIED = 1000  # bytes of a text that is held against each member of an intersection
 
 _OUTLINED = (Kind.REF, Kind.WORDS, Kind.CAPTURE)
 
@@ -56,14 +56,14 @@ class Witness:
         self._along = Along(exprs)
         self._some = SomeMember(exprs, self)
         self._bounds = Bounds(exprs)
+        self._seen_shortest = SeenShortest(exprs, self, self._some, self._bounds)
         self._found: dict[int, bytes] = {}  # of intersections: a shortest string
-        self._hard: set[int] = set()  # intersections of which none is found soon
 
     @property
     def remembered(self) -> int:
         """How many answers are kept."""
-        own = len(self._next) + len(self._found) + len(self._hard)
-        return own + len(self._bounds) + len(self._along) + len(self._some)
+        parts = (self._next, self._found, self._bounds, self._along, self._some, self._seen_shortest)
+        return sum(map(len, parts))
 
     def take_paths(self, other: Witness) -> None:
         """Take over what another pool's witness knows, where all nodes mean the same."""
@@ -101,7 +101,7 @@ class Witness:
         if not members or self._bounds.of(item) >= NEVER:
             return False
         is_soon = not any(map(self._some.is_limit, members)) and self._bounds.of(item) <= _FEW
-        if is_soon and self._search(item, _FEW) is not None:
+        if is_soon and self.is_found_soon(item):
             return False
         text = self._some.find(item)
         return text is not None and (not self._is_tight(item) or self._keep_text(item, text))
@@ -109,6 +109,10 @@ class Witness:
     def seen(self, item: int) -> bytes | None:
         """Some string that is found without a search; None: none is, though there may be one."""
         return self._some.find(item)
+
+    def is_found_soon(self, item: int) -> bool:
+        """Whether few states of an intersection tell a shortest string, or that there is none: it is known then."""
+        return self._search(item, _FEW) is not None
 
     def _is_free(self, item: int) -> bool:
         """Whether a captured text, one alternative perhaps, is seen to have an end without one being made up."""
@@ -259,14 +263,12 @@ class Witness:
         if self._bounds.of(start) >= NEVER:
             exprs.know(start, NEVER)
             return NEVER
-        found, seen = self._of_a_label(start), None
+        found, seen = self._seen_shortest.of_a_label(self._members(start)), None
         if found is None:
             seen = self._under_a_limit(start)
             found = seen if seen is not None and len(seen) <= self._length_without_limit(start) else None
         if found is None:
-            found = self._of_a_member(start)
-        if found is None:
-            found = self._of_uncounted(start)
+            found = self._seen_shortest.of(self._members(start))
         if found is not None:
             self._found[start] = found
             exprs.know(start, len(found))
@@ -320,15 +322,6 @@ class Witness:
         node = self._exprs.node(item)
         return node[1] if node[0] == Kind.AND else ()
 
-    def _of_a_label(self, item: int) -> bytes | None:
-        """A shortest string of an intersection that is in a label, if it is the label's own shortest one."""
-        for member in self._members(item):
-            if self._bounds.label_length(member):
-                found = self.shortest(member)
-                if found is not None and self._exprs.fullmatch(item, found):
-                    return found
-        return None
-
     def _under_a_limit(self, item: int) -> bytes | None:
         """Some string that is seen of an intersection with a machine that limits lengths; None for others."""
         members = self._members(item)
@@ -365,41 +358,6 @@ class Witness:
         """
         limits = filter(self._some.is_limit, self._members(item))
         return any(self._exprs.node(limit)[1].is_tight(self._exprs.node(limit)[2]) for limit in limits)
-
-    def _of_a_member(self, item: int) -> bytes | None:
-        """A shortest string of an intersection, if it is that of the member which needs most, as far as is known."""
-        exprs = self._exprs
-        known = [member for member in self._members(item) if exprs.plain(member)]
-        if not known:
-            return None
-        longest = max(known, key=self.length)
-        text = self._some.text_of(longest) if self.length(longest) <= _MOST_TRIED else None
-        others = [member for member in self._members(item) if member != longest]
-        return text if text is not None and all(exprs.fullmatch(other, text) for other in others) else None
-
-    def _of_uncounted(self, item: int) -> bytes | None:
-        """A shortest string of an intersection, if it is that of all its members but those that count characters.
-
-        There are often very many that only count differently. None: it is not, or is not found soon.
-        """
-        exprs, members = self._exprs, self._members(item)
-        counts = [count for member in members if (count := self._count(member)) is not None]
-        if not counts or any(map(self._some.is_limit, members)):  # which would not have a shortest one told
-            return None
-        uncounted = exprs.and_(*[member for member in members if self._count(member) is None])
-        if uncounted in self._hard or exprs.kind(uncounted) != Kind.AND or max(counts) > self._bounds.of(uncounted):
-            return None
-        length = self._search(uncounted, _FEW)
-        if length is None:
-            self._hard.add(uncounted)
-        text = None if length is None else self.shortest(uncounted)
-        return text if text is not None and exprs.fullmatch(item, text) else None
-
-    def _count(self, item: int) -> int | None:
-        """How many characters an expression asks for besides one that may be open; None: it does not count them."""
-        node = self._exprs.node(item)
-        node = self._exprs.node(node[2]) if node[0] == Kind.CAT else node
-        return node[2] if node[0] == Kind.COUNTED else None
 
     def _search_document(self, item: int) -> int:
         """`_search` for what must stand in a document: there is only one way to go on from each of its places."""
