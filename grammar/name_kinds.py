@@ -15,8 +15,11 @@ from .schema_names import Names, Said
 from .schema_rules import NEVER, Conj, ObjectRule
 from .schema_shapes import TYPES
 
-MAX_KINDS = 32
+MAX_KINDS = 128
 """Kinds of names, by the patterns that they match, that one object may come to."""
+
+MAX_SHARED = 32
+"""Those of them that match several patterns at once."""
 
 
 class Kind(NamedTuple):
@@ -53,8 +56,8 @@ class NameKinds:
         for alike in self._patterns_alike(rule):
             said = Said(alike)
             kinds = self._matching(kinds, said, rule) + self._where(kinds, said, true=False)
-            if len(kinds) > MAX_KINDS:
-                reason = f"more than {MAX_KINDS} kinds of names, by the patterns they match"
+            if len(kinds) > MAX_KINDS or sum(len(kind.matched) > 1 for kind in kinds) > MAX_SHARED:
+                reason = f"more than {MAX_KINDS} kinds of names, by the patterns they match, or {MAX_SHARED} of several"
                 rewrite = "give more of the patterns the same schema"
                 self._schema.refuse(conj, "patternProperties", reason, rewrite)
                 return []

@@ -130,3 +130,19 @@ def test_names_that_no_member_can_have_are_no_kinds() -> None:
             assert POOL.fullmatch(compiled, b'{"an":%b}' % written) == additional
             assert not POOL.fullmatch(compiled, b'{"an%d":%b}' % ((i + 1) % 6, written))
             assert not POOL.fullmatch(compiled, b'{"n%dn%d":%b}' % (i, (i + 1) % 6, written))
+
+
+def test_patterns_of_which_a_name_matches_one_do_not_multiply() -> None:
+    patterns = {f"^n{i}-": {"maximum": i} for i in range(50)}
+    schema = {"type": "object", "patternProperties": patterns, "additionalProperties": False}
+    compiled = compile_schema(JsonSchema(json.dumps(schema), "compact", property_order="any"))
+    for i in (0, 7, 49):
+        assert POOL.fullmatch(compiled, b'{"n%d-a":%d}' % (i, i))
+        assert not POOL.fullmatch(compiled, b'{"n%d-a":%d}' % (i, i + 1))
+    assert not POOL.fullmatch(compiled, b'{"n50-a":0}')
+
+
+def test_kinds_of_names_that_match_several_patterns_are_limited() -> None:
+    schema = {"type": "object", "patternProperties": {f"n{i}": {"maximum": i} for i in range(7)}}
+    with pytest.raises(GrammarError, match="32 of several"):
+        compile_schema(JsonSchema(json.dumps(schema)))
