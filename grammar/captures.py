@@ -380,7 +380,7 @@ def can_end(marks: Sequence[tuple[Any, ...]], text: bytes, *, is_over: bool) -> 
         told = has_others(rule, body, text, listed_by(whole, begun))
         if told is not None:
             return told
-    if _has_more_than_are_taken(marks, text, is_over=is_over):
+    if len(marks) > 1 and _has_more_than_are_taken(marks, text, is_over=is_over):
         return True
     return not POOL.is_empty(POOL.capture(body, text, rule))
 

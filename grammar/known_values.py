@@ -25,7 +25,7 @@ _MANY, _MANY_CHARACTERS = 1_000_000, 5  # there are as many values of five lette
 _NUMBER_SO_FAR = re.compile(rb"(?:^|[\[:,\s])-?[0-9]+(\.[0-9]*)?$")
 _ESCAPED = re.compile(rb"\\.")
 _EXPONENT_MARKS = sum(1 << byte for byte in b"eE")
-_NODES_SEEN = 1000
+_NODES_SEEN, _NODES_BEHIND = 1000, 100
 _STRINGS_TRIED = 16
 _FEW_CLASSES = 16  # of bytes, for each of which it is found at once what may follow
 _ARRAYS_ASKED = 3
@@ -95,19 +95,20 @@ def _has_many(expression: int) -> bool:
 
 def has_values_behind(text: bytes, expression: int, wanted: int) -> bool:
     """Whether texts of which one is written, and `expression` is left, are seen to stand for so many values."""
-    if any(_has_string_of(expression, wanted, deep=deep) for deep in (False, True)):
+    depths = () if POOL.plain(expression) else (False, True)
+    if any(_has_string_of(expression, wanted, deep=deep, most=_NODES_BEHIND) for deep in depths):
         return True
     return len(values_behind(text, expression, wanted)) >= wanted
 
 
-def _has_string_of(expression: int, wanted: int, *, deep: bool) -> bool:
-    """Whether a string stands in texts of an expression that may be so many values."""
-    strings = _strings_in(expression, deep=deep).items()
+def _has_string_of(expression: int, wanted: int, *, deep: bool, most: int = _NODES_SEEN) -> bool:
+    """Whether a string stands in texts of an expression that may be so many values. most: nodes that are looked at."""
+    strings = _strings_in(expression, deep=deep, most=most).items()
     return any(len(search(string, wanted + spent).values) >= wanted + spent for string, spent in strings)
 
 
 @memo
-def _strings_in(expression: int, *, deep: bool) -> dict[int, int]:
+def _strings_in(expression: int, *, deep: bool, most: int) -> dict[int, int]:
     """Some strings that stand in texts of an expression, in place of a value each: it has as many values as these do.
 
     They have a frame between two quotes, where nothing else of JSON has one, and no colon follows. Whatever the rest of
@@ -121,7 +122,7 @@ def _strings_in(expression: int, *, deep: bool) -> dict[int, int]:
     todo = deque([] if POOL.is_empty(expression) else [(expression, False, 0)])  # with whether a colon follows
     seen: set[tuple[int, bool]] = set()
     asked = 0
-    while todo and len(seen) < _NODES_SEEN and len(found) < _STRINGS_TRIED:
+    while todo and len(seen) < most and len(found) < _STRINGS_TRIED:
         item, is_name, spent = todo.pop()
         if (item, is_name) in seen:
             continue
@@ -132,7 +133,10 @@ def _strings_in(expression: int, *, deep: bool) -> dict[int, int]:
             todo += [(part, is_key, spent) for part, is_key in reversed(parts)]
             for (before, _), (part, _), (behind, is_key) in zip(parts, parts[1:], parts[2:], strict=False):
                 if before == behind == QUOTE and POOL.kind(part) == Kind.FRAME and not is_key:
-                    found.setdefault(POOL.concat(before, part, behind), spent)
+                    string = POOL.concat(before, part, behind)
+                    found.setdefault(string, spent)
+                    if _has_many(string):
+                        return {string: spent}
         elif kind == Kind.ALT:
             todo += [(member, is_name, spent) for member in rest[0] if not POOL.is_empty(member)]
         elif kind == Kind.FRAME:
@@ -156,7 +160,9 @@ def _parts_of(item: int, *, is_name: bool) -> list[tuple[int, bool]]:
     parts: list[tuple[int, bool]] = []
     while (node := POOL.node(item))[0] == Kind.CAT:
         _, part, item = node
-        parts.append((part, bool(POOL.first(item) & _COLON) or (is_name and POOL.nullable(item))))
+        matters = part == QUOTE or POOL.kind(part) != Kind.SET
+        is_key = matters and (bool(POOL.first(item) & _COLON) or (is_name and POOL.nullable(item)))
+        parts.append((part, is_key))
     return [*parts, (item, is_name)]
 
 
