@@ -44,6 +44,7 @@ _MOST_SCHEMAS = 64  # whose refusals are kept
 _PATTERN_S = 0.5  # for one pattern that the grammar room cannot express, and one string
 _DATA = frozenset({"const", "default", "enum", "example", "examples", "x-rootform"})  # keywords whose value is data
 _URIS: dict[Draft, str] = {
+    "openapi-3.0": "http://json-schema.org/draft-04/schema#",
     "4": "http://json-schema.org/draft-04/schema#",
     "6": "http://json-schema.org/draft-06/schema#",
     "7": "http://json-schema.org/draft-07/schema#",
@@ -202,7 +203,7 @@ def _renamed(schema: dict[str, Json], draft: Draft) -> dict[str, Json]:
     """A schema in which what the draft has only renamed has its new name, as the grammar room reads it."""
     for keyword, bound in (("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")):
         is_exclusive = schema.get(keyword)
-        if draft != "4" and isinstance(is_exclusive, bool):
+        if draft not in ("openapi-3.0", "4") and isinstance(is_exclusive, bool):
             del schema[keyword]
             if is_exclusive and bound in schema:
                 schema[keyword] = schema.pop(bound)
@@ -210,6 +211,9 @@ def _renamed(schema: dict[str, Json], draft: Draft) -> dict[str, Json]:
         schema["prefixItems"] = schema.pop("items")
         if "additionalItems" in schema:
             schema["items"] = schema.pop("additionalItems")
+    if draft == "openapi-3.0" and schema.get("nullable") is True and "type" in schema:
+        named = schema["type"]
+        schema["type"] = [*(named if isinstance(named, list) else [named]), "null"]
     return schema
 
 
@@ -217,12 +221,11 @@ def _renamed(schema: dict[str, Json], draft: Draft) -> dict[str, Json]:
 
 
 def _limited(check: _Check) -> _Check:
-    """The check of a keyword, which keeps to the limit of the work; a null of a nullable schema passes all."""
+    """The check of a keyword, which keeps to the limit of the work."""
 
     def limited(validator: Any, value: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
         tick()
-        if not (instance is None and isinstance(schema, dict) and schema.get("nullable") is True):
-            yield from check(validator, value, instance, schema) or ()
+        yield from check(validator, value, instance, schema) or ()
 
     return limited
 

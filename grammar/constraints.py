@@ -22,8 +22,8 @@ Escapes = Literal["any", "minimal"]
 PropertyOrder = Literal["schema", "any"]
 """Where members of an object may stand."""
 
-Draft = Literal["4", "6", "7", "2019-09", "2020-12"]
-"""Versions of JSON Schema."""
+Draft = Literal["openapi-3.0", "4", "6", "7", "2019-09", "2020-12"]
+"""Versions of JSON Schema, and OpenAPI 3.0's own, which no `$schema` names: much as draft 4, with `nullable`."""
 
 
 Backend = Literal["rootform", "outlines"]

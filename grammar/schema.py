@@ -47,7 +47,6 @@ from .schema_rules import (
 from .schema_shapes import (
     ANYTHING,
     NOTHING,
-    NULL,
     Shape,
     meet_objects,
     shape_of_value,
@@ -274,7 +273,7 @@ class Schema:
             shape = self._with_unevaluated(shape, here, keyword, broken=False)
         if asks and track == Track.NO:
             shape = untracked(shape)
-        return union(shape, NULL) if self._is_nullable(here) else shape
+        return shape
 
     def _breaking(self, here: Place) -> Shape:
         """The shape of values that the schema at a place does not accept."""
@@ -288,7 +287,7 @@ class Schema:
             if self._applied.has(here, keyword):
                 whole = self._all_but_unevaluated(here, Track.ALL)
                 result = union(result, untracked(self._with_unevaluated(whole, here, keyword, broken=True)))
-        return replace(result, null=False) if self._is_nullable(here) else result
+        return result
 
     def _all_but_unevaluated(self, here: Place, track: Track) -> Shape:
         shape = read_shape(here, self._notes, tracked=track > Track.NO)
@@ -299,12 +298,6 @@ class Schema:
         if not inner:
             return shape
         return self._guarded(lambda: self._branched.one_of(shape, inner, track), here.name, "oneOf", shape)
-
-    def _is_nullable(self, here: Place) -> bool:
-        nullable = here.schema.get("nullable", False)
-        if not isinstance(nullable, bool):
-            self._notes.refuse(here.name, "nullable", "must be true or false", "write true or false without quotes")
-        return nullable is True
 
     def _meet(self, first: Shape, second: Shape, place: str, keyword: str) -> Shape:
         return self._guarded(lambda: self._branched.both(first, second), place, keyword, first)
@@ -339,5 +332,5 @@ class Schema:
 
 
 _ABOUT_THE_REST = ("unevaluatedProperties", "unevaluatedItems")
-_APPLYING = frozenset({*IN_PLACE, *_ABOUT_THE_REST, "oneOf", "nullable"})
+_APPLYING = frozenset({*IN_PLACE, *_ABOUT_THE_REST, "oneOf"})
 """Keywords that make a shape out of more than what the others say."""

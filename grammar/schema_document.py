@@ -268,7 +268,7 @@ _NAMING = frozenset({"$id", "id", "$anchor", "$dynamicAnchor", "$recursiveAnchor
 
 def stands_alone(draft: Draft) -> bool:
     """Whether keywords beside `$ref` mean nothing in a draft."""
-    return draft in ("4", "6", "7")
+    return draft in ("openapi-3.0", "4", "6", "7")
 
 
 def subschemas(place: str, schema: dict[str, Json]) -> list[tuple[str, Json]]:

@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from .constraints import Draft
 
-DRAFTS: tuple[Draft, ...] = ("4", "6", "7", "2019-09", "2020-12")
+DRAFTS: tuple[Draft, ...] = ("openapi-3.0", "4", "6", "7", "2019-09", "2020-12")
 """From the oldest."""
 
 _DIALECTS: dict[str, Draft] = {
@@ -33,7 +33,7 @@ TYPES = ("null", "boolean", "integer", "number", "string", "array", "object")
 
 ENFORCED = frozenset(
     {
-        *("$ref", "$dynamicRef", "$recursiveRef", "allOf", "anyOf", "const", "enum", "nullable", "oneOf", "type"),
+        *("$ref", "$dynamicRef", "$recursiveRef", "allOf", "anyOf", "const", "enum", "oneOf", "type"),
         *("dependencies", "dependentRequired", "dependentSchemas", "if", "not"),
         *("additionalItems", "contains", "items", "maxItems", "minItems", "prefixItems", "uniqueItems"),
         *("additionalProperties", "maxProperties", "minProperties", "patternProperties", "properties"),
@@ -68,7 +68,7 @@ REFUSED = {
 }
 """Keywords that assert something which is not enforced: the reason, and what to write in their place."""
 
-NEEDS = {"else": "if", "maxContains": "contains", "minContains": "contains", "then": "if"}
+NEEDS = {"else": "if", "maxContains": "contains", "minContains": "contains", "nullable": "type", "then": "if"}
 """Keywords that assert nothing without another one beside them, and share its fate with it."""
 
 _SINCE: dict[str, Draft] = {
@@ -78,13 +78,15 @@ _SINCE: dict[str, Draft] = {
     **dict.fromkeys(("unevaluatedItems", "unevaluatedProperties", "$recursiveRef"), "2019-09"),
     **dict.fromkeys(("prefixItems", "$dynamicRef"), "2020-12"),
 }
-_UNTIL: dict[str, Draft] = {"$recursiveRef": "2019-09"}
+_UNTIL: dict[str, Draft] = {"$recursiveRef": "2019-09", "nullable": "openapi-3.0"}
 
+INSTEAD = {"nullable": '"null" among the types allows null, and so does this where the schema is read as openapi-3.0'}
+"""Of keywords that assert nothing in most drafts, though many write them: what does."""
 
-NEWER = frozenset(_SINCE)
+OF_SOME_DRAFTS = frozenset({*_SINCE, *_UNTIL})
 """Keywords that some drafts do not have."""
 
-ASSERTING = ENFORCED | REFUSED.keys() | NEEDS.keys() | NEWER
+ASSERTING = ENFORCED | REFUSED.keys() | NEEDS.keys() | OF_SOME_DRAFTS
 """Keywords that may assert something, or of which something is noted; no other says anything about values."""
 
 MAX_LEAST = 100_000

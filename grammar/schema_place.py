@@ -16,9 +16,10 @@ from .schema_keywords import (
     ANNOTATIONS,
     ENFORCED,
     EXTENSIONS,
+    INSTEAD,
     MAX_LEAST,
     NEEDS,
-    NEWER,
+    OF_SOME_DRAFTS,
     REFUSED,
     TYPES,
     Draft,
@@ -63,7 +64,7 @@ class Keywords:
         self._draft = place.draft
         self._tracked = tracked
         self._inner = place.inner if not place.unread and not place.scope else None
-        if not place.unread and self.schema.keys().isdisjoint(NEWER):
+        if not place.unread and self.schema.keys().isdisjoint(OF_SOME_DRAFTS):
             return
         out = [keyword for keyword in self.schema if keyword in place.unread or not is_of(keyword, place.draft)]
         if out:
@@ -72,8 +73,10 @@ class Keywords:
 
     def _leave_out(self, keywords: list[str]) -> None:
         for keyword in keywords:
-            self.notes.ignore(self.place, keyword, f"is not a keyword of draft {self._draft}, which $schema names")
-            self.notes.warn(f"{self.place}: {keyword!r} is not a keyword of draft {self._draft}; it asserts nothing")
+            instead = f": {INSTEAD[keyword]}" if keyword in INSTEAD else ""
+            self.notes.ignore(self.place, keyword, f"is not a keyword of {self._draft}, as which this is read{instead}")
+            said = f"{keyword!r} is not a keyword of {self._draft}, as which this is read; it asserts nothing{instead}"
+            self.notes.warn(f"{self.place}: {said}")
 
     def sort_keywords(self) -> None:
         """Note for every keyword what becomes of it; a later finding about its value replaces the note."""
@@ -124,7 +127,14 @@ class Keywords:
         if unknown:
             self._refuse("type", f"{unknown[0]!r} is not a type of JSON", f"use one of {', '.join(TYPES)}")
             return TYPES
-        return tuple(named)
+        return (*named, "null") if self._is_nullable() else tuple(named)
+
+    def _is_nullable(self) -> bool:
+        """Whether null is one more type (OpenAPI 3.0.3, 4.7.24.2: beside `type` alone)."""
+        nullable = self.schema.get("nullable", False)
+        if not isinstance(nullable, bool):
+            self._refuse("nullable", "must be true or false", "write true or false without quotes")
+        return nullable is True
 
     def values(self) -> tuple[Json, ...] | None:
         if "const" in self.schema:

@@ -94,7 +94,7 @@ def _is_number(value: Json) -> bool:
     return isinstance(value, (int, Decimal)) and not isinstance(value, bool)
 
 
-_APPLYING = frozenset({"$ref", "allOf", "anyOf", "dependencies", "not", "nullable", "oneOf"})
+_APPLYING = frozenset({"$ref", "allOf", "anyOf", "dependencies", "not", "oneOf"})
 _ASSERTING = ASSERTING - _APPLYING
 """Keywords that something has to be done about here."""
 

@@ -49,7 +49,7 @@ CASES: list[tuple[Any, list[str], list[str]]] = [
     ({"anyOf": [{"type": "null"}, {"minimum": 3}], "type": ["null", "number"]}, ["null", "3"], ["2", '"a"']),
     ({"allOf": [{"minimum": 3}, {"maximum": 5}], "type": "integer"}, ["3", "5"], ["2", "6"]),
     ({"oneOf": [{"type": "null"}, {"type": "integer"}]}, ["null", "3"], ['"a"']),
-    ({"type": "string", "nullable": True}, ["null", '"a"'], ["1"]),
+    ({"type": "string", "nullable": True}, ['"a"'], ["null", "1"]),
     ({"$ref": "#/$defs/a~1b%25", "$defs": {"a/b%": {"type": "null"}}}, ["null"], ["1"]),
     ({"$ref": "#x", "$defs": {"a": {"$anchor": "x", "type": "null"}}}, ["null"], ["1"]),
     ({"$ref": "#/$defs/a", "minimum": 2, "$defs": {"a": {"type": "integer"}}}, ["2"], ["1", "2.5"]),

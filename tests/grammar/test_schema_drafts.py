@@ -11,6 +11,7 @@ from rootform.grammar.constraints import Draft, JsonSchema
 from rootform.grammar.errors import GrammarError
 from rootform.grammar.expr import POOL
 from rootform.grammar.pools import using
+from rootform.grammar.report import inspect_schema
 from rootform.grammar.schema_compile import compile_schema, compile_with_refusals
 
 
@@ -134,3 +135,39 @@ def is_valid(schema: dict[str, Any], value: float) -> bool:
     if "multipleOf" in schema:
         return value % schema["multipleOf"] == 0
     return value % 1 == 0 if "type" in schema else value in schema.get("enum", [schema.get("const")])
+
+
+@pytest.mark.parametrize(
+    ("schema", "value", "is_valid"),
+    [
+        ({"type": "string", "nullable": True}, None, True),
+        ({"type": "string", "nullable": True}, "a", True),
+        ({"type": "string", "nullable": False}, None, False),
+        ({"type": "string", "nullable": True, "enum": ["a"]}, None, False),
+        ({"type": "string", "nullable": True, "enum": ["a", None]}, None, True),
+        ({"nullable": True, "minimum": 3}, 1, False),
+        ({"nullable": True, "anyOf": [{"type": "integer"}]}, None, False),
+        ({"allOf": [{"type": "string", "nullable": True}], "type": "string"}, None, False),
+        ({"not": {"type": "string", "nullable": True}}, None, False),
+        ({"$ref": "#/a", "nullable": True, "type": "string", "a": {"type": "integer"}}, None, False),
+        ({"minimum": 3, "exclusiveMinimum": True}, 3, False),
+    ],
+)
+def test_openapi_is_a_draft_of_its_own(schema: dict[str, Any], value: Any, is_valid: bool) -> None:
+    """`nullable` adds null to `type` beside it and does nothing else (OpenAPI 3.0.3, clarified there)."""
+    assert accepts(schema, value, "openapi-3.0") == is_valid
+
+
+def test_elsewhere_nullable_asserts_nothing_and_a_warning_says_what_to_write() -> None:
+    schema = {"type": "string", "nullable": True}
+    for draft in URIS:
+        assert not accepts(schema, None, draft)
+        assert not accepts({"$schema": URIS[draft], **schema}, None)
+    (warning,) = inspect_schema(json.dumps(schema)).warnings
+    assert "'nullable' is not a keyword of 2020-12" in warning
+    assert '"null" among the types' in warning
+
+
+def test_a_nullable_that_is_no_boolean_is_refused() -> None:
+    with pytest.raises(GrammarError, match="nullable"):
+        accepts({"type": "string", "nullable": "yes"}, None, "openapi-3.0")

@@ -44,7 +44,6 @@ REFUSED: list[tuple[Any, str, str]] = [
     ({"prefixItems": [], "items": []}, "#", "items"),
     ({"allOf": []}, "#", "allOf"),
     ({"anyOf": {}}, "#", "anyOf"),
-    ({"nullable": "yes"}, "#", "nullable"),
     ({"type": "string", "minLength": 3, "maxLength": 2}, "#", ""),
     ({"enum": ["a"], "minLength": 3}, "#", ""),
     ({"type": "object", "required": ["a"], "additionalProperties": False}, "#", ""),
