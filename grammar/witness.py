@@ -9,8 +9,9 @@ that is not found soon, here and on all of its way.
 from __future__ import annotations
 
 import heapq
+from collections.abc import Callable, Iterator
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .bounds import NEVER, Bounds, times
 from .errors import GrammarError
@@ -116,16 +117,29 @@ class Witness:
 
     def _is_free(self, item: int) -> bool:
         """Whether a captured text, one alternative perhaps, is seen to have an end without one being made up."""
-        node = self._exprs.node(item)
-        if node[0] == Kind.ALT:
-            return any(self._is_free(member) for member in node[1])
-        if node[0] == Kind.CAT:
-            return self._is_free(node[2]) and self.has_member(node[1])
-        if node[0] != Kind.CAPTURE:
+        if not any(True for _ in self._last_captures(item, lambda _: True)):
             return False
+        return any(map(self._has_free_end, self._last_captures(item, self.has_member)))
+
+    def _last_captures(self, item: int, may_begin: Callable[[int], bool]) -> Iterator[tuple[Any, ...]]:
+        """The captured texts that alternatives end with, behind what `may_begin` lets through, each once: nodes."""
+        todo, met = [item], {item}
+        while todo:
+            tick()
+            node = self._exprs.node(todo.pop())
+            if node[0] == Kind.CAPTURE:
+                yield node
+            behind = node[1] if node[0] == Kind.ALT else (node[2],) if node[0] == Kind.CAT else ()
+            new = [each for each in behind if each not in met]
+            if new and (node[0] == Kind.ALT or may_begin(node[1])):
+                met.update(new)
+                todo += reversed(new)
+
+    def _has_free_end(self, capture: tuple[Any, ...]) -> bool:
+        """Whether a captured text is seen to have an end without one being made up."""
         from .captures import has_others, is_free, listed_by, may_become_taken  # which build expressions, too
 
-        _, body, text, rule = node
+        _, body, text, rule = capture
         with using(self._exprs):
             if not is_free(rule) or not self.has_member(body):
                 return False

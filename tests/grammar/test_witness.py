@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from typing import Any, NamedTuple, cast
 
 import pytest
 
 from rootform.grammar.chars import JSON_CHAR
-from rootform.grammar.expr import EPSILON, POOL
+from rootform.grammar.expr import EMPTY, EPSILON, POOL, Exprs
 from rootform.grammar.regex import compile_pattern
 
 LETTER = POOL.byte_set(b'ab,"')
@@ -39,3 +40,26 @@ def test_what_must_be_in_a_text_needs_room_for_each(limits: tuple[tuple[int, int
         shortest = POOL.shortest(POOL.and_(body, POOL.counted(JSON_CHAR, lo, hi)))
         assert (shortest is None) == (hi < 3)
         assert shortest is None or len(shortest) == max(lo, 3)
+
+
+class Closed(NamedTuple):
+    """A rule of which it is not known whether each text may end; nothing follows."""
+
+    def is_free(self) -> bool:
+        return False
+
+    def outline(self, body: int, text: bytes) -> int:
+        return EMPTY
+
+
+def test_ways_to_a_captured_text_are_not_counted_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two at each step to the same one, behind each of which there are two again."""
+    item = POOL.capture(POOL.byte_set(b"x"), b"", cast(Any, Closed()))
+    for step in range(16):
+        name = POOL.literal(b"step%d" % step)
+        item = POOL.alt(POOL.concat(name, POOL.literal(b"!y"), item), POOL.concat(name, POOL.literal(b"?n"), item))
+    looked_at: list[int] = []
+    node = Exprs.node
+    monkeypatch.setattr(Exprs, "node", lambda pool, each: looked_at.append(each) or node(pool, each))
+    assert POOL.is_empty(item)
+    assert len(looked_at) < 5_000
