@@ -28,6 +28,7 @@ from .machine import AnyMachine
 from .node_store import NodeStore, warm
 from .nodes import ALL_BYTES, EMPTY, EPSILON, Kind
 from .pools import forward, using
+from .sets_in import SetsIn, sets_in
 from .verbatim import IndexedText, Span
 from .words import FEW, Words
 from .work import letting_go
@@ -267,6 +268,11 @@ class Exprs(Arithmetic):
             raise GrammarError(str(key), "$ref", "what a reference stands for must not match the empty text")
 
     # -- the whole --------------------------------------------------------------------------------------------
+
+    def sets_in(self, item: int, most_levels: int) -> SetsIn | None:
+        """The sets of bytes that an expression is made of; None: it has other parts, or they are too deep inside."""
+        with self.lock:
+            return sets_in(self._store.words, item, most_levels)
 
     def fork(self) -> Exprs:
         """A pool of its own in which all ids of this one mean the same. What is lazy here is lazy there."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+import numpy as np
+
 from .expr import Exprs
 from .machine import AnyMachine, Machine
 from .nodes import EMPTY, EPSILON, Kind
@@ -16,10 +18,16 @@ from .work import tick
 
 _MOST_KNOWN = 50_000
 _MOST_STATES = 64
+_FEW = 200  # parts: of more, all bytes are looked at first
+_MOST_LEVELS = 64
 _DEEPEST = 200
 _OF_ENCODED = sum(1 << byte for byte in BYTES.encode())
 _NOT_SEEN = -1
 _START = 1  # a set of the first state alone
+
+
+class _Many(Exception):
+    """There are more parts than few."""
 
 
 class MadeOf:
@@ -36,6 +44,8 @@ class MadeOf:
         self._moves: dict[int, list[tuple[int, int]]] = {}
         self._known: dict[tuple[int, int], int] = {}
         self._bytes: dict[AnyMachine, int] = {}
+        self._whole = bytearray()  # by expression, whether all of its bytes are known to be whole units
+        self._left = 0  # parts that may still be looked at
 
     def __len__(self) -> int:
         return len(self._known)
@@ -47,14 +57,34 @@ class MadeOf:
         """
         if len(self._known) > _MOST_KNOWN:
             self._known.clear()
-        return self._behind(item, 0, 0) in (0, _START)
+        self._left = _FEW
+        try:
+            return self._behind(item, 0, 0) in (0, _START)
+        except _Many:
+            self._left = -1
+        return self._is_of_bytes(item) or self._behind(item, 0, 0) in (0, _START)
+
+    def _is_of_bytes(self, item: int) -> bool:
+        """Whether all bytes of an expression are whole units; it and all of its parts are known to be then."""
+        found = self._exprs.sets_in(item, _MOST_LEVELS)
+        whole = sum(mask for mask, after in self._moves_of(0) if after == 0)
+        if found is None or any(self._exprs.mask_of(number) & ~whole for number in found.numbers):
+            return False
+        self._whole += bytes(len(found.is_part) - len(self._whole))
+        np.frombuffer(self._whole, bool)[:] |= found.is_part
+        return True
 
     def _behind(self, item: int, state: int, depth: int) -> int:
         """The states in which texts of an expression may end that begin in a state."""
+        if state == 0 and item < len(self._whole) and self._whole[item]:
+            return _START
         key = item, state
         known = self._known.get(key)
         if known is None:
             tick()
+            self._left -= 1
+            if self._left == 0:
+                raise _Many
             known = self._known[key] = self._find(item, state, depth + 1) if depth < _DEEPEST else _NOT_SEEN
         return known
 

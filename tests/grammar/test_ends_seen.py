@@ -5,12 +5,14 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 
 from rootform.grammar import formats
-from rootform.grammar.chars import JSON_CHAR
+from rootform.grammar import made_of as made_of_module
+from rootform.grammar.chars import JSON_CHAR, Encoding
 from rootform.grammar.dfa import DEAD, Dfa
-from rootform.grammar.expr import EMPTY, POOL
+from rootform.grammar.expr import EMPTY, POOL, Exprs
 from rootform.grammar.made_of import MadeOf
 from rootform.grammar.name_ends import NameEnds
 from rootform.grammar.nodes import Kind
@@ -83,3 +85,54 @@ def test_ends_of_states_are_ends() -> None:
             ends.find(sorted(set(states)))
         for state in set(states):
             assert POOL.fullmatch(dfa.expression(state), ends[state])
+
+
+@pytest.mark.parametrize("encoding", ["utf8", "json"])
+def test_sets_of_bytes_are_those_of_all_parts(encoding: Encoding) -> None:
+    texts = ("(foo|b[aß]r|\\n)x?", "a*(bc?|[d-f]+)*", "(a|b(c|d(e|f(g|h))))", "")
+    for item in (compile_pattern(text, mode="fullmatch", encoding=encoding) for text in texts):
+        parts = _parts_of(item)
+        found = POOL.sets_in(item, 64)
+        assert found is not None
+        assert set(np.flatnonzero(found.is_part).tolist()) == parts
+        masks = {POOL.node(part)[1] for part in parts if POOL.kind(part) == Kind.SET}
+        assert sorted(map(POOL.mask_of, found.numbers)) == sorted(masks)
+        assert POOL.sets_in(POOL.alt(item, POOL.not_(POOL.literal(b"q"))), 64) is None
+        assert POOL.sets_in(POOL.concat(item, POOL.counted(POOL.byte_set(b"ab"), 2, 9)), 64) is None
+    assert POOL.sets_in(POOL.literal(b"abc"), 3) is not None
+    assert POOL.sets_in(POOL.literal(b"abc"), 2) is None
+
+
+def _parts_of(item: int) -> set[int]:
+    kind, *inside = POOL.node(item)
+    below = {Kind.CAT: inside, Kind.ALT: inside[0] if inside else (), Kind.REPEAT: inside[:1]}.get(kind, ())
+    return {item}.union(*map(_parts_of, below))
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_many_parts_are_seen_as_few_are(
+    unit: int, random_expression: Callable[..., tuple], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether all bytes are looked at first, or each part by itself."""
+    rng, n_seen = random.Random(11), 0
+    for _ in range(300):
+        item, _ = random_expression(rng, regular=True)
+        answers = []
+        for few in (1, 1 << 30):
+            monkeypatch.setattr(made_of_module, "_FEW", few)
+            made_of = MadeOf(POOL, unit)
+            answers.append([made_of.holds(each) for each in (item, *[POOL.raw_derivative(item, b) for b in b'ab,"'])])
+        assert answers[0] == answers[1]
+        n_seen += sum(answers[0])
+    assert n_seen > 20
+
+
+def test_times_are_seen_to_be_made_of_characters_by_their_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They have thousands of parts: leap seconds at all offsets."""
+    looked_at: list[int] = []
+    node = Exprs.node
+    monkeypatch.setattr(Exprs, "node", lambda pool, each: looked_at.append(each) or node(pool, each))
+    made_of = MadeOf(POOL, JSON_CHAR)
+    assert made_of.holds(formats.body("time"))
+    assert made_of.holds(POOL.rest(formats.body("date-time"), b"2024"))
+    assert len(looked_at) < 1_000
