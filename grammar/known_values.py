@@ -196,7 +196,7 @@ class Values:
         self._spelling = spelling
         self._known: set[Hashable] = set()
         self._expanded = self._pushed = 0
-        self._left_out = self._skipped = False
+        self._left_out = self._skipped = self._is_looking = False
         self._begun, self._tightly = begun, tightly
         self._heap: list[tuple[int, int, int, bytes, int]] = []
         if not POOL.is_empty(expression):
@@ -210,29 +210,49 @@ class Values:
     @property
     def is_at_end(self) -> bool:
         """Whether no more are found, however many are looked for."""
-        return not self._heap
+        return not self._heap and not self._is_looking
 
     @property
     def is_through(self) -> bool:
         """Whether there is nothing more to look at, but numbers that end in zeros or have an exponent."""
-        return not self._heap and not self._left_out
+        return self.is_at_end and not self._left_out
 
     def look_for(self, wanted: int) -> None:
-        """Have so many `values`, or all that a search finds which is the longer the more there are to be."""
+        """Have so many `values`, or all that a search finds which is the longer the more there are to be.
+
+        To look on may be to ask what may follow, and that may be to look for the same: raises Circular where nothing
+        is found by that, and finds no more where something may be.
+        """
         most = _EXPANSIONS * max(_FEWEST, 2 * wanted)
-        while len(self.values) < wanted and self._heap and self._expanded < most:
-            length, *_, text, rest = heapq.heappop(self._heap)
+        if self._is_looking:
+            if self._tightly and len(self.values) < wanted:
+                raise Circular("constraint", "uniqueItems", "values are told by themselves", "leave out uniqueItems")
+            return
+        self._is_looking = True
+        try:
+            while len(self.values) < wanted and self._heap and self._expanded < most:
+                self._open(heapq.heappop(self._heap))
+        finally:
+            self._is_looking = False
+
+    def _open(self, entry: tuple[int, int, int, bytes, int]) -> None:
+        """Go on with what is left to look at; where that fails it is still left."""
+        length, *_, text, rest = entry
+        try:
             if rest < 0:
                 rest, least = self._after(~rest, text[-1])
                 if rest == EMPTY:
-                    continue
+                    return
                 if len(text) + least > length:
                     self._push(len(text) + least, text, rest)
-                    continue
+                    return
             self._expanded += 1
             if POOL.nullable(rest):
                 self._note(text)
             self._expand(length, text, rest)
+        except BaseException:
+            heapq.heappush(self._heap, entry)
+            raise
 
     def _note(self, text: bytes) -> None:
         value = read(text)
@@ -265,7 +285,7 @@ class Values:
                 self._skipped = True  # one more zero at the end, and so on
                 continue
             for byte in some:
-                self._push(len(text) + 1 + least, text + bytes([byte]), after)
+                self._push(max(len(text) + 1 + least, length), text + bytes([byte]), after)
 
     def _some_of(self, possible: int, spelling: int) -> list[int]:
         some = _some_bytes(possible & spelling)
@@ -287,8 +307,7 @@ class Values:
         except Circular:
             if not self._tightly:
                 raise
-            self._left_out = True  # to know how long it is would be to know first what is looked for
-            return EMPTY, 0
+            return POOL.raw_derivative(rest, byte), 0  # to know how long it is would be to know what is looked for
 
 
 def search(expression: int, wanted: int, *, any_spelling: bool = True) -> Values:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -58,3 +58,31 @@ def test_values_are_not_looked_for_in_all_the_ways_in_which_a_number_is_spelled(
         hundredths = compile_schema(JsonSchema('{"multipleOf": 0.01, "minimum": 0, "maximum": 1}', "flexible"))
         assert has_values(hundredths, 60)
         assert known_values.all_values(week, 10) is None, "others may have been among what was not looked at"
+
+
+def test_a_search_that_is_broken_off_goes_on_where_it_was() -> None:
+    class Interrupted(NamedTuple):
+        pool: Any
+        asked: list[int]
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.pool, name)
+
+        def derivative(self, item: int, byte: int) -> int:
+            self.asked[0] += 1
+            if self.asked[0] % 5 == 0:
+                raise TimeoutError
+            return self.pool.derivative(item, byte)
+
+    with pytest.MonkeyPatch.context() as patch, using(POOL.fork()):
+        some = compile_schema(JsonSchema('{"enum": ["a", "bc", 1, [2], {"d": 3}]}', "compact"))
+        interrupted, found, times = Interrupted(POOL, [0]), None, 0
+        patch.setattr(known_values, "POOL", interrupted)
+        while found is None and times < 100:
+            try:
+                found = known_values.all_values(some, 9)
+            except TimeoutError:
+                times += 1
+        assert times > 1
+        assert found is not None
+        assert {value.value for value in found} == {read(text) for text in (b'"a"', b'"bc"', b"1", b"[2]", b'{"d":3}')}
