@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Iterator
 from itertools import combinations
 from typing import NamedTuple
 
-from .captures import Excluded
+from .captures import Excluded, derived
 from .counts import Left, Way
 from .expr import EMPTY, POOL
 from .json_arrays import array, rest_behind
@@ -249,9 +249,18 @@ class _Forgetful(NamedTuple):
         return self.rule.follows()
 
     def outline(self, body: int, text: bytes) -> int:
-        """A shortest element, and a shortest rest."""
-        more = POOL.shortest(body)
-        return EMPTY if more is None else POOL.concat(POOL.literal(more), self.after(text + more))
+        """A shortest element of each kind that counts otherwise, and the rest: a shortest of all may leave none."""
+        groups: dict[Left, list[int]] = {}
+        for way, still in self.rule._ways():
+            groups.setdefault(still, []).append(way.value)
+        is_all = body == derived(POOL.alt(*[value for values in groups.values() for value in values]), text)
+        choices: list[int] = []
+        for still, values in groups.items():
+            kind = derived(POOL.alt(*values), text)
+            more = POOL.shortest(kind if is_all else POOL.and_(body, kind))
+            if more is not None:
+                choices.append(POOL.concat(POOL.literal(more), self.rule._any_rest(still)))
+        return POOL.alt(*choices)
 
     def is_free(self) -> bool:
         """Never: what is let through here has to be looked at again, with all remembered."""
