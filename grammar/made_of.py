@@ -113,9 +113,11 @@ class MadeOf:
         return states if states <= 0 else _union(self._behind(tail, each, depth) for each in _members(states))
 
     def _shared(self, members: tuple[int, ...], state: int, depth: int) -> int:
-        """Of an intersection: where texts of all members may end of which that is seen."""
+        """Of an intersection: where texts of all members may end of which that is seen, until it is one state."""
         found = _NOT_SEEN
         for member in members:
+            if found > 0 and found & found - 1 == 0:
+                break
             states = self._behind(member, state, depth)
             if states != _NOT_SEEN:
                 found = states if found == _NOT_SEEN else found & states
