@@ -15,10 +15,22 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from . import kernels
-from .captures import Excluded, Rule, derived, has_listed, has_others, is_free, listed_by, may_become_taken, vague
+from .captures import (
+    Excluded,
+    Rule,
+    derived,
+    has_listed,
+    has_others,
+    is_free,
+    listed_by,
+    may_become_taken,
+    taken,
+    vague,
+)
 from .dfa import SPLITS
 from .expr import EMPTY, EPSILON, POOL, Kind
 from .json_equal import read
+from .known_values import is_in_string, values_behind
 from .places import NO_UNIT, Frames, Path, Place
 from .pools import using
 from .stacks import BOTTOM, Reader
@@ -34,6 +46,7 @@ _FEW_RESTS = 8  # more are walked together
 _MOST_KNOWN = 20_000  # walks of texts that are taken
 _MOST_MET = 500  # each as large as a mask
 _MOST_RESTS = 100_000
+_SPACES = b" \t\n\r"
 
 _SURE, _CROSSED, _DOUBTFUL = range(3)  # crossed: a text ended within the token, and is not remembered
 
@@ -106,6 +119,27 @@ class CaptureMasks:
                 found = has_listed(listed, values, after, partial(self._rest, body, token))
             if found is not None:
                 told[token] = found
+        if values is not None and len(told) < len(tokens) and not is_in_string(text):
+            told |= self._told_of_spaces(rule, values, text, body, [token for token in tokens if token not in told])
+        return told
+
+    def _told_of_spaces(
+        self, rule: Rule, values: frozenset[Any], text: bytes, body: int, tokens: list[int]
+    ) -> dict[int, bool]:
+        """Which of the tokens are spaces that mean nothing, and may come as the same may come behind each."""
+        told: dict[int, bool] = {}
+        more = None
+        for token in tokens:
+            if self._vocabulary.tokens[token].strip(_SPACES) or (rest := self._rest(body, token)) == EMPTY:
+                continue
+            if more is None:
+                after = text + self._vocabulary.tokens[token]
+                some = values_behind(after, rest, len(taken(rule, after)) + 1)
+                more = next((each.text[len(after) :] for each in some if each.value not in values), None)
+                if more is None:
+                    break
+            if POOL.fullmatch(rest, more):
+                told[token] = True
         return told
 
     def _rest(self, body: int, token: int) -> int:

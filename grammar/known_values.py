@@ -129,14 +129,16 @@ def _strings_in(expression: int, *, deep: bool, most: int) -> dict[int, int]:
         seen.add((item, is_name))
         kind, *rest = POOL.node(item)
         if kind == Kind.CAT:
-            parts = _parts_of(item, is_name=is_name)
-            todo += [(part, is_key, spent) for part, is_key in reversed(parts)]
+            parts, strings = _parts_of(item, is_name=is_name), set[int]()
             for (before, _), (part, _), (behind, is_key) in zip(parts, parts[1:], parts[2:], strict=False):
-                if before == behind == QUOTE and POOL.kind(part) == Kind.FRAME and not is_key:
-                    string = POOL.concat(before, part, behind)
-                    found.setdefault(string, spent)
-                    if _has_many(string):
-                        return {string: spent}
+                if before == behind == QUOTE and POOL.kind(part) == Kind.FRAME:
+                    strings.add(part)  # nothing else is inside
+                    if not is_key:
+                        string = POOL.concat(before, part, behind)
+                        found.setdefault(string, spent)
+                        if _has_many(string):
+                            return {string: spent}
+            todo += [(part, is_key, spent) for part, is_key in reversed(parts) if part not in strings]
         elif kind == Kind.ALT:
             todo += [(member, is_name, spent) for member in rest[0] if not POOL.is_empty(member)]
         elif kind == Kind.FRAME:
@@ -265,7 +267,7 @@ class Values:
         first, spelling = POOL.first(rest), self._spelling
         if (len(text) - len(text.rstrip(b"\\"))) % 2:
             spelling = ALL_BYTES if text == self._begun else _NEEDED_ESCAPES
-        if self._tightly and first & _SPACE and first & ~_SPACES and not _is_in_string(text):
+        if self._tightly and first & _SPACE and first & ~_SPACES and not is_in_string(text):
             first &= ~_SPACES  # where no space but only a line break may be, something else stands behind it
         number = _NUMBER_SO_FAR.search(text)
         if number and first & _EXPONENT_MARKS:
@@ -333,7 +335,7 @@ def _tightly(expression: int, begun: bytes, spelling: int = _UNESCAPED) -> Value
     return Values(expression, spelling, begun, tightly=True)
 
 
-def _is_in_string(text: bytes) -> bool:
+def is_in_string(text: bytes) -> bool:
     """Whether a JSON text ends within a string."""
     return bool(_ESCAPED.sub(b"", text).count(b'"') % 2)
 

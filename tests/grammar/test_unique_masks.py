@@ -243,3 +243,44 @@ def test_tokenizers_that_lack_bytes_come_to_no_dead_end(schema: Any, check_masks
     text = POOL.shortest(expression) or b""
     assert set(text) <= set(b"".join(spelled))
     jsonschema.validate(json.loads(text), schema)
+
+
+SPACED: list[tuple[Any, bytes, bool]] = [
+    ({"type": "object", "additionalProperties": False, "properties": {"a": {"enum": ["a", "a b"]}}}, b"[{}, {", True),
+    ({"type": "object", "additionalProperties": False, "properties": {"a": {"const": 1}}}, b'[{}, {"a"', False),
+    ({"type": "object", "additionalProperties": False, "properties": {"a": {"const": 1}}}, b'[{}, {"a":1', False),
+    ({"type": "array", "items": {"enum": ["a", "a  b"]}, "maxItems": 1}, b'[["a"], [\n', False),
+    ({"type": "array", "items": {"enum": ["a"]}, "maxItems": 1}, b'[["a"], [', False),
+    ({"type": "array", "items": {"enum": ["a", "a b"]}, "maxItems": 2}, b'[["a"], ["a"', True),
+    ({"type": "array", "items": {"enum": ["a", "a b"]}, "maxItems": 2}, b'[["a"], ["a', False),
+]
+
+
+@pytest.mark.parametrize(("items", "text", "is_told"), SPACED, ids=lambda each: each if type(each) is bytes else None)
+def test_spaces_that_mean_nothing_are_told_by_what_may_come_behind_one_of_them(
+    items: Any, text: bytes, is_told: bool, tokens_of, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spaces = [b"\n" * n + b" " * m for n in range(3) for m in range(40) if n or m > 1]
+    tokens = [*TOKENS, b"\n", *[each for each in spaces if each != b"\n"], b"  b", b" b", b"  }", b" ]", b" }]", b"\n]"]
+    automaton = Automaton(Vocabulary([*tokens, b""], [len(tokens)], len(tokens) + 1))
+    followed: list[bytes] = []
+    may_come = capture_masks.CaptureMasks._may_come
+
+    def noted(self: Any, place: Any, reader: Any, token: int) -> bool:
+        followed.append(tokens[token])
+        return may_come(self, place, reader, token)
+
+    monkeypatch.setattr(capture_masks.CaptureMasks, "_may_come", noted)
+    schema = {"type": "array", "uniqueItems": True, "items": items, "maxItems": 3}
+    expression = of_schema(schema)
+    place, rest = automaton.start(automaton.root_of(expression)), expression
+    for byte in text:
+        after = automaton.after(*place, tokens.index(bytes([byte])))
+        assert after is not None
+        place, rest = after, POOL.raw_derivative(rest, byte)
+    followed.clear()
+    row = automaton.row_at(*place)
+    wanted = {i for i, token in enumerate(tokens) if not POOL.is_empty(POOL.rest(rest, token))}
+    assert tokens_of(automaton.rows[row]) == wanted
+    some = {token for token in followed if not token.strip()}
+    assert not is_told or (not some and sum(not tokens[i].strip() for i in wanted) > 20)
