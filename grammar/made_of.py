@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from .expr import Exprs
-from .machine import AnyMachine, Machine
+from .loosened import bytes_of
+from .machine import AnyMachine
 from .nodes import EMPTY, EPSILON, Kind
-from .punycode import BYTES, ENCODED
 from .work import tick
 
 _MOST_KNOWN = 50_000
@@ -21,7 +21,6 @@ _MOST_STATES = 64
 _FEW = 200  # parts: of more, all bytes are looked at first
 _MOST_LEVELS = 64
 _DEEPEST = 200
-_OF_ENCODED = sum(1 << byte for byte in BYTES.encode())
 _NOT_SEEN = -1
 _START = 1  # a set of the first state alone
 
@@ -162,11 +161,7 @@ class MadeOf:
         """All bytes that texts of a machine may have, as a mask; 0: that is not known."""
         known = self._bytes.get(machine)
         if known is None:
-            known = _OF_ENCODED if machine is ENCODED else 0
-            for moves in machine.moves if isinstance(machine, Machine) else ():
-                for mask, _ in moves:
-                    known |= mask
-            self._bytes[machine] = known
+            known = self._bytes[machine] = bytes_of(machine)
         return known
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from .bounds import NEVER, Bounds, times
 from .errors import GrammarError
+from .loosened import Loosened
 from .nodes import Kind
 from .pools import using
 from .seen_shortest import SeenShortest
@@ -32,6 +33,8 @@ SEARCH_BUDGET = 30_000
 
 _FEW, _FEW_TIGHT = 30, 3  # states
 _MOST_LOOKED_AT, _SOON = 16, 8  # derivatives; bytes
+
+_MANY = 100  # states: after so many it is asked whether less would be empty, in at most as many
 
 _OUTLINED = (Kind.REF, Kind.WORDS, Kind.CAPTURE)
 
@@ -57,13 +60,14 @@ class Witness:
         self._along = Along(exprs)
         self._some = SomeMember(exprs, self)
         self._bounds = Bounds(exprs)
+        self._loosened = Loosened(exprs)
         self._seen_shortest = SeenShortest(exprs, self, self._some, self._bounds)
         self._found: dict[int, bytes] = {}  # of intersections: a shortest string
 
     @property
     def remembered(self) -> int:
         """How many answers are kept."""
-        parts = (self._next, self._found, self._bounds, self._along, self._some, self._seen_shortest)
+        parts = (self._next, self._found, self._bounds, self._along, self._some, self._seen_shortest, self._loosened)
         return sum(map(len, parts))
 
     def take_paths(self, other: Witness) -> None:
@@ -309,6 +313,8 @@ class Witness:
                 return None
             if is_tight and opened > few:
                 break
+            if opened == _MANY and most > SEARCH_BUDGET and self._is_loosely_empty(start):
+                break
             if opened > SEARCH_BUDGET:
                 raise GrammarError(
                     "constraint",
@@ -335,6 +341,19 @@ class Witness:
         """Of an intersection."""
         node = self._exprs.node(item)
         return node[1] if node[0] == Kind.AND else ()
+
+    def _is_loosely_empty(self, item: int) -> bool:
+        """Whether an intersection is found to be empty, soon, whatever its members count."""
+        members = self._members(item)
+        if not members:
+            return False
+        loosened = self._exprs.and_(*map(self._loosened.of, members))
+        return loosened != item and self._search_or_read(loosened) == NEVER
+
+    def _search_or_read(self, item: int) -> int | None:
+        if self._exprs.kind(item) == Kind.AND:
+            return self._search(item, _MANY)
+        return self.length(item) if self._exprs.plain(item) else None
 
     def _under_a_limit(self, item: int) -> bytes | None:
         """Some string that is seen of an intersection with a machine that limits lengths; None for others."""
