@@ -14,7 +14,7 @@ from rootform.engine.types import JsonSchema, RootformError
         ("spacing", "loose", "compact, canonical, flexible, indent, indent4"),
         ("escapes", "plain", "any, minimal"),
         ("property_order", "random", "schema, any"),
-        ("draft", "3", "4, 6, 7, 2019-09, 2020-12"),
+        ("draft", "3", "openapi-3.0, 4, 6, 7, 2019-09, 2020-12"),
     ],
 )
 def test_an_unknown_word_is_refused_with_those_that_are_known(option: str, word: str, known: str) -> None:
