@@ -48,6 +48,7 @@ class Recompiler:
         save: Callable[[], None],
     ) -> None:
         self._kept = kept
+        self._before = kept.by_use()  # now: what the first requests bring is not among it
         self._again = again
         self._is_full = is_full
         self._save = save
@@ -83,7 +84,7 @@ class Recompiler:
             self._save()
 
     def _compile_all(self) -> None:
-        constraints = self._kept.by_use()
+        constraints, self._before = self._before, []
         began, left = time.thread_time(), MOST_SECONDS
         for n, constraint in enumerate(constraints):
             if self._is_full() or left < 0:

@@ -213,6 +213,16 @@ def test_what_is_in_use_is_written_now_and_then(starts: Starts, monkeypatch) -> 
     wait_for(lambda: len(list(starts.folder.glob("*.rows"))) == 1)
 
 
+def test_what_the_first_requests_bring_is_not_of_those_before(tmp_path: Path) -> None:
+    kept, again = KeptConstraints(tmp_path, fingerprint(VOCABULARY)), []
+    recompiler = recompiling.Recompiler(kept, lambda each: bool(again.append(each)) or True, lambda: False, kept.save)
+    kept.note(Regex("a"))
+    recompiler.start(lambda: False)
+    recompiler.wait_until_compiled()
+    recompiler.close()
+    assert (again, recompiler.compiled) == ([], 0)
+
+
 def test_an_engine_begins_with_what_was_in_use(tiny_model: Path, tmp_path: Path) -> None:
     def run(engine: Engine) -> str:
         return engine.generate("x", regex="(yes|no)!{2}", max_tokens=20).text
