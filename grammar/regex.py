@@ -12,7 +12,7 @@ from .errors import GrammarError
 from .expr import EMPTY, EPSILON, POOL
 from .pools import memo
 from .regex_ahead import without_behind_ahead
-from .regex_behind import without_behind, without_first_behind
+from .regex_behind import MOST_BRANCHES, without_behind, without_first_behind
 from .regex_classes import Classes
 from .regex_ends import least
 from .regex_look import Looks
@@ -36,7 +36,6 @@ from .regex_start import without_start_ahead
 Mode = Literal["fullmatch", "search"]
 
 _COUNT_FROM = 4  # repetitions of one character with such a bound are counted in the register
-_MOST_BRANCHES = 64
 _Branch = tuple[Node, ...]
 
 
@@ -200,16 +199,8 @@ class _Compiler:
 
 def _without_behind(tree: Node, mode: Mode) -> list[_Branch] | None:
     """The alternatives of a tree, its looks behind cut into what is before them; None: that cannot be done."""
-    result: list[_Branch] = []
-    branches = _branches(without_first_behind(tree) if mode == "search" else tree, LookAhead | LookBehind)
-    if branches is None:
-        return None
-    for branch in branches:
-        found = without_behind(branch, is_search=mode == "search")
-        if found is None or len(result) + len(found) > _MOST_BRANCHES:
-            return None
-        result += found
-    return result
+    branches = _around(without_first_behind(tree) if mode == "search" else tree)
+    return None if branches is None else without_behind(branches, is_search=mode == "search")
 
 
 def _around(node: Node) -> list[_Branch] | None:
@@ -235,7 +226,7 @@ def _branches(node: Node, look: type[LookAhead | LookBehind] | UnionType = LookA
         if part is None:
             return None
         result = [(*a, *b) for a in result for b in part] if isinstance(node, Sequence) else result + part
-        if len(result) > _MOST_BRANCHES:
+        if len(result) > MOST_BRANCHES:
             return None
     return result
 

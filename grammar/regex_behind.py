@@ -6,11 +6,16 @@ each thing looked for; without looks behind the pattern is an ordinary one, and 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from . import chars
 from .chars import CodePoints
 from .regex_parse import Anchor, Chars, Choice, LookAhead, LookBehind, Node, Repeat, Sequence, Text
+from .regex_start import may_be_empty
 
-_MOST_BRANCHES = 64
+MOST_BRANCHES = 64
+"""Alternatives that a pattern may come to, each by itself."""
+
 _Branch = tuple[Node, ...]
 
 
@@ -23,12 +28,23 @@ def without_first_behind(node: Node) -> Node:
     return Choice(tuple(map(without_first_behind, node.items))) if isinstance(node, Choice) else node
 
 
-def without_behind(branch: _Branch, *, is_search: bool | None) -> list[_Branch] | None:
+def without_behind(branches: Iterable[_Branch], *, is_search: bool | None) -> list[_Branch] | None:
     """Branches of the same texts without looks behind. None: one looks at more than a character, or they are too many.
 
-    branch: plain items, and anchors and looks that stand by themselves. is_search: anything may stand before it, and is
-    searched for with it, or nothing may; None: what stands there is not known, and no look may come to it.
+    branches: plain items, and anchors and looks that stand by themselves. is_search: anything may stand before them,
+    and is searched for with them, or nothing may; None: what stands there is not known, and no look may come to it.
     """
+    result: list[_Branch] = []
+    for branch in branches:
+        found = _cut(branch, is_search)
+        if found is None or len(result) + len(found) > MOST_BRANCHES:
+            return None
+        result += found
+    return result
+
+
+def _cut(branch: _Branch, is_search: bool | None) -> list[_Branch] | None:
+    """`without_behind` of one branch."""
     result: list[_Branch] = [()]
     for item in branch:
         if isinstance(item, LookBehind):
@@ -37,12 +53,12 @@ def without_behind(branch: _Branch, *, is_search: bool | None) -> list[_Branch] 
                 return None
             if item.negative:
                 members = chars.complement(members)
-            if is_search is None and any(all(map(_takes_nothing, start)) for start in result):
+            if is_search is None and any(all(map(may_be_empty, start)) for start in result):
                 return None
             result = [ended for start in result for ended in _ended(start, members, item.negative, bool(is_search))]
         else:
             result = [(*start, item) for start in result]
-        if len(result) > _MOST_BRANCHES:
+        if len(result) > MOST_BRANCHES:
             return None
     return result
 
@@ -71,7 +87,7 @@ def _ended(items: _Branch, members: CodePoints, at_start: bool, is_search: bool)
         return [(*start, last) for start in _ended(rest, members, at_start, is_search)]
     ending = _ending(last, members)
     found: list[_Branch] = [] if ending is None else [(*rest, ending)]
-    return found + _ended(rest, members, at_start, is_search) if _may_be_empty(last) else found
+    return found + _ended(rest, members, at_start, is_search) if may_be_empty(last) else found
 
 
 def _ending(node: Node, members: CodePoints) -> Node | None:
@@ -87,14 +103,14 @@ def _ending(node: Node, members: CodePoints) -> Node | None:
         for i in range(len(node.items) - 1, -1, -1):
             if (ending := _ending(node.items[i], members)) is not None:
                 found.append(Sequence((*node.items[:i], ending)))
-            if not _may_be_empty(node.items[i]):
+            if not may_be_empty(node.items[i]):
                 break
         return _either(found)
     assert isinstance(node, Repeat)
     ending = None if node.hi == 0 else _ending(node.item, members)
     if ending is None:
         return None
-    fewest = 0 if _may_be_empty(node.item) else max(node.lo - 1, 0)
+    fewest = 0 if may_be_empty(node.item) else max(node.lo - 1, 0)
     most = None if node.hi is None else node.hi - 1
     return ending if most == 0 else Sequence((Repeat(node.item, fewest, most, node.column), ending))
 
@@ -102,17 +118,3 @@ def _ending(node: Node, members: CodePoints) -> Node | None:
 def _either(found: list[Node | None]) -> Node | None:
     items = tuple(item for item in found if item is not None)
     return items[0] if len(items) == 1 else Choice(items) if items else None
-
-
-def _takes_nothing(item: Node) -> bool:
-    return isinstance(item, Anchor | LookAhead) or _may_be_empty(item)
-
-
-def _may_be_empty(node: Node) -> bool:
-    if isinstance(node, Sequence):
-        return all(map(_may_be_empty, node.items))
-    if isinstance(node, Choice):
-        return any(map(_may_be_empty, node.items))
-    if isinstance(node, Repeat):
-        return node.lo == 0 or _may_be_empty(node.item)
-    return isinstance(node, Text) and not node.text

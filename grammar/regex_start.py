@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from . import chars
 from .errors import GrammarError
 from .regex_parse import Anchor, Chars, Choice, LookAhead, LookBehind, Node, Repeat, Sequence, Text
@@ -16,7 +18,29 @@ def without_start_ahead(tree: Node, at: _At) -> Node:
 
     Raises GrammarError for a `^` in a look ahead behind what may take something, or nothing.
     """
-    return _settled(tree, at) if _has_start_ahead(tree, False) else tree
+    return outside_of_looks(tree, at, _settled) if _has_start_ahead(tree, False) else tree
+
+
+def outside_of_looks(node: Node, at: _At, change: Callable[[Node, _At], Node]) -> Node:
+    """A node, all anchors, characters and looks in it changed. at, also asked with each: where it begins."""
+    if isinstance(node, Sequence):
+        return Sequence(tuple(outside_of_looks(item, place, change) for item, place in _pinned(node.items, at)))
+    if isinstance(node, Choice):
+        return Choice(tuple(outside_of_looks(item, at, change) for item in node.items))
+    if isinstance(node, Repeat):
+        return Repeat(outside_of_looks(node.item, _within(node, at), change), node.lo, node.hi, node.column)
+    return change(node, at)
+
+
+def may_be_empty(node: Node) -> bool:
+    """Whether a node may match nothing, as far as it shows."""
+    if isinstance(node, Sequence):
+        return all(map(may_be_empty, node.items))
+    if isinstance(node, Choice):
+        return any(map(may_be_empty, node.items))
+    if isinstance(node, Repeat):
+        return node.lo == 0 or may_be_empty(node.item)
+    return not node.text if isinstance(node, Text) else not isinstance(node, Chars)
 
 
 def _has_start_ahead(node: Node, is_ahead: bool) -> bool:
@@ -30,13 +54,7 @@ def _has_start_ahead(node: Node, is_ahead: bool) -> bool:
 
 
 def _settled(node: Node, at: _At) -> Node:
-    """A node outside of looks ahead."""
-    if isinstance(node, Sequence):
-        return Sequence(tuple(_settled(item, place) for item, place in pinned(node.items, at)))
-    if isinstance(node, Choice):
-        return Choice(tuple(_settled(item, at) for item in node.items))
-    if isinstance(node, Repeat):
-        return Repeat(_settled(node.item, within(node, at)), node.lo, node.hi, node.column)
+    """What stands for a look ahead, or for a character or an anchor, which stays."""
     if not isinstance(node, LookAhead) or not _has_start_ahead(node, False):
         return node
     if at is not None:
@@ -62,13 +80,13 @@ def _told(node: Node, at: _At, column: int) -> Node:
     if isinstance(node, Choice):
         return Choice(tuple(_told(item, at, column) for item in node.items))
     if isinstance(node, Repeat):
-        return Repeat(_told(node.item, within(node, at), column), node.lo, node.hi, node.column)
+        return Repeat(_told(node.item, _within(node, at), column), node.lo, node.hi, node.column)
     if isinstance(node, LookAhead):
         return LookAhead(_told(node.item, at, column), node.negative, node.column)
     return node
 
 
-def within(node: Repeat, at: _At) -> _At:
+def _within(node: Repeat, at: _At) -> _At:
     """Where each round of a repetition begins."""
     return at if not at or node.hi == 1 else None
 
@@ -81,11 +99,11 @@ def _places(items: tuple[Node, ...], at: _At) -> list[tuple[Node, _At]]:
         if isinstance(item, Anchor) and item.kind == "^":
             at = True
         elif not _is_empty(item):
-            at = None if at is not False and _may_be_empty(item) else False
+            at = None if at is not False and may_be_empty(item) else False
     return result
 
 
-def pinned(items: tuple[Node, ...], at: _At) -> list[tuple[Node, _At]]:
+def _pinned(items: tuple[Node, ...], at: _At) -> list[tuple[Node, _At]]:
     """The items of a sequence outside of looks, and whether each begins at the start of the text: before a `^`, with
     nothing in between, is the start, too.
     """
@@ -116,13 +134,3 @@ def _is_empty(node: Node) -> bool:
     if isinstance(node, Sequence | Choice):
         return all(map(_is_empty, node.items))
     return isinstance(node, Anchor | LookAhead | LookBehind)
-
-
-def _may_be_empty(node: Node) -> bool:
-    if isinstance(node, Sequence):
-        return all(map(_may_be_empty, node.items))
-    if isinstance(node, Choice):
-        return any(map(_may_be_empty, node.items))
-    if isinstance(node, Repeat):
-        return node.lo == 0 or _may_be_empty(node.item)
-    return not isinstance(node, Chars | Text)
