@@ -6,31 +6,18 @@ whatever schema the format stands; their masks take some ms then instead of 10 t
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from . import format_regex
-from .expr import Exprs
 from .json_values import string
 from .pools import using
 from .roots import Start
 from .vocab import Vocabulary
 
+if TYPE_CHECKING:
+    from .automaton import Automaton
+
 _PATTERNS = (b'"^[^a-z0-9]+(a|[bc])*$', b'"(?:a{1,2}\\\\d)?(b)', b'"[', b'"a.')
-
-
-class Walked(Protocol):
-    """What samples are walked in: an automaton, of which the lock is held."""
-
-    vocabulary: Vocabulary
-    exprs: Exprs
-
-    def root_of(self, expression: int) -> int: ...
-
-    def start(self, root: int) -> Start: ...
-
-    def row_at(self, state: int, register: int, stack: int) -> int: ...
-
-    def after(self, state: int, register: int, stack: int, token: int) -> Start | None: ...
 
 
 class SampleWalks:
@@ -41,8 +28,11 @@ class SampleWalks:
         self._samples: list[tuple[int, ...]] = []  # tokens of those that are still to be walked, the last one first
         self._at: Start | None = None
 
-    def go_on(self, automaton: Walked) -> bool:
-        """Walk one token further, some ms; False: there is nothing to do. Raises GrammarError where that cannot be."""
+    def go_on(self, automaton: Automaton) -> bool:
+        """Walk one token further, some ms; False: there is nothing to do. Raises GrammarError where that cannot be.
+
+        To be called with the automaton's lock.
+        """
         if not self._is_begun:
             with using(automaton.exprs):
                 self._is_begun = format_regex.is_made()

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from .expr import Exprs
     from .witness import Witness
 
-_MOST_TRIED = 1000  # bytes of a text that is held against each member of an intersection
-
 
 class SeenShortest:
     """Looks at parts of intersections for a pool's witness, and remembers of which no shortest string is found soon."""
@@ -50,13 +48,12 @@ class SeenShortest:
 
     def _of_a_member(self, members: tuple[int, ...]) -> bytes | None:
         """That of the member which needs most, as far as is known."""
-        plain = [member for member in members if self._exprs.plain(member)]
-        if not plain:
+        most = self._some.needs_most(members)
+        if most is None:
             return None
-        longest = max(plain, key=self._witness.length)
-        text = self._some.text_of(longest) if self._witness.length(longest) <= _MOST_TRIED else None
+        longest, text = most
         others = tuple(member for member in members if member != longest)
-        return text if text is not None and self._have(others, text) else None
+        return text if self._have(others, text) else None
 
     def _of_uncounted(self, members: tuple[int, ...]) -> bytes | None:
         """That of all members but those that count characters, if it is found soon.

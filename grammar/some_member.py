@@ -8,7 +8,7 @@ nothing is, there may be one nevertheless.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from .nodes import EMPTY, Kind
@@ -34,7 +34,7 @@ class SomeMember:
         self._exprs = exprs
         self._witness = witness
         self._found: dict[int, bytes | None] = {}
-        self._texts: dict[int, bytes | None] = {}  # of plain expressions: a shortest one
+        self._texts: dict[int, bytes] = {}  # of plain expressions: a shortest one
         self._depth = 0
         self._is_cut = False  # whether something was given up for its depth
 
@@ -61,11 +61,20 @@ class SomeMember:
             self._found[item] = found
         return self._found[item]
 
-    def text_of(self, item: int) -> bytes | None:
-        """A shortest string of a plain expression."""
-        if item not in self._texts:
-            self._texts[item] = self._witness.shortest(item)
-        return self._texts[item]
+    def needs_most(self, members: Iterable[int]) -> tuple[int, bytes] | None:
+        """The plain expression of some of which the shortest string is the longest, with that string; None: none has.
+
+        None, too, where that is too long to be held against the others.
+        """
+        plain = [member for member in members if self._exprs.plain(member)]
+        longest = max(plain, key=self._witness.length, default=None)
+        if longest is None or self._witness.length(longest) > _MOST_TRIED:
+            return None
+        if longest not in self._texts:
+            text = self._witness.shortest(longest)
+            assert text is not None
+            self._texts[longest] = text
+        return longest, self._texts[longest]
 
     def _joined(self, begin: bytes | None, rest: int) -> bytes | None:
         end = None if begin is None else self.find(rest)
@@ -85,19 +94,18 @@ class SomeMember:
     def _of_others(self, members: list[int]) -> bytes | None:
         """A string of some plain expression that all have, or one of the others, with more behind it."""
         exprs = self._exprs
-        plain = [member for member in members if exprs.plain(member)]
-        if not plain or len(members) == 1:
+        most = self.needs_most(members) if len(members) > 1 else None
+        if most is None:
             return None
-        longest = max(plain, key=self._witness.length)
-        text = self.text_of(longest)
-        if text is None or len(text) > _MOST_TRIED:
-            return None
+        longest, text = most
         others = exprs.and_(*[member for member in members if member != longest])
         if exprs.fullmatch(others, text):
             return text
         for is_last in (True, False):
             for begin in self._begins(others):
-                found = self._padded(begin, self.behind(longest, begin), self.behind(others, begin), is_last=is_last)
+                found = self._padded(
+                    begin, self._exprs.rest(longest, begin), self._exprs.rest(others, begin), is_last=is_last
+                )
                 if found is not None:
                     return found
         return None
@@ -108,11 +116,11 @@ class SomeMember:
         if pad is None:
             return None
         if is_last:
-            return begin + pad if self._exprs.nullable(self.behind(others, pad)) else None
+            return begin + pad if self._exprs.nullable(self._exprs.rest(others, pad)) else None
         before = self.find(others) or b""
         for size in dict.fromkeys((max(len(pad) - len(before), 0), len(pad))):
-            end = self.find(self.behind(others, pad[:size]))
-            if end is not None and self._exprs.nullable(self.behind(longest, pad[:size] + end)):
+            end = self.find(self._exprs.rest(others, pad[:size]))
+            if end is not None and self._exprs.nullable(self._exprs.rest(longest, pad[:size] + end)):
                 return begin + pad[:size] + end
         return None
 
@@ -123,10 +131,6 @@ class SomeMember:
         if begin is not None:
             yield begin
             yield from (begin + relief for relief in _RELIEFS)
-
-    def behind(self, item: int, text: bytes) -> int:
-        """What may follow a text."""
-        return self._exprs.rest(item, text)
 
     # -- a machine that limits lengths ------------------------------------------------------------------------
 
@@ -174,7 +178,7 @@ class SomeMember:
             if found is not None and is_accepted(machine, state, found):
                 return found
         for begin in machine.ends(state):
-            end = self._within(machine, _after(machine, state, begin), self.behind(others, begin))
+            end = self._within(machine, _after(machine, state, begin), self._exprs.rest(others, begin))
             if end is not None:
                 return begin + end
         sizes = [] if state == machine.relieved else [0]
@@ -183,12 +187,12 @@ class SomeMember:
                 begin = text[:size] + relief
                 if _read(machine, state, begin) < len(begin):
                     continue
-                rest = self.behind(others, begin)
+                rest = self._exprs.rest(others, begin)
                 end = None if rest == EMPTY else self.find(self._exprs.and_(_relieved(self._exprs, machine), rest))
                 if end is not None and is_accepted(machine, state, begin + end):
                     return begin + end
         for letter in [relief[:-1] for relief in machine.reliefs(state) if len(relief) > 1]:
-            end = self.find(self.behind(others, letter))
+            end = self.find(self._exprs.rest(others, letter))
             if end is not None and is_accepted(machine, state, letter + end):
                 return letter + end
         return None
