@@ -18,7 +18,6 @@ from . import kernels
 from .captures import (
     Excluded,
     Rule,
-    derived,
     has_listed,
     has_others,
     is_free,
@@ -108,7 +107,7 @@ class CaptureMasks:
         if len(marks) > 1 or not is_free(rule):
             return {}
         text = self._frames.texts.read(place.text)
-        body = derived(whole, text[len(begun) :])
+        body = POOL.rest(whole, text[len(begun) :])
         listed, values = listed_by(whole, begun), rule.values()
         told: dict[int, bool] = {}
         for token in tokens:
@@ -149,7 +148,7 @@ class CaptureMasks:
         if known is None:
             if len(self._rests) >= _MOST_RESTS:
                 self._rests.clear()
-            known = self._rests[key] = derived(body, self._vocabulary.tokens[token])
+            known = self._rests[key] = POOL.rest(body, self._vocabulary.tokens[token])
         return known
 
     def _may_come(self, place: Place, reader: Reader, token_id: int) -> bool:
@@ -176,7 +175,7 @@ class CaptureMasks:
         text, gone = frames.texts.read(place.text), frozenset(map(read, left))
         if len(gone) < len(left):
             return None
-        body = derived(whole, text[len(begun) :])
+        body = POOL.rest(whole, text[len(begun) :])
         told = has_others(rule, body, text, listed_by(whole, begun), gone)
         if told or (told is False and not left):  # else some of those left may be of other arrays
             return told

@@ -147,7 +147,7 @@ class Either(NamedTuple):
 
     def outline(self, body: int, text: bytes) -> int:
         """A shortest of each; what `body` is follows from the text."""
-        bodies = [(derived(own, text[self.begun :]), rule) for own, rule in self.choices]
+        bodies = [(POOL.rest(own, text[self.begun :]), rule) for own, rule in self.choices]
         return POOL.alt(*[rule.outline(own, text) for own, rule in bodies if own != EMPTY])
 
     def is_free(self) -> bool:
@@ -219,15 +219,6 @@ def _vague(expression: int, found: dict[Rule, Rule]) -> int:
     return POOL.concat(*before, end)
 
 
-def derived(expression: int, text: bytes) -> int:
-    """What may follow `text`."""
-    for byte in text:
-        if expression == EMPTY:
-            break
-        expression = POOL.raw_derivative(expression, byte)
-    return expression
-
-
 def taken(rule: Rule, text: bytes) -> list[int]:
     """How those texts that may not be, and begin with `text`, may go on."""
     return [rest for excluded in rule.excluded() for rest in excluded.rests(text)]
@@ -240,8 +231,8 @@ def may_become_taken(rule: Rule, text: bytes) -> bool:
 
 @memo
 def _behind(expression: int, text: bytes) -> int:
-    """`derived`, remembered."""
-    return derived(expression, text)
+    """`Exprs.rest`, remembered."""
+    return POOL.rest(expression, text)
 
 
 def note_listed(expression: int, values: Iterable[str]) -> None:
@@ -372,7 +363,7 @@ def can_end(marks: Sequence[tuple[Any, ...]], text: bytes, *, is_over: bool) -> 
     if all(is_free(rule) and not may_become_taken(rule, text[start:]) for _, start, _, _, rule in marks):
         return True
     _, _, whole, begun, rule = marks[-1]
-    body = derived(whole, text[len(begun) :])
+    body = POOL.rest(whole, text[len(begun) :])
     if len(marks) == 1 and is_free(rule):
         shortest = POOL.shortest(body)
         if shortest is not None and rule.loosely(text + shortest) != EMPTY:
@@ -397,4 +388,4 @@ def _has_more_than_are_taken(marks: Sequence[tuple[Any, ...]], text: bytes, *, i
     wanted = 1 + sum(len(each.values) for rule in rules for each in rule.excluded())
     is_name = POOL.first(rules[0].follows()) & _COLON
     _, start, whole, begun, _ = marks[-1] if is_over or is_name else marks[0]
-    return has_values_behind(text[start:], derived(whole, text[start + len(begun) :]), wanted)
+    return has_values_behind(text[start:], POOL.rest(whole, text[start + len(begun) :]), wanted)

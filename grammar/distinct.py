@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from .captures import Excluded, derived, taken
+from .captures import Excluded, taken
 from .chars import json_text
 from .counts import Left
 from .errors import GrammarError
@@ -119,12 +119,12 @@ class Keys(NamedTuple):
             return rule.briefly(first=True)
         choices = []
         for index, member in self._in_turn():
-            more = POOL.shortest(derived(member.key, text))
+            more = POOL.shortest(POOL.rest(member.key, text))
             if more is not None:
                 choices.append(POOL.concat(POOL.literal(more), self._member(member, index, None)))
         rule = self.at_others()
         for other in self._others():
-            more = POOL.shortest(POOL.and_(derived(other.key, text), POOL.not_(POOL.alt(*taken(self, text)))))
+            more = POOL.shortest(POOL.and_(POOL.rest(other.key, text), POOL.not_(POOL.alt(*taken(self, text)))))
             if more is not None:
                 choices.append(POOL.concat(POOL.literal(more), self._member(other, None, str(read(text + more)))))
         return POOL.alt(*choices)

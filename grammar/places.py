@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from .captures import can_end, derived
+from .captures import can_end
 from .dfa import Dfa, head_of
 from .errors import GrammarError
 from .expr import EMPTY, EPSILON, POOL, Exprs, Kind
@@ -134,7 +134,7 @@ class Frames:
         _, _, body, begun, rule = self.exprs.node(mark)
         text = self.texts.read(place.text)
         with using(self.exprs):
-            return POOL.capture(derived(body, text[len(begun) :]), text, rule)
+            return POOL.capture(POOL.rest(body, text[len(begun) :]), text, rule)
 
     def can_end(self, place: Place, reader: Reader) -> bool:
         """Whether the captured texts that are open can be gone on with to ones that may be."""

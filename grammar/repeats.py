@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Iterator
 from itertools import combinations
 from typing import NamedTuple
 
-from .captures import Excluded, derived
+from .captures import Excluded
 from .counts import Left, Way
 from .expr import EMPTY, POOL
 from .json_arrays import array, rest_behind
@@ -253,10 +253,10 @@ class _Forgetful(NamedTuple):
         groups: dict[Left, list[int]] = {}
         for way, still in self.rule._ways():
             groups.setdefault(still, []).append(way.value)
-        is_all = body == derived(POOL.alt(*[value for values in groups.values() for value in values]), text)
+        is_all = body == POOL.rest(POOL.alt(*[value for values in groups.values() for value in values]), text)
         choices: list[int] = []
         for still, values in groups.items():
-            kind = derived(POOL.alt(*values), text)
+            kind = POOL.rest(POOL.alt(*values), text)
             more = POOL.shortest(kind if is_all else POOL.and_(body, kind))
             if more is not None:
                 choices.append(POOL.concat(POOL.literal(more), self.rule._any_rest(still)))

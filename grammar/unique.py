@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from typing import NamedTuple
 
-from .captures import Excluded, derived, taken
+from .captures import Excluded, taken
 from .counts import Left, Way
 from .errors import GrammarError
 from .expr import EMPTY, POOL
@@ -101,14 +101,14 @@ class Elements(NamedTuple):
         if may_stop:
             return POOL.concat(fresh, self.form.close_array)
         choices = []
-        is_all = body == derived(POOL.alt(*[way.value for way, _ in self._ways()]), text)
+        is_all = body == POOL.rest(POOL.alt(*[way.value for way, _ in self._ways()]), text)
         groups: dict[Left, list[int]] = {}  # equal values may count differently, as 1 and 1.0 written in two ways
         for way, still in self._ways():
             groups.setdefault(still, []).append(way.value)
         for still, values in groups.items():
             if not text and not self.prefix and still.least() == self.still.least():
                 continue  # an array that is as short as can be does without it; were it here, others would follow
-            kind = derived(POOL.alt(*values), text)
+            kind = POOL.rest(POOL.alt(*values), text)
             if is_all and self.seen and not POOL.plain(kind) and (found := self._found_choices(kind, text, still)):
                 choices += found
                 continue
@@ -167,7 +167,7 @@ class Elements(NamedTuple):
                 break
             value = read(text + more)
             choices.append(POOL.concat(POOL.literal(more), self.next(still, value).rest(first=False, briefly=True)))
-            fresh = POOL.and_(fresh, POOL.not_(derived(values_equal(self.form.inner, value), text)))
+            fresh = POOL.and_(fresh, POOL.not_(POOL.rest(values_equal(self.form.inner, value), text)))
         return choices
 
     def _found_choices(self, kind: int, text: bytes, still: Left) -> list[int]:

@@ -11,7 +11,6 @@ import pytest
 
 from rootform.grammar.automaton import Automaton
 from rootform.grammar.batch import StateBatch
-from rootform.grammar.captures import derived
 from rootform.grammar.expr import POOL
 from rootform.grammar.vocab import Vocabulary
 
@@ -148,8 +147,8 @@ def _check_masks(
             row = int(batch.row_ids(slot)[0])
             allowed = tokens_of(automaton.rows[row])
             assert not batch.errors
-            rest = derived(expression, text)
-            wanted = {i for i, token in enumerate(tokens) if token and not POOL.is_empty(derived(rest, token))} - eos
+            rest = POOL.rest(expression, text)
+            wanted = {i for i, token in enumerate(tokens) if token and not POOL.is_empty(POOL.rest(rest, token))} - eos
             assert allowed == wanted | (eos if POOL.nullable(rest) else set()), text
             closing = b"".join(tokens[token] for token in batch.closing(int(slot[0])))
             assert POOL.fullmatch(expression, text + closing), (text, closing)

@@ -8,7 +8,7 @@ import random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rootform.grammar.captures import derived, has_others
+from rootform.grammar.captures import has_others
 from rootform.grammar.counts import Way, left
 from rootform.grammar.expr import EMPTY, POOL
 from rootform.grammar.json_equal import values_equal
@@ -33,9 +33,9 @@ def test_whether_a_text_can_still_become_another(taken: set[str], flexible: bool
         spellings = [start, "".join(f"\\u{ord(letter):04x}" for letter in start)]
         for spelled in spellings if flexible else [start]:
             text = b'"' + spelled.encode()
-            assert has_others(rule, derived(body, text), text, None) is possible
-            assert has_others(rule, derived(body, text), text, frozenset(TEXT_WORDS)) is possible
-    assert has_others(rule, derived(body, b'"a"'), b'"a"', None) is None
+            assert has_others(rule, POOL.rest(body, text), text, None) is possible
+            assert has_others(rule, POOL.rest(body, text), text, frozenset(TEXT_WORDS)) is possible
+    assert has_others(rule, POOL.rest(body, b'"a"'), b'"a"', None) is None
 
 
 LISTED = ("", "a", "/", "a/b", "\n", 'a"', "\\", "é", "éa", "ee", "\U0001f600", "\U0001f600b", "\U0001f601", "\ud7ff")
@@ -61,13 +61,13 @@ def test_what_is_told_of_listed_strings_is_what_is_left_of_them(data, taken: set
     body = POOL.alt(*[values_equal(form, word) for word in LISTED])
     text = spelled(data.draw(st.sampled_from(LISTED)), random.Random(data.draw(st.integers(0, 1 << 20))))
     text = text[: data.draw(st.integers(0, len(text) - 1))]
-    rest = derived(body, text)
+    rest = POOL.rest(body, text)
     if rest == EMPTY:
         return  # minimal escapes have no such text
     rule = rule_of(body, taken)
     told = has_others(rule, rest, text, frozenset(LISTED), frozenset(gone))
     others = [value for value in LISTED if value not in taken | gone]
-    possible = any(not POOL.is_empty(POOL.and_(rest, derived(values_equal(form, each), text))) for each in others)
+    possible = any(not POOL.is_empty(POOL.and_(rest, POOL.rest(values_equal(form, each), text))) for each in others)
     is_split = b"\\" in text and text.decode(errors="replace").endswith("\ufffd")
     may_not_be_told = is_split or form is not FLEXIBLE
     assert told is possible or (may_not_be_told and told is None) or (not text and not gone and told), text

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rootform.grammar.captures import derived
 from rootform.grammar.expr import EPSILON, POOL
 from rootform.grammar.json_equal import values_equal
 from rootform.grammar.json_layout import layout
@@ -67,7 +66,7 @@ def test_whether_a_value_has_a_spelling_of_some_kind_is_told_with_few_states(
     assert POOL.is_empty(POOL.and_(digits, expression)) == (not whole)
     assert POOL.is_empty(POOL.and_(digits, values_equal(COMPACT, exact / 10), expression))
     text = format(exact, "f").encode()
-    begun = POOL.and_(derived(digits, text + b"0"), derived(expression, text + b"0"))
+    begun = POOL.and_(POOL.rest(digits, text + b"0"), POOL.rest(expression, text + b"0"))
     assert POOL.is_empty(begun)
 
 
